@@ -1,0 +1,152 @@
+"""The dataset card: for `load_dataset`, which shards and features there are; for a person, all that the rest needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from manifests import dataset
+
+_LISTED = 100  # categories and licences named in the card; index.json has them all
+
+_LOADING = """\
+```python
+from datasets import load_dataset
+
+rows = load_dataset("PATH/TO/THIS/FOLDER", split="{split}")
+row = rows[0]
+row["views"][0]  # a PIL image, RGBA
+row["captions"]  # [{{"text": ..., "kind": ..., "model": ..., "score": ...}}, ...]
+
+arrays = rows.select_columns(["means", "camera_to_world"]).with_format("numpy")
+means = arrays[0]["means"].reshape({gaussians}, 3)
+poses = arrays[0]["camera_to_world"].reshape({views}, 4, 4)
+```"""
+
+_CONVENTIONS = """\
+- World: the object is centred and scaled into the unit sphere; `normalization` takes points of the source file there.
+- Cameras: OpenCV axes (x right, y down, z forward); `camera_to_world` is a rigid transform; pixel centres at +0.5.
+- Pictures have straight alpha; quality figures are over a white background, on views that the fit never saw.
+- Gaussians are raw parameters as in an INRIA PLY (log scale, opacity logit, quaternion w x y z) in farthest-point
+  order: any prefix is a well-spread subset. Those from `gaussian_count` on are padding: finite and transparent.
+- Arrays are flat lists, the last dimension running fastest."""
+
+
+def card(index: Mapping[str, Any]) -> str:
+    """The text of README.md for an index."""
+    parts = [f"---\n{yaml.safe_dump(_front(index), sort_keys=False, allow_unicode=True, width=120)}---\n"]
+    parts.append("# 3DGS-image-text triplets\n")
+    if not index["shards"]:
+        parts.append("This dataset is empty: no object has come through every stage yet.\n")
+    else:
+        parts.append(
+            f"{sum(index['rows'].values())} objects. Each row is one object: pictures from known cameras with depth, "
+            "3D Gaussians fitted to them, and texts.\n"
+        )
+        parts.append(_counts(index))
+        parts.append(_columns(index))
+        parts.append("## Conventions\n\n" + _CONVENTIONS + "\n")
+        shape = index["shape"]
+        example = _LOADING.format(split=next(iter(index["rows"])), gaussians=shape["gaussians"], views=shape["views"])
+        parts.append("## Loading\n\n" + example + "\n\nThis needs `datasets` 4 or newer.\n")
+    settings = yaml.safe_dump(index["provenance"], sort_keys=True, allow_unicode=True, width=120)
+    made = f"gs-triplets, dataset contract {index['version']}, settings:"
+    parts.append(f"## How it was made\n\n{made}\n\n```yaml\n{settings}```\n")
+    return "\n".join(parts)
+
+
+def _front(index: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Hugging Face hub and `load_dataset` read. Only the files named here are loaded."""
+    front: dict[str, Any] = {
+        "pretty_name": "3DGS-image-text triplets",
+        "tags": ["3d", "gaussian-splatting", "text-to-3d", "image-to-3d"],
+    }
+    files = [
+        {"split": split, "path": [shard["shard"] for shard in index["shards"] if shard["split"] == split]}
+        for split in index["rows"]
+    ]
+    front["configs"] = [{"config_name": "default", "data_files": files}]
+    if index["shards"]:
+        shape = dataset.Shape(**index["shape"])
+        front["dataset_info"] = {
+            "config_name": "default",
+            "features": [{"name": column.name, **_feature(column.type)} for column in dataset.columns(shape)],
+            "splits": [
+                {"name": split, "num_bytes": index["bytes"][split], "num_examples": rows}
+                for split, rows in index["rows"].items()
+            ],
+            "download_size": sum(index["bytes"].values()),
+            "dataset_size": sum(index["bytes"].values()),
+        }
+    return front
+
+
+def _feature(type_: pa.DataType) -> dict[str, Any]:
+    """A type in the card's own spelling of features, in which a list of a plain type shortens to its name."""
+    if type_ == dataset.IMAGE:
+        return {"dtype": "image"}
+    if pa.types.is_struct(type_):
+        return {"struct": [{"name": field.name, **_feature(field.type)} for field in type_]}
+    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+        inner = _feature(type_.value_type)
+        if list(inner) in (["dtype"], ["struct"]):
+            inner = next(iter(inner.values()))
+        length = {"length": type_.list_size} if pa.types.is_fixed_size_list(type_) else {}
+        return {"list": inner, **length}
+    return {"dtype": dataset.value_name(type_)}
+
+
+def _counts(index: Mapping[str, Any]) -> str:
+    splits = list(index["rows"])
+    lines = ["## Contents\n", "| | " + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
+    lines.append("| **objects** | " + " | ".join(str(index["rows"][split]) for split in splits) + " |")
+    totals: dict[str, int] = {}
+    for counts in index["categories"].values():
+        for name, count in counts.items():
+            totals[name] = totals.get(name, 0) + count
+    named = sorted(totals, key=lambda name: (-totals[name], name))
+    for name in named[:_LISTED]:
+        cells = (str(index["categories"][split].get(name, 0)) for split in splits)
+        lines.append(f"| {_cell(name)} | " + " | ".join(cells) + " |")
+    lines += _rest(named, "categories")
+    lines += ["\n| licence | objects |", "|---|---|"]
+    licences = sorted(index["licences"].items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"| {_cell(name)} | {count} |" for name, count in licences[:_LISTED]]
+    lines += _rest(licences, "licences")
+    return "\n".join(lines) + "\n"
+
+
+def _rest(named: list[Any], what: str) -> list[str]:
+    return [f"\n{len(named) - _LISTED} more {what}: see index.json.\n"] if len(named) > _LISTED else []
+
+
+def _columns(index: Mapping[str, Any]) -> str:
+    shape = dataset.Shape(**index["shape"])
+    lines = [
+        f"## Columns\n\nV = {shape.views} views, N = {shape.gaussians} Gaussians, K = {shape.sh_coefficients}; "
+        "lengths in radii of the unit sphere.\n",
+        "| column | type | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {column.name} | `{type_name(column.type)}` | {column.meaning} |" for column in dataset.columns(shape)]
+    return "\n".join(lines) + "\n"
+
+
+def type_name(type_: pa.DataType) -> str:
+    """A type for a person: `list<image>`, `float32[24576]`."""
+    if type_ == dataset.IMAGE:
+        return "image"
+    if pa.types.is_struct(type_):
+        return "struct<" + ", ".join(field.name for field in type_) + ">"
+    if pa.types.is_fixed_size_list(type_):
+        return f"{type_name(type_.value_type)}[{type_.list_size}]"
+    if pa.types.is_list(type_):
+        return f"list<{type_name(type_.value_type)}>"
+    return dataset.value_name(type_)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|") or "(none)"

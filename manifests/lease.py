@@ -1,0 +1,178 @@
+"""One driver a run: a lease with an epoch. A dead driver does not hold it for long; a woken one cannot write behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests.log import list_parts
+from manifests.store import Store
+
+FOLDER = "manifest/lease"
+BEAT_SECONDS = 3.0
+PATIENCE_SECONDS = 15.0  # without a beat for so long, the holder is taken for dead
+
+
+class RunBusy(Exception):
+    """Another driver is at work on this run."""
+
+
+class LeaseLost(Exception):
+    """A later driver has taken this run over."""
+
+
+def _name(epoch: int) -> str:
+    return f"{FOLDER}/{epoch:08d}.json"
+
+
+def _beat_name(epoch: int) -> str:
+    return f"{FOLDER}/{epoch:08d}-beat.json"
+
+
+def _read_json(store: Store, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(store.read(name))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def newest_epoch(store: Store) -> int:
+    epochs = [int(match[1]) for name in store.list(FOLDER) if (match := re.search(r"/(\d{8})\.json$", name))]
+    return max(epochs, default=0)
+
+
+def _process_start(pid: int) -> str:
+    """Tells a process from a later one with the same number; "" where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[19]
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return ""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a run, and what it last said of itself."""
+
+    epoch: int
+    host: str = ""
+    pid: int = 0
+    process: str = ""
+    beat: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        return self.host == socket.gethostname()
+
+    @property
+    def gone(self) -> bool:
+        """True where it is known to be gone; a holder on another host can only be watched."""
+        if self.epoch == 0 or self.beat.get("released"):
+            return True
+        return self.here and _process_start(self.pid) != self.process
+
+    @property
+    def at_work(self) -> bool:
+        return not self.gone and time.time() - self.beat.get("time", 0) < PATIENCE_SECONDS
+
+
+def find_holder(store: Store) -> Holder:
+    epoch = newest_epoch(store)
+    if epoch == 0:
+        return Holder(0)
+    told = _read_json(store, _name(epoch))
+    beat = _read_json(store, _beat_name(epoch))
+    return Holder(epoch, told.get("host", ""), told.get("pid", 0), told.get("process", ""), beat)
+
+
+def read_bounds(store: Store) -> dict[int, int]:
+    """The last part that counts of every epoch but the newest."""
+    for epoch in range(newest_epoch(store), 0, -1):
+        bounds = _read_json(store, _beat_name(epoch)).get("bounds")
+        if bounds is not None:
+            return {int(key): value for key, value in bounds.items()}
+    return {}
+
+
+class Lease:
+    """Held from `acquire` to `release`; a thread renews it."""
+
+    def __init__(self, store: Store, epoch: int):
+        self.store = store
+        self.epoch = epoch
+        self.bounds = self._bound_earlier_epochs()
+        self.status: dict[str, Any] = {}  # shown by the status command while the run is on
+        self._count = 0
+        self._stop = threading.Event()
+        self._beat()
+        self._thread = threading.Thread(target=self._beat_until_stopped, name="lease", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(cls, store: Store, wait_seconds: float = PATIENCE_SECONDS) -> Lease:
+        """Take the run, at once where its last driver is known to be gone, else once that has been silent for long."""
+        while True:
+            holder = find_holder(store)
+            if not holder.gone:
+                _watch(store, holder, wait_seconds)
+            claim = {"host": socket.gethostname(), "pid": os.getpid(), "process": _process_start(os.getpid())}
+            if store.create(_name(holder.epoch + 1), json.dumps(claim).encode()):
+                return cls(store, holder.epoch + 1)
+
+    def _bound_earlier_epochs(self) -> dict[int, int]:
+        bounds = read_bounds(self.store)
+        last: dict[int, int] = {}
+        for part in list_parts(self.store):
+            last[part.epoch] = max(part.sequence, last.get(part.epoch, 0))
+        for epoch in range(1, self.epoch):
+            bounds.setdefault(epoch, last.get(epoch, 0))
+        return bounds
+
+    def _beat(self, released: bool = False) -> None:
+        self._count += 1
+        beat = {
+            "count": self._count,
+            "time": time.time(),
+            "released": released,
+            "bounds": self.bounds,
+            "status": self.status,
+        }
+        self.store.replace(_beat_name(self.epoch), json.dumps(beat).encode())
+
+    def _beat_until_stopped(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                self._beat()
+            except OSError:
+                continue  # a full disk or a lost connection: a later beat may pass, and silence is what others wait for
+
+    def check(self) -> None:
+        """Raise where a later driver has taken over: called before anything is written that others read."""
+        if self.store.exists(_name(self.epoch + 1)):
+            raise LeaseLost(f"driver {self.epoch} of {self.store.root} was taken for dead and another has taken over")
+
+    def release(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._beat(released=True)
+
+
+def _watch(store: Store, holder: Holder, wait_seconds: float) -> None:
+    """Return when the holder has been silent for long; RunBusy as soon as it shows life."""
+    busy = RunBusy(
+        f"{store.root}: another build is at work on this run (host {holder.host}, process {holder.pid}); "
+        "wait for it, or stop it and run the same command again"
+    )
+    if holder.here:
+        raise busy
+    deadline = time.monotonic() + wait_seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, wait_seconds))
+        if find_holder(store).beat.get("count") != holder.beat.get("count"):
+            raise busy

@@ -1,0 +1,121 @@
+"""The listing: the rows of a run with the sequence numbers they keep for life, as its last driver saw the source."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.sources import COLUMNS
+from manifests.store import Store
+
+FOLDER = "manifest/rows"
+SCHEMA = pa.schema(
+    [
+        *[(name, pa.list_(pa.string()) if name == "tags" else pa.string()) for name in COLUMNS],
+        ("extra", pa.string()),  # JSON of the source list's other columns
+        ("problem", pa.string()),  # why the row cannot be used, null where it can
+        ("problem_detail", pa.string()),
+        ("sequence", pa.int64()),  # given when first listed, never given again
+        ("withdrawn", pa.bool_()),  # no longer in the source
+    ]
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Present rows in the order of their sequence numbers."""
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def ids(self) -> pa.Array:
+        return self.table.column("id").combine_chunks()
+
+    @property
+    def sequences(self) -> np.ndarray:
+        return self.table.column("sequence").to_numpy()
+
+    def rows(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Whole rows, without the fields they do not have."""
+        chosen = self.table.take(pa.array(indices, pa.int64())).to_pylist()
+        rows = []
+        for told in chosen:
+            row = {name: value for name, value in told.items() if value is not None}
+            row["extra"] = json.loads(row["extra"]) if "extra" in row else {}
+            rows.append(row)
+        return rows
+
+
+def update_listing(store: Store, rows: list[dict[str, Any]], epoch: int) -> Listing:
+    """Number the rows, write the listing where it changed, and return the present ones.
+
+    Rows seen before keep their number, new ones follow, and those the source no longer names are kept as withdrawn.
+    """
+    before = _read_newest(store)
+    numbers = dict(zip(before.column("id").to_pylist(), before.column("sequence").to_pylist(), strict=True))
+    following = max(numbers.values(), default=-1) + 1
+    present = set()
+    for row in rows:
+        if row["id"] not in numbers:
+            numbers[row["id"]] = following
+            following += 1
+        present.add(row["id"])
+    table = _to_table(rows, numbers)
+    gone = pa.array([name not in present for name in before.column("id").to_pylist()], pa.bool_())
+    withdrawn = before.filter(gone)
+    withdrawn = withdrawn.set_column(
+        SCHEMA.get_field_index("withdrawn"), "withdrawn", pa.array([True] * withdrawn.num_rows, pa.bool_())
+    )
+    whole = pa.concat_tables([table, withdrawn]).sort_by("sequence")
+    if not whole.equals(before):
+        sink = pa.BufferOutputStream()
+        pq.write_table(whole, sink, compression="zstd")
+        store.replace(f"{FOLDER}/{epoch:08d}.parquet", sink.getvalue().to_pybytes())
+    return _present(whole)
+
+
+def read_listing(store: Store) -> Listing:
+    return _present(_read_newest(store))
+
+
+def _present(whole: pa.Table) -> Listing:
+    return Listing(whole.filter(pc.invert(whole.column("withdrawn"))).combine_chunks())
+
+
+def _to_table(rows: list[dict[str, Any]], numbers: dict[str, int]) -> pa.Table:
+    arrays = []
+    for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True):
+        if name == "sequence":
+            values: list[Any] = [numbers[row["id"]] for row in rows]
+        elif name == "withdrawn":
+            values = [False] * len(rows)
+        elif name == "extra":
+            values = [
+                json.dumps(row["extra"], sort_keys=True, default=str, ensure_ascii=False) if row.get("extra") else None
+                for row in rows
+            ]
+        else:
+            values = [row.get(name) for row in rows]
+        arrays.append(pa.array(values, kind))
+    return pa.table(arrays, schema=SCHEMA)
+
+
+def _read_newest(store: Store) -> pa.Table:
+    for name in reversed(list(store.list(FOLDER))):
+        try:
+            return pq.read_table(pa.BufferReader(store.read(name))).cast(SCHEMA)
+        except (pa.ArrowException, ValueError) as error:
+            logger.warning("%s is damaged (%s): the listing before it counts", name, " ".join(str(error).split())[:120])
+    return SCHEMA.empty_table()

@@ -1,0 +1,173 @@
+"""The log: append-only Parquet parts by stage, written by the driver alone, and their fold into the latest state.
+
+`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot (`...-snapshot.parquet`) stands for
+every part before it, so old parts can go. A part that a superseded driver wrote after it lost the run is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.records import SCHEMA, Record
+from manifests.store import Store
+
+FOLDER = "manifest/log"
+_PART = re.compile(r"manifest/log/(?P<stage>[^/]+)/(?P<epoch>\d{8})-(?P<sequence>\d{8})(?P<snapshot>-snapshot)?\.parquet$")
+STATE_COLUMNS = ("key", "status", "reason", "transient", "attempts")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    epoch: int
+    sequence: int
+    stage: str
+    snapshot: bool = False
+
+    @property
+    def name(self) -> str:
+        ending = "-snapshot" if self.snapshot else ""
+        return f"{FOLDER}/{self.stage}/{self.epoch:08d}-{self.sequence:08d}{ending}.parquet"
+
+
+def list_parts(store: Store, bounds: dict[int, int] | None = None) -> list[Part]:
+    """The parts that count, in the order they were written. `bounds`: the last sequence that counts, by old epoch."""
+    found = []
+    for name in store.list(FOLDER):
+        match = _PART.match(name)
+        if match:
+            part = Part(int(match["epoch"]), int(match["sequence"]), match["stage"], bool(match["snapshot"]))
+            if bounds is None or part.sequence <= bounds.get(part.epoch, part.sequence):
+                found.append(part)
+    return sorted(found)
+
+
+def _encode(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _to_table(records: list[Record]) -> pa.Table:
+    columns = {
+        "columns": [json.dumps(record.columns, default=str) if record.columns else "" for record in records],
+        "seen": [json.dumps(record.seen) if record.seen else "" for record in records],
+    }
+    for name in SCHEMA.names:
+        if name not in columns:
+            columns[name] = [getattr(record, name) for record in records]
+    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+@dataclass
+class Log:
+    """The driver's end of the log: records are buffered and written as parts."""
+
+    store: Store
+    epoch: int
+    sequence: int = 0
+    _pending: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def pending(self) -> int:
+        return sum(len(records) for records in self._pending.values())
+
+    def add(self, record: Record) -> None:
+        self._pending[record.stage].append(record)
+
+    def flush(self) -> None:
+        for stage, records in list(self._pending.items()):
+            self.sequence += 1
+            part = Part(self.epoch, self.sequence, stage)
+            self.store.replace(part.name, _encode(_to_table(records)))
+            del self._pending[stage]
+
+    def compact(self, parts: Iterable[Part], fewest: int = 20) -> bool:
+        """Put a snapshot in the place of a stage's parts where there are many; True where there were."""
+        compacted = False
+        by_stage = defaultdict(list)
+        for part in parts:
+            by_stage[part.stage].append(part)
+        for stage, own in by_stage.items():
+            if len(own) < fewest:
+                continue
+            latest = _latest(_read(self.store, own, SCHEMA.names))
+            self.sequence += 1
+            snapshot = Part(self.epoch, self.sequence, stage, snapshot=True)
+            self.store.replace(snapshot.name, _encode(latest))
+            for part in own:
+                self.store.delete(part.name)
+            compacted = True
+        return compacted
+
+
+def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
+    """The records of one stage's parts in order; a damaged part is left out and said."""
+    newest_snapshot = max((index for index, part in enumerate(parts) if part.snapshot), default=0)
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    tables = [schema.empty_table()]
+    for part in parts[newest_snapshot:]:
+        try:
+            table = pq.read_table(pa.BufferReader(store.read(part.name)), columns=list(columns))
+            tables.append(table.cast(schema))
+        except (pa.ArrowException, OSError) as error:
+            logger.warning(
+                "%s is damaged (%s): its records do not count; what they told of is found again in artifacts/",
+                part.name,
+                " ".join(str(error).split())[:120],
+            )
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def _latest(records: pa.Table) -> pa.Table:
+    """The last record of every id."""
+    codes = records.column("id").combine_chunks().dictionary_encode()
+    codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
+    last = np.full(len(codes.dictionary), -1, np.int64)
+    last[codes.indices.to_numpy(zero_copy_only=False)] = np.arange(records.num_rows)
+    return records.take(pa.array(np.sort(last)))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The latest record of every row at one stage. `rows[i]` is the row that record i speaks of."""
+
+    rows: np.ndarray  # int64, indices into the ids that were folded
+    records: pa.Table
+
+
+class Folder:
+    """Folds the log of a run, a stage at a time, each part listed once."""
+
+    def __init__(self, store: Store, bounds: dict[int, int] | None = None):
+        self.store = store
+        self.parts = list_parts(store, bounds)
+
+    def fold(self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS) -> Fold:
+        """The latest record of each of these ids that has one; records of other ids are passed over."""
+        own = [part for part in self.parts if part.stage == stage]
+        records = _read(self.store, own, ("id", *columns))
+        found = pc.index_in(records.column("id"), value_set=ids)
+        found = found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        records = records.drop_columns("id")
+        last = np.full(len(ids), -1, np.int64)
+        known = np.flatnonzero(found >= 0)
+        last[found[known]] = known  # numpy keeps the last of repeated indices
+        rows = np.flatnonzero(last >= 0)
+        return Fold(rows, records.take(pa.array(last[rows])))
+
+    def latest(self, stage: str) -> pa.Table:
+        """The latest record of every id the stage ever saw, whole."""
+        own = [part for part in self.parts if part.stage == stage]
+        return _latest(_read(self.store, own, SCHEMA.names))

@@ -1,0 +1,177 @@
+"""A run folder on a disk or behind a URI, through one small interface that never shows half a file."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class Store(ABC):
+    """Names are relative, with forward slashes. Every write appears whole or not at all."""
+
+    root: str
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The file's bytes; FileNotFoundError where there is none."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet; False, and nothing changed, where it is: the first one wins."""
+
+    @abstractmethod
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file, in place of one that may be there."""
+
+    @abstractmethod
+    def upload(self, name: str, path: Path) -> None:
+        """Bring a local file in under a name; the local one is gone afterwards."""
+
+    @abstractmethod
+    def list(self, folder: str) -> dict[str, int]:
+        """Names of all files below a folder, sorted, with their sizes in bytes."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove a file; no complaint where there is none."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class LocalStore(Store):
+    root: str
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, name)
+
+    def read(self, name: str) -> bytes:
+        with open(self._path(name), "rb") as file:
+            return file.read()
+
+    def _draft(self, target: str, data: bytes) -> str:
+        draft = f"{target}.{uuid.uuid4().hex}.draft"
+        try:
+            file = open(draft, "xb")
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            file = open(draft, "xb")
+        try:
+            with file:
+                file.write(data)
+        except OSError:
+            os.unlink(draft)
+            raise
+        return draft
+
+    def create(self, name: str, data: bytes) -> bool:
+        target = self._path(name)
+        draft = self._draft(target, data)
+        try:
+            os.link(draft, target)  # unlike a rename, fails where the target is
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(draft)
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        target = self._path(name)
+        os.replace(self._draft(target, data), target)
+
+    def upload(self, name: str, path: Path) -> None:
+        target = self._path(name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.stat(path).st_dev == os.stat(os.path.dirname(target)).st_dev:
+            os.replace(path, target)
+            return
+        with open(path, "rb") as file:
+            self.replace(name, file.read())
+        os.unlink(path)
+
+    def list(self, folder: str) -> dict[str, int]:
+        found = {}
+        for parent, _, files in os.walk(self._path(folder)):
+            for file in files:
+                if file.endswith(".draft"):
+                    continue
+                path = os.path.join(parent, file)
+                try:
+                    found[os.path.relpath(path, self.root).replace(os.sep, "/")] = os.path.getsize(path)
+                except FileNotFoundError:
+                    continue  # removed by another process since it was listed
+        return dict(sorted(found.items()))
+
+    def delete(self, name: str) -> None:
+        Path(self._path(name)).unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self._path(name))
+
+
+@dataclass(frozen=True)
+class RemoteStore(Store):
+    """An object store through fsspec, whose puts are whole by nature."""
+
+    root: str  # a URI, such as s3://bucket/runs/a
+
+    @property
+    def _files(self) -> Any:
+        import fsspec
+
+        return fsspec.filesystem(urlsplit(self.root).scheme, use_listings_cache=False)
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes:
+        return self._files.cat_file(self._path(name))
+
+    def create(self, name: str, data: bytes) -> bool:
+        try:
+            self._files.pipe_file(self._path(name), data, mode="create")  # a conditional put
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        self._files.pipe_file(self._path(name), data)
+
+    def upload(self, name: str, path: Path) -> None:
+        self._files.put_file(str(path), self._path(name))
+        path.unlink()
+
+    def list(self, folder: str) -> dict[str, int]:
+        base = self._files._strip_protocol(self.root)
+        try:
+            found = self._files.find(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {name[len(base) + 1 :]: info["size"] for name, info in sorted(found.items())}
+
+    def delete(self, name: str) -> None:
+        try:
+            self._files.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
+
+    def exists(self, name: str) -> bool:
+        return self._files.exists(self._path(name))
+
+
+def is_uri(text: str) -> bool:
+    return "://" in text
+
+
+def open_store(root: str | Path) -> Store:
+    """The store for a run: a URI goes through fsspec, a path is made absolute."""
+    text = str(root)
+    if is_uri(text) and not text.startswith("file://"):
+        return RemoteStore(text.rstrip("/"))
+    return LocalStore(str(Path(text.removeprefix("file://")).expanduser().absolute()))

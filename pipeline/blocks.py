@@ -1,0 +1,154 @@
+"""Blocks: which rows share a shard, and when a shard can be packed.
+
+A block is a run of sequence numbers within a split. It is complete once every row before its end has been read (so that
+its members and their duplicates are known) and every member is settled. Its key is made of its members' keys, so a
+block is packed again exactly when a member changed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests.listing import Listing
+from manifests.log import Folder
+from manifests.records import OK
+from manifests.splits import Splits
+from pipeline.messages import Result
+from pipeline.step import Step
+from stages.stage import Row
+
+
+@dataclass
+class _Block:
+    split: str
+    index: int
+    rows: dict[int, bool] = field(default_factory=dict)  # row: settled
+    unsettled: int = 0
+    closed: bool = False  # no row before its end is unread
+    shard: Row | None = None  # what pack said of it
+    failed: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.split}-{self.index:05d}"
+
+
+class Blocks:
+    def __init__(self, step: Step, splits: Splits, listing: Listing, shards_there: set[str]):
+        self.step = step
+        self.name = step.name
+        self._splits = splits
+        self._sequences = listing.sequences
+        self._there = shards_there
+        self._place_of: dict[int, tuple[str, int]] = {}  # row: split, block index; until the frontier passes it
+        self._blocks: list[_Block] = []
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._number_of: dict[int, int] = {}  # row: block
+        self._unclosed: list[tuple[int, int]] = []  # heap of (first sequence number after the block, block)
+        self._known: dict[str, Row] = {}  # block id: its record
+
+    def load(self, folder: Folder) -> None:
+        for record in folder.latest(self.name).to_pylist():
+            if record["status"] == OK:
+                self._known[record["id"]] = {"key": record["key"], "columns": json.loads(record["columns"])}
+
+    def assign(self, index: int, row: Row, content: str) -> None:
+        """Fix the split and the block of a row whose content is known."""
+        split = self._splits.split_of(row, content)
+        self._place_of[index] = split, int(self._sequences[index]) // self._splits.span_of(row, split)
+
+    def join(self, index: int, settled: bool) -> None:
+        """A row that the frontier passed and that is, or may yet be, in the dataset."""
+        place = self._place_of.pop(index)
+        number = self._numbers.get(place)
+        if number is None:
+            number = self._numbers[place] = len(self._blocks)
+            block = _Block(*place)
+            self._blocks.append(block)
+            heapq.heappush(self._unclosed, ((block.index + 1) * self._splits.longest_span(block.split), number))
+        self._number_of[index] = number
+        self._blocks[number].rows[index] = settled
+        self._blocks[number].unsettled += not settled
+
+    def reopen(self, index: int) -> None:
+        """A settled row has work again."""
+        block = self._blocks[self._number_of[index]]
+        if block.rows.get(index):
+            block.rows[index] = False
+            block.unsettled += 1
+
+    def settle(self, index: int, member: bool) -> list[int]:
+        """A row is through; returns its block where that is complete with it."""
+        number = self._number_of.get(index)
+        if number is None:
+            return []
+        block = self._blocks[number]
+        if block.rows.get(index, True):
+            return []
+        block.unsettled -= 1
+        if member:
+            block.rows[index] = True
+        else:
+            del block.rows[index]
+        return self._if_complete(number)
+
+    def close_before(self, reached: int | None) -> list[int]:
+        """The rows before this sequence number are read (None: all are); returns the blocks complete with that."""
+        found = []
+        while self._unclosed and (reached is None or self._unclosed[0][0] <= reached):
+            _, number = heapq.heappop(self._unclosed)
+            self._blocks[number].closed = True
+            found += self._if_complete(number)
+        return found
+
+    def _if_complete(self, number: int) -> list[int]:
+        block = self._blocks[number]
+        return [number] if block.closed and block.unsettled == 0 and block.rows else []
+
+    def members(self, number: int) -> list[int]:
+        return sorted(self._blocks[number].rows)
+
+    def item(self, number: int, members: list[Row]) -> Row:
+        block = self._blocks[number]
+        row = {"id": block.id, "split": block.split, "index": block.index, "members": members}
+        row["key"] = self.step.stage.key(row, (), json.dumps(members, sort_keys=True, default=str))
+        return row
+
+    def is_packed(self, number: int, key: str) -> bool:
+        """Whether the block stands in the dataset already, just so."""
+        block = self._blocks[number]
+        known = self._known.get(block.id)
+        if known is None or known["key"] != key or known["columns"]["shard"] not in self._there:
+            return False
+        block.shard = known["columns"]
+        return True
+
+    def apply(self, number: int, result: Result) -> None:
+        block = self._blocks[number]
+        block.shard = result.columns if result.ok else None
+        block.failed = "" if result.ok else result.reason
+
+    def shards(self) -> list[Row]:
+        """What the dataset is made of, so far."""
+        return [block.shard for block in sorted(self._blocks, key=lambda block: block.id) if block.shard]
+
+    def rows_in_shards(self) -> list[int]:
+        return [index for block in self._blocks if block.shard for index in block.rows]
+
+    def keys(self) -> set[str]:
+        """Keys of the shards that stand."""
+        return {known["key"] for known in self._known.values() if known["columns"]["shard"] in self._there}
+
+    def count(self) -> dict[str, Any]:
+        failed = Counter(block.failed for block in self._blocks if block.failed)
+        done = sum(1 for block in self._blocks if block.shard)
+        return {
+            "todo": sum(1 for block in self._blocks if block.rows) - done - failed.total(),
+            "ok": done,
+            "failed": failed.total(),
+            "reasons": dict(failed),
+        }

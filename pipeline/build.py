@@ -1,0 +1,225 @@
+"""Build a dataset: list the source, plan what is to do, run it, and write the index last. Running it again resumes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manifests import dataset
+from manifests.lease import Lease
+from manifests.listing import Listing, read_listing, update_listing
+from manifests.log import Folder, Log
+from manifests.records import FAILED, OK, Record
+from manifests.sources import read_source
+from manifests.store import LocalStore, Store, open_store
+from pipeline.display import Display
+from pipeline.figures import Figures, Rates, add_rates, count_failed
+from pipeline.freshness import Freshness
+from pipeline.messages import Result
+from pipeline.placement import Placement
+from pipeline.plan import Plan, Retry, Task
+from pipeline.recipe import Recipe
+from pipeline.run import RECIPE, RunError, make_plan
+from pipeline.scheduler import Scheduler
+
+_FLUSH_SECONDS = 2.0
+_INDEX_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command line asks of a build."""
+
+    recipe: Recipe
+    run: str
+    source: str = ""
+    engine: str = "ray"
+    only: str = ""
+    limit: int | None = None
+    retry: Retry = Retry()
+    refresh: bool | None = None
+
+
+@dataclass
+class Report:
+    """What a build did."""
+
+    figures: Figures
+    seconds: float
+    stopped_by: int = 0  # a signal
+    worked: Counter[str] = field(default_factory=Counter)  # outcomes by stage, in this run
+    stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    index: dict[str, Any] | None = None
+
+    @property
+    def failed(self) -> int:
+        return count_failed(self.figures)
+
+
+def build(order: Order) -> Report:
+    """Run a build to its end, or to a signal; what is done by then is kept."""
+    store = open_store(order.run)
+    lease = Lease.acquire(store)
+    try:
+        source = _make_corpus(order, store) if order.recipe.corpus else order.source
+        listing = _list_rows(order, store, source, lease.epoch)
+        placement = _open_placement(order.engine)
+        try:
+            recipe = order.recipe.resolve(placement.capacity().gpus)
+            store.replace(RECIPE, recipe.to_yaml().encode())
+            return _Build(order, recipe, store, lease, listing, placement).run()
+        finally:
+            placement.close()
+    finally:
+        lease.release()
+
+
+def _open_placement(engine: str) -> Placement:
+    if engine == "ray":
+        from pipeline.ray_placement import RayPlacement
+
+        return RayPlacement()
+    from pipeline.local_placement import LocalPlacement
+
+    return LocalPlacement()
+
+
+def _make_corpus(order: Order, store: Store) -> str:
+    """The demo corpus in the run folder; behind a URI it is made here and carried there."""
+    if order.source:
+        raise RunError(f"--source {order.source}: this recipe makes its own corpus; leave one of the two out")
+    corpus = order.recipe.corpus
+    print(f"Making {corpus.count} demo objects (seed {corpus.seed})", file=sys.stderr)
+    if isinstance(store, LocalStore):
+        return str(corpus.write(Path(store.root) / "corpus"))
+    with tempfile.TemporaryDirectory() as scratch:
+        listed = corpus.write(Path(scratch))
+        for path in sorted(Path(scratch).rglob("*.glb")):
+            store.replace(f"corpus/{path.relative_to(scratch)}", path.read_bytes())
+        store.replace(f"corpus/{listed.name}", listed.read_bytes())
+        return f"{store.root}/corpus/{listed.name}"
+
+
+def _list_rows(order: Order, store: Store, source: str, epoch: int) -> Listing:
+    if not source:
+        listing = read_listing(store)
+        if not len(listing):
+            raise RunError("--source is missing: a folder, a glob, a mesh, or a list of meshes")
+        return listing
+    rows = read_source(source)
+    if order.limit is not None:
+        before = set(read_listing(store).ids.to_pylist())
+        rows = [row for number, row in enumerate(rows) if number < order.limit or row["id"] in before]
+    return update_listing(store, rows, epoch)
+
+
+class _Build:
+    def __init__(
+        self, order: Order, recipe: Recipe, store: Store, lease: Lease, listing: Listing, placement: Placement
+    ):
+        self.order = order
+        self.recipe = recipe
+        self.store = store
+        self.lease = lease
+        self.listing = listing
+        self.placement = placement
+        folder = Folder(store, lease.bounds)
+        self.log = Log(store, lease.epoch)
+        if self.log.compact(folder.parts):
+            folder = Folder(store, lease.bounds)
+        self.plan: Plan = make_plan(
+            store, recipe, listing, folder, Freshness(order.refresh), order.retry, order.only
+        )
+        self.rates = Rates()
+        self.report = Report({}, 0.0)
+        self._index_changed = True
+
+    def run(self) -> Report:
+        begun = time.monotonic()
+        pack = self.recipe.pack_step() if self.plan.blocks else None
+        scheduler = Scheduler(self.plan, self.placement, self.store.root, self._record, pack)
+        handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            with Display() as display:
+                self._loop(scheduler, display)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self.log.flush()
+        self._write_index(final=not self.report.stopped_by)
+        self.report.figures = self._figures(scheduler)
+        self.report.seconds = time.monotonic() - begun
+        return self.report
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        """The loop looks several times a second; a second signal does what it does anywhere."""
+        self.report.stopped_by = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def _loop(self, scheduler: Scheduler, display: Display) -> None:
+        flushed_at = indexed_at = time.monotonic()
+        while not scheduler.done and not self.report.stopped_by:
+            scheduler.step(0.2)
+            now = time.monotonic()
+            if now - flushed_at > _FLUSH_SECONDS:
+                self.lease.check()
+                self.log.flush()
+                self.lease.status = self._figures(scheduler)
+                flushed_at = now
+            if now - indexed_at > _INDEX_SECONDS:
+                self._write_index(final=False)
+                indexed_at = now
+            if display.due:
+                display.show(self._figures(scheduler))
+        display.show(self._figures(scheduler))
+
+    def _record(self, task: Task, result: Result, attempts: int, worker: str) -> None:
+        stage, index = task
+        step = self.plan.steps.get(stage)
+        seen = {}
+        if step is not None and step.stage.keyed_by_content:
+            uri = self.listing.table.column("uri")[index].as_py()
+            seen = {"uri": uri, "files": result.files}
+        self.log.add(
+            Record(
+                id=result.id,
+                stage=stage,
+                key=result.key,
+                status=OK if result.ok else FAILED,
+                reason=result.reason,
+                transient=result.transient,
+                error=result.detail,
+                attempts=attempts,
+                seconds=result.seconds,
+                worker=worker,
+                columns=result.columns,
+                seen=seen,
+                content=result.content,
+            )
+        )
+        self.rates.note(stage)
+        self.report.worked[stage] += 1
+        self.report.stage_seconds[stage] += result.seconds
+        self._index_changed |= step is None
+
+    def _figures(self, scheduler: Scheduler) -> Figures:
+        running = {name: pool.running for name, pool in scheduler.pools.items()}
+        return add_rates(self.plan.count(), self.rates, running)
+
+    def _write_index(self, final: bool) -> None:
+        """Make what is packed the dataset. Shards that others replaced go when the run is through."""
+        if not self.plan.blocks or not (self._index_changed or final):
+            return
+        self.lease.check()
+        provenance = {"recipe": self.recipe.model_dump(mode="json", exclude={"schedule", "corpus"})}
+        self.report.index = dataset.write_index(self.store, self.plan.blocks.shards(), provenance=provenance)
+        self._index_changed = False
+        if final:
+            dataset.remove_superseded(self.store, self.report.index)
+

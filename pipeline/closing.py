@@ -1,0 +1,45 @@
+"""The last words of a build: what was made, where, how long each stage took, and what to try next."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.build import Order, Report
+from pipeline.figures import to_clock
+
+
+def print_closing(order: Order, report: Report) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    again = f"python -m pipeline status --run {order.run} --failed"
+    if report.stopped_by:
+        console.print("Stopped. What is done is kept; the same command goes on from here.")
+        return
+    if report.worked:
+        console.print(_stage_table(report))
+    else:
+        console.print("Nothing to do: everything is up to date.")
+    if report.index is not None:
+        rows, sizes = report.index["rows"], report.index["bytes"]
+        splits = ", ".join(f"{name} {count}" for name, count in rows.items())
+        console.print(
+            f"\n[bold]{sum(rows.values())} triplets[/bold] ({splits}) in {len(report.index['shards'])} Parquet shards, "
+            f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{order.run}/dataset[/bold]"
+        )
+    if report.failed:
+        console.print(f"{report.failed} failed; see which and why: {again}")
+    console.print("\nTry next:")
+    if report.index is not None and report.index["shards"]:
+        console.print(f"  python -c \"from datasets import load_dataset; print(load_dataset('{order.run}/dataset'))\"")
+    console.print(f"  {again.removesuffix(' --failed')}")
+
+
+def _stage_table(report: Report) -> Table:
+    table = Table(title=f"Built in {to_clock(report.seconds)}", title_justify="left", header_style="bold", pad_edge=False)
+    for column in ("stage", "worked", "ok", "failed", "seconds of work", "seconds each"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, stage in report.figures.items():
+        worked, seconds = report.worked[name], report.stage_seconds[name]
+        each = f"{seconds / worked:.3f}" if worked else ""
+        table.add_row(name, str(worked), str(stage["ok"]), str(stage["failed"]), f"{seconds:.1f}", each)
+    return table

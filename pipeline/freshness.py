@@ -1,0 +1,34 @@
+"""Whether a row's source still is what its ingest saw."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from manifests.store import is_uri
+from stages.stage import Row
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """`refresh`: None looks at local files, by their size and time; True reads everything again; False trusts the log."""
+
+    refresh: bool | None = None
+
+    def __call__(self, row: Row, seen: dict[str, Any]) -> bool:
+        if seen.get("uri") != row.get("uri"):
+            return False
+        if is_uri(row["uri"]):
+            return self.refresh is not True
+        if self.refresh is False:
+            return True
+        return all(_stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
+
+
+def _stamp(path: str) -> tuple[int | None, int | None]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None, None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,76 @@
+"""Worker processes on this machine, each with a supervisor in a thread of the driver. Needs no Ray."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+
+from pipeline.messages import Message, Post
+from pipeline.placement import Capacity, Placement, WorkerId
+from pipeline.supervisor import Supervisor
+from stages.stage import Row
+
+
+class _Desk:
+    """One worker's thread: takes batches in, passes messages out."""
+
+    def __init__(self, worker: WorkerId, post: Post, told: queue.SimpleQueue[tuple[WorkerId, Message]]):
+        self.supervisor = Supervisor(post)
+        self.batches: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._worker = worker
+        self._told = told
+        self.thread = threading.Thread(target=self._serve, name=f"{post.stage.name}-{worker}", daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while (rows := self.batches.get()) is not None:
+            for message in self.supervisor.run(rows):
+                self._told.put((self._worker, message))
+        self.supervisor.close()
+
+
+class LocalPlacement(Placement):
+    name = "local"
+
+    def __init__(self) -> None:
+        self._desks: dict[WorkerId, _Desk] = {}
+        self._told: queue.SimpleQueue[tuple[WorkerId, Message]] = queue.SimpleQueue()
+
+    def capacity(self) -> Capacity:
+        return Capacity(cpus=float(len(os.sched_getaffinity(0))), gpus=float(_count_gpus()))
+
+    def start(self, worker: WorkerId, post: Post, cpus: float) -> None:
+        self._desks[worker] = _Desk(worker, post, self._told)
+
+    def send(self, worker: WorkerId, rows: list[Row]) -> None:
+        self._desks[worker].batches.put(rows)
+
+    def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
+        try:
+            messages = [self._told.get(timeout=seconds)]
+        except queue.Empty:
+            return []
+        while True:
+            try:
+                messages.append(self._told.get_nowait())
+            except queue.Empty:
+                return messages
+
+    def stop(self, worker: WorkerId) -> None:
+        self._desks.pop(worker).batches.put(None)
+
+    def close(self) -> None:
+        for desk in self._desks.values():
+            desk.batches.put(None)
+            desk.supervisor.interrupt()
+        for desk in self._desks.values():
+            desk.thread.join(timeout=1)
+        self._desks.clear()
+
+
+def _count_gpus() -> int:
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        return len([part for part in shown.split(",") if part.strip() not in ("", "-1")])
+    return len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()])

@@ -1,0 +1,318 @@
+"""The plan: what is to do for which row. Rows are numbers here; their state at every stage is a few bytes in an array.
+
+A row is ready for a stage when the stages it needs are ok, it has no ok record under its present key, and no failure
+that stands. Everything follows from the listing and the log, so a plan made again after a crash is the same plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manifests.listing import Listing
+from manifests.log import STATE_COLUMNS, Folder
+from manifests.outcomes import Outcomes
+from manifests.records import OK as RECORDED_OK
+from pipeline.blocks import Blocks
+from pipeline.messages import MISSING_INPUT, Result
+from pipeline.step import Step
+from stages.stage import Row
+
+TODO, OK, FAILED = 0, 1, 2
+LIFETIME_ATTEMPTS = 10  # a failure that may pass is tried so often over all runs
+DUPLICATE = "duplicate"
+_CHUNK = 10_000
+
+Task = tuple[str, int]  # stage, and the number of a row (or, at pack, of a block)
+Seen = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Which standing failures are to be tried again."""
+
+    wanted: bool = False
+    reason: str = ""  # "": all
+
+    def covers(self, reason: str) -> bool:
+        return self.wanted and self.reason in ("", reason)
+
+
+class Plan:
+    def __init__(self, steps: list[Step], listing: Listing, outcomes: Outcomes, blocks: Blocks | None = None):
+        self.steps = {step.name: step for step in steps}
+        self.listing = listing
+        self.outcomes = outcomes
+        self.blocks = blocks
+        self.root = steps[0].name
+        count = len(listing)
+        self.states = {name: np.zeros(count, np.uint8) for name in self.steps}
+        self.keys = {name: np.zeros(count, "V16") for name in self.steps}
+        self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.steps}
+        self.attempts: dict[Task, int] = {}
+        self.duplicates = np.zeros(count, bool)
+        self._keeper: dict[bytes, int] = {}
+        self._frontier = 0  # every row before it is through with the root stage
+        self._consumers: dict[str, list[str]] = defaultdict(list)
+        for step in steps:
+            for needed in step.stage.needs:
+                self._consumers[needed].append(step.name)
+
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    def load(self, folder: Folder, is_fresh: Callable[[Row, Seen], bool], retry: Retry = Retry()) -> None:
+        """Take in the log. `is_fresh` says whether a row's source still is what its ingest saw."""
+        for name, step in self.steps.items():
+            columns = STATE_COLUMNS + (("seen", "content") if step.stage.keyed_by_content else ())
+            fold = folder.fold(name, self.listing.ids, columns)
+            for start in range(0, len(fold.rows), _CHUNK):
+                indices = fold.rows[start : start + _CHUNK].tolist()
+                records = fold.records.slice(start, _CHUNK).to_pylist()
+                for index, row, record in zip(indices, self._source_rows(step, indices), records, strict=True):
+                    self._recall(step, index, row, record, is_fresh, retry)
+            if name == self.root:
+                for index in np.flatnonzero(self.states[name] == OK).tolist():
+                    self._mark_duplicate(index)
+        self._fail_unusable_rows()
+        if self.blocks:
+            self.blocks.load(folder)
+
+    def _source_rows(self, step: Step, indices: list[int]) -> list[Row]:
+        if step.stage.reads or step.stage.keyed_by_content:
+            return self.listing.rows(indices)
+        return [{} for _ in indices]
+
+    def _recall(
+        self, step: Step, index: int, row: Row, record: Row, is_fresh: Callable[[Row, Seen], bool], retry: Retry
+    ) -> None:
+        stage = step.stage
+        if stage.keyed_by_content:
+            present = stage.key(row, (), record["content"] or "")
+            if not is_fresh(row, json.loads(record["seen"] or "{}")):
+                return
+        else:
+            if any(self.states[needed][index] != OK for needed in stage.needs):
+                return
+            present = stage.key(row, self._needed_keys(stage.needs, index))
+        if record["key"] != present:
+            return
+        if record["status"] == RECORDED_OK:
+            self.states[step.name][index] = OK
+            self.keys[step.name][index] = bytes.fromhex(present)
+            if step.name == self.root and self.blocks:
+                self.blocks.assign(index, row, record.get("content") or present)
+        elif not retry.covers(record["reason"]):
+            self.attempts[step.name, index] = record["attempts"]
+            if not record["transient"] or record["attempts"] >= LIFETIME_ATTEMPTS:
+                self._set_failed(step.name, index, record["reason"])
+
+    def _fail_unusable_rows(self) -> None:
+        problems = self.listing.table.column("problem")
+        for index in np.flatnonzero(problems.is_valid().to_numpy()).tolist():
+            if self.states[self.root][index] != FAILED:
+                self._set_failed(self.root, index, problems[index].as_py())
+
+    def _set_failed(self, stage: str, index: int, reason: str) -> None:
+        self.states[stage][index] = FAILED
+        self.reasons[stage][reason] += 1
+
+    def _needed_keys(self, needs: tuple[str, ...], index: int) -> list[str]:
+        return [self.key(needed, index) for needed in needs]
+
+    def key(self, stage: str, index: int) -> str:
+        return self.keys[stage][index].tobytes().hex()
+
+    def _mark_duplicate(self, index: int) -> None:
+        """Of rows with the same content the first in the listing is kept, whichever was read first."""
+        key = self.keys[self.root][index].tobytes()
+        kept = self._keeper.get(key)
+        if kept is None or kept == index:
+            self._keeper[key] = index
+            self.duplicates[index] = False
+        elif kept < index:
+            self.duplicates[index] = True
+        else:
+            self._keeper[key] = index
+            self.duplicates[index] = False
+            self.duplicates[kept] = True
+
+    def keeper_of(self, index: int) -> int:
+        return self._keeper[self.keys[self.root][index].tobytes()]
+
+    # -- what is to do -------------------------------------------------------------------------------------------
+
+    def ready(self, stage: str) -> Iterator[int]:
+        """Rows that can be worked at a stage now, first listed first."""
+        able = (self.states[stage] == TODO) & ~self.duplicates
+        for needed in self.steps[stage].stage.needs:
+            able &= self.states[needed] == OK
+        yield from np.flatnonzero(able).tolist()
+
+    def items(self, stage: str, indices: list[int]) -> list[Row]:
+        """Rows as a worker gets them: the source's columns, the row's key, and the keys of all that went before."""
+        if self.blocks and stage == self.blocks.name:
+            return [self._block_item(index) for index in indices]
+        step = self.steps[stage]
+        rows = self.listing.rows(indices)
+        for index, row in zip(indices, rows, strict=True):
+            row["needed"] = {name: self.key(name, index) for name in self._ancestors(stage)}
+            if not step.stage.keyed_by_content:
+                row["key"] = step.stage.key(row, self._needed_keys(step.stage.needs, index))
+        return rows
+
+    def _ancestors(self, stage: str) -> list[str]:
+        wanted = set(self.steps[stage].stage.needs)
+        for name in reversed(self.steps):
+            if name in wanted:
+                wanted.update(self.steps[name].stage.needs)
+        return [name for name in self.steps if name in wanted]
+
+    def _block_item(self, number: int) -> Row:
+        indices = self.blocks.members(number)
+        members = []
+        for index, row in zip(indices, self.listing.rows(indices), strict=True):
+            extra = row.pop("extra")
+            told = {name: row[name] for name in row if name not in ("uri", "file", "sequence", "withdrawn")}
+            keys = {name: self.key(name, index) if self.states[name][index] == OK else None for name in self.steps}
+            members.append({**extra, **told, "keys": keys})
+        return self.blocks.item(number, members)
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def apply(self, task: Task, result: Result) -> list[Task]:
+        """Take in what became of a task; returns the tasks that are ready because of it."""
+        stage, index = task
+        if self.blocks and stage == self.blocks.name:
+            if result.reason == MISSING_INPUT:
+                return self._redo_members(index)
+            self.blocks.apply(index, result)
+            return []
+        if result.reason == MISSING_INPUT:
+            return self.redo(index, [result.detail])
+        if not result.ok:
+            self._set_failed(stage, index, result.reason)
+            return self._advance(index)
+        self.states[stage][index] = OK
+        self.keys[stage][index] = bytes.fromhex(result.key)
+        if stage == self.root:
+            self._mark_duplicate(index)
+            if self.blocks:
+                self.blocks.assign(index, self.listing.rows([index])[0], result.content or result.key)
+        tasks = [] if self.duplicates[index] else self._ready_consumers(stage, index)
+        return tasks + self._advance(index)
+
+    def _ready_consumers(self, stage: str, index: int) -> list[Task]:
+        return [
+            (name, index)
+            for name in self._consumers[stage]
+            if self.states[name][index] == TODO
+            and all(self.states[needed][index] == OK for needed in self.steps[name].stage.needs)
+        ]
+
+    def redo(self, index: int, lost: list[str]) -> list[Task]:
+        """Outcomes of a row that others need are gone: make them again, what they need first."""
+        for stage in lost:
+            self.states[stage][index] = TODO
+        if self.blocks and index < self._frontier:
+            self.blocks.reopen(index)
+        return [
+            (stage, index)
+            for stage in lost
+            if all(self.states[needed][index] == OK for needed in self.steps[stage].stage.needs)
+        ]
+
+    def _redo_members(self, number: int) -> list[Task]:
+        tasks = []
+        for index in self.blocks.members(number):
+            lost = [name for name in self.steps if self.states[name][index] == OK and not self._is_kept(name, index)]
+            tasks += self.redo(index, lost) if lost else []
+        return tasks
+
+    def _is_kept(self, stage: str, index: int) -> bool:
+        columns = self.outcomes.find(stage, self.key(stage, index))
+        return columns is not None and self.steps[stage].stage.stands(self.outcomes.store, columns)
+
+    def _standing(self, index: int) -> bool | None:
+        """True: in the dataset. False: settled, but not in it. None: there is work left."""
+        if self.duplicates[index]:
+            return False
+        out: set[str] = set()
+        member = True
+        for name, step in self.steps.items():
+            state = self.states[name][index]
+            if state == OK:
+                continue
+            if state == TODO and not any(needed in out for needed in step.stage.needs):
+                return None
+            out.add(name)
+            member = member and step.schedule.optional
+        return member
+
+    def _advance(self, index: int) -> list[Task]:
+        """Tell the blocks of a row that is settled, and of the rows that the frontier passes."""
+        if not self.blocks:
+            return []
+        complete = []
+        if index < self._frontier:
+            standing = self._standing(index)
+            if standing is not None:
+                complete += self.blocks.settle(index, standing)
+        return self._pack_tasks(complete + self._move_frontier())
+
+    def _move_frontier(self) -> list[int]:
+        states, count, before = self.states[self.root], len(self.listing), self._frontier
+        while self._frontier < count and states[self._frontier] != TODO:
+            standing = self._standing(self._frontier)
+            if standing is not False:
+                self.blocks.join(self._frontier, settled=standing is True)
+            self._frontier += 1
+        if self._frontier == before:
+            return []
+        return self.blocks.close_before(int(self.listing.sequences[self._frontier]) if self._frontier < count else None)
+
+    def begin(self) -> list[Task]:
+        """Blocks that are complete before any work."""
+        return self._pack_tasks(self._move_frontier()) if self.blocks else []
+
+    def _pack_tasks(self, numbers: list[int]) -> list[Task]:
+        """Leaves out blocks that stand in the dataset already, just so."""
+        return [
+            (self.blocks.name, number)
+            for number in numbers
+            if not self.blocks.is_packed(number, self._block_item(number)["key"])
+        ]
+
+    def rows_in_shards(self) -> np.ndarray:
+        """Which rows lie in a shard that is up to date."""
+        inside = np.zeros(len(self.listing), bool)
+        inside[self.blocks.rows_in_shards()] = True
+        return inside
+
+    # -- figures -------------------------------------------------------------------------------------------------
+
+    def count(self) -> dict[str, dict[str, Any]]:
+        """Rows by state and stage."""
+        figures: dict[str, dict[str, Any]] = {}
+        out: dict[str, np.ndarray] = {}
+        for name, step in self.steps.items():
+            blocked = self.duplicates.copy() if name != self.root else np.zeros(len(self.listing), bool)
+            for needed in step.stage.needs:
+                blocked |= out[needed]
+            failed = (self.states[name] == FAILED) & ~blocked
+            out[name] = failed | blocked
+            figures[name] = {
+                "todo": int(((self.states[name] == TODO) & ~blocked).sum()),
+                "ok": int(((self.states[name] == OK) & ~blocked).sum()),
+                "failed": int(failed.sum()),
+                "reasons": {reason: count for reason, count in self.reasons[name].items() if count > 0},
+            }
+        figures[self.root]["duplicates"] = int(self.duplicates.sum())
+        figures[self.root]["ok"] -= int(self.duplicates.sum())
+        if self.blocks:
+            figures[self.blocks.name] = self.blocks.count()
+        return figures

@@ -1,0 +1,104 @@
+"""Workers on a Ray cluster: an actor holds a place (CPUs, a share of a GPU) on a node and supervises one process there.
+
+The actor itself loads nothing heavy and runs no stage code, so a row that crashes its worker never costs an actor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from pipeline.messages import LOST, BatchEnd, Died, Message, Post
+from pipeline.placement import Capacity, Placement, WorkerId
+from pipeline.supervisor import Supervisor
+from stages.stage import Row
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+
+
+@ray.remote
+class Place:
+    def __init__(self, post: Post):
+        self._supervisor = Supervisor(post)
+
+    @ray.method(num_returns="streaming")
+    def run(self, rows: list[Row]) -> Iterator[Message]:
+        yield from self._supervisor.run(rows)
+
+    def close(self) -> None:
+        self._supervisor.close()
+
+
+class RayPlacement(Placement):
+    name = "ray"
+
+    def __init__(self, address: str | None = None):
+        address = address or os.environ.get("RAY_ADDRESS")
+        inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # In a submitted job the working directory is on every node already; elsewhere nodes share this checkout.
+        in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+        options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+        self._own = not address
+        ray.init(
+            address=address or "local",
+            runtime_env=None if in_job else inherited,
+            logging_level="error",
+            log_to_driver=False,
+            **options,
+        )
+        self._actors: dict[WorkerId, ray.actor.ActorHandle] = {}
+        self._streams: dict[ray.ObjectRefGenerator, WorkerId] = {}
+
+    def capacity(self) -> Capacity:
+        total = ray.cluster_resources()
+        return Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+
+    def start(self, worker: WorkerId, post: Post, cpus: float) -> None:
+        # The share is rounded down to Ray's precision, so that the shares of all stages never exceed the whole.
+        share = int(cpus * 1000) / 1000
+        self._actors[worker] = Place.options(num_cpus=share, num_gpus=post.gpus, max_restarts=0).remote(post)
+
+    def send(self, worker: WorkerId, rows: list[Row]) -> None:
+        self._streams[self._actors[worker].run.remote(rows)] = worker
+
+    def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
+        if not self._streams:
+            return []
+        ready, _ = ray.wait(list(self._streams), num_returns=len(self._streams), timeout=0, fetch_local=False)
+        if not ready:
+            ready, _ = ray.wait(list(self._streams), num_returns=1, timeout=seconds, fetch_local=False)
+        messages = []
+        for stream in ready:
+            worker = self._streams[stream]
+            message = self._next(stream)
+            if isinstance(message, (BatchEnd, Died)):
+                del self._streams[stream]
+            messages.append((worker, message))
+        return messages
+
+    def _next(self, stream: ray.ObjectRefGenerator) -> Message:
+        try:
+            return ray.get(next(stream))
+        except RayActorError as error:
+            self._actors.pop(self._streams[stream], None)
+            return Died(LOST, f"its Ray actor is gone: {' '.join(str(error).split())[:200]}")
+        except (RayError, StopIteration) as error:
+            return Died(LOST, f"its Ray actor broke off: {' '.join(str(error).split())[:200]}")
+
+    def stop(self, worker: WorkerId) -> None:
+        actor = self._actors.pop(worker, None)
+        if actor is not None:
+            actor.close.remote()
+            actor.__ray_terminate__.remote()
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        self._streams.clear()
+        ray.shutdown()

@@ -1,0 +1,128 @@
+"""The recipe: every setting of a build in one typed model. A preset or a YAML file, then the command line's words on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manifests.splits import Splits
+from pipeline.step import Schedule, Step
+from stages.caption import Caption
+from stages.corpus import Corpus
+from stages.fit import Fit
+from stages.ingest import Ingest
+from stages.pack import Pack
+from stages.render import Render
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be used; the text names the fields."""
+
+
+class Schedules(BaseModel):
+    """How each stage is scheduled; no part of what it makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ingest: Schedule = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
+    render: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
+    fit: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=300)
+    caption: Schedule = Schedule(cpus=0.1, batch=64, workers=1, optional=True)
+    pack: Schedule = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
+
+
+class Recipe(BaseModel):
+    """A row walks through the stages in this order. A stage set to null is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: Corpus | None = None
+    ingest: Ingest = Ingest()
+    render: Render = Render()
+    fit: Fit = Fit()
+    caption: Caption | None = Caption()
+    pack: Pack = Pack()
+    splits: Splits = Splits()
+    schedule: Schedules = Schedules()
+
+    def steps(self, only: str = "") -> list[Step]:
+        """The stages that rows walk through, in order; with `only`, that one and what it needs."""
+        stages = [stage for stage in (self.ingest, self.render, self.fit, self.caption) if stage is not None]
+        if only and only != self.pack.name:
+            wanted = {only}
+            for stage in reversed(stages):
+                if stage.name in wanted:
+                    wanted.update(stage.needs)
+            stages = [stage for stage in stages if stage.name in wanted]
+        return [Step(stage, getattr(self.schedule, stage.name)) for stage in stages]
+
+    def pack_step(self) -> Step:
+        return Step(self.pack, self.schedule.pack)
+
+    def resolve(self, gpus: float) -> Recipe:
+        """Every `auto` made definite, so that all keys are known before the work."""
+        resolved = {step.name: step.stage.resolve(gpus if step.schedule.gpus else 0.0) for step in self.steps()}
+        pack = self.pack.model_copy(update={"gaussians": self.pack.gaussians or self.fit.gaussians})
+        return self.model_copy(update={**resolved, "pack": pack})
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """A preset's name or a YAML file, with dotted overrides: {"fit.steps": 300}."""
+    path = PRESETS / f"{name}.yaml" if name in preset_names() else Path(name)
+    if not path.is_file():
+        raise RecipeError(f"{name}: no such recipe; name a YAML file or one of the presets {', '.join(preset_names())}")
+    try:
+        told = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(told, dict):
+        raise RecipeError(f"{name}: a recipe is a mapping of stages to settings, not {type(told).__name__}")
+    for field, value in (overrides or {}).items():
+        _put(told, field, value)
+    return parse_recipe(told)
+
+
+def parse_recipe(told: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(told)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(told, problem) for problem in error.errors())) from error
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _put(told: dict[str, Any], field: str, value: Any) -> None:
+    *parents, last = field.split(".")
+    place = told
+    for parent in parents:
+        if not isinstance(place.get(parent), dict):
+            place[parent] = {}
+        place = place[parent]
+    place[last] = value
+
+
+def _explain(told: dict[str, Any], problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: no such field; allowed are {', '.join(_fields_at(problem['loc'][:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(place: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in place:
+        kind = model.model_fields[part].annotation
+        options = [kind, *getattr(kind, "__args__", ())]
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    return list(model.model_fields)

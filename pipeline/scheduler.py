@@ -1,0 +1,262 @@
+"""The scheduler: moves tasks through pools of workers until nothing is left to do. It knows tasks, not what they mean.
+
+Downstream goes first, so that rows arrive early and half-done ones do not pile up; at most two batches wait before a
+stage. A batch whose worker died is halved until the row it died of stands alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.messages import DEATHS, EXCEPTION, LOST, MISSING_INPUT, OPEN_FAILED, BatchEnd, Died, Message, Post, Result
+from pipeline.placement import Placement, WorkerId
+from pipeline.plan import Plan, Task
+from pipeline.step import Step
+
+_SUSPICIOUS = 10  # so many first rows failing without one success are a bug of the stage, not of the rows
+_OPEN_ATTEMPTS = 2
+_IDLE_SECONDS = 30.0
+_NOT_DATA = {EXCEPTION, *DEATHS}
+
+
+class RunStopped(Exception):
+    """The run cannot go on, and the rows are not to blame."""
+
+
+_Batch = dict[str, Task]  # by row id
+
+
+@dataclass
+class _Pool:
+    step: Step
+    queue: deque[Task] = field(default_factory=deque)
+    suspects: deque[list[Task]] = field(default_factory=deque)  # batches to be worked alone, after a death
+    workers: dict[WorkerId, _Batch | None] = field(default_factory=dict)  # None: idle
+    idle_since: dict[WorkerId, float] = field(default_factory=dict)
+    fed_at: float = 0.0
+    running: int = 0
+    worked: int = 0  # rows with an outcome that says the stage itself works
+    broken: Counter[str] = field(default_factory=Counter)
+    open_failures: int = 0
+    last_detail: str = ""
+
+    @property
+    def busy(self) -> int:
+        return sum(1 for batch in self.workers.values() if batch is not None)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.queue) + sum(len(tasks) for tasks in self.suspects)
+
+
+class Scheduler:
+    """`record(task, result, attempts, worker)` is called once for every task that is through."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        placement: Placement,
+        run: str,
+        record: Callable[[Task, Result, int, str], None],
+        pack: Step | None = None,
+    ):
+        self.plan = plan
+        self.placement = placement
+        self.run_root = run
+        self.record = record
+        steps = [*plan.steps.values(), *([pack] if pack else [])]
+        self.pools = {step.name: _Pool(step) for step in steps}
+        self._consumers = {
+            name: [other for other in self.pools.values() if name in other.step.stage.needs] for name in self.pools
+        }
+        self._tries: Counter[Task] = Counter()
+        self._next_worker: WorkerId = 0
+        self._pool_of: dict[WorkerId, _Pool] = {}
+        self._capacity = placement.capacity()
+        self._capacity_at = time.monotonic()
+        for name in plan.steps:
+            self.pools[name].queue.extend((name, index) for index in plan.ready(name))
+        self.add(plan.begin())
+
+    def add(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            pool = self.pools[task[0]]
+            pool.queue.append(task)
+            pool.fed_at = time.monotonic()
+
+    @property
+    def done(self) -> bool:
+        return all(pool.waiting == 0 and pool.running == 0 for pool in self.pools.values())
+
+    def step(self, seconds: float) -> None:
+        """Hand out what can be handed out, and take in what workers tell for up to so many seconds."""
+        self._hand_out()
+        for worker, message in self.placement.wait(seconds):
+            self._take_in(worker, message)
+        self._retire_idle()
+
+    # -- handing out ---------------------------------------------------------------------------------------------
+
+    def _hand_out(self) -> None:
+        if time.monotonic() - self._capacity_at > 5:
+            self._capacity, self._capacity_at = self.placement.capacity(), time.monotonic()
+        for pool in reversed(list(self.pools.values())):
+            while pool.waiting and self._has_room(pool) and self._is_due(pool):
+                worker = self._idle_worker(pool)
+                if worker is None:
+                    break
+                self._send(pool, worker)
+
+    def _has_room(self, pool: _Pool) -> bool:
+        """Whether what it makes will not wait behind two batches already."""
+        for consumer in self._consumers[pool.step.name]:
+            allowed = 2 * consumer.step.schedule.batch * self._most_workers(consumer.step)
+            if consumer.waiting + pool.running >= allowed:
+                return False
+        return True
+
+    def _is_due(self, pool: _Pool) -> bool:
+        """A batch goes when it is full, when it has waited long enough, or when nothing more is coming."""
+        if pool.suspects or len(pool.queue) >= pool.step.schedule.batch:
+            return True
+        if time.monotonic() - pool.fed_at >= pool.step.schedule.linger_seconds:
+            return True
+        return not any(self.pools[name].running for name in pool.step.stage.needs if name in self.pools)
+
+    def _most_workers(self, step: Step) -> int:
+        schedule = step.schedule
+        most = math.inf if schedule.workers is None else schedule.workers
+        if schedule.gpus and self._capacity.gpus:
+            most = min(most, self._capacity.gpus // schedule.gpus)
+        return max(1, int(min(most, self._capacity.cpus // schedule.cpus)))
+
+    def _idle_worker(self, pool: _Pool) -> WorkerId | None:
+        """A worker that may start now: CPUs are counted for those at work, so waiting ones cost none."""
+        at_work = sum(other.busy * other.step.schedule.cpus for other in self.pools.values())
+        if at_work and at_work + pool.step.schedule.cpus > self._capacity.cpus + 0.5:
+            return None
+        for worker, batch in pool.workers.items():
+            if batch is None:
+                return worker
+        if len(pool.workers) < self._most_workers(pool.step):
+            return self._start(pool)
+        return None
+
+    def _start(self, pool: _Pool) -> WorkerId:
+        schedule = pool.step.schedule
+        self._next_worker += 1
+        post = Post(
+            stage=pool.step.stage,
+            run=self.run_root,
+            gpus=schedule.gpus if self._capacity.gpus else 0.0,
+            threads=max(1, round(schedule.cpus)),
+            memory_gb=schedule.memory_gb,
+            timeout_seconds=schedule.timeout_seconds,
+            open_timeout_seconds=schedule.open_timeout_seconds,
+            renew_rows=schedule.renew_rows,
+        )
+        # All pools at full size take at most the whole, so that no worker waits for a place for ever.
+        wanted = sum(other.step.schedule.cpus * self._most_workers(other.step) for other in self.pools.values())
+        share = schedule.cpus * min(1.0, self._capacity.cpus / wanted)
+        self.placement.start(self._next_worker, post, share)
+        pool.workers[self._next_worker] = None
+        self._pool_of[self._next_worker] = pool
+        return self._next_worker
+
+    def _send(self, pool: _Pool, worker: WorkerId) -> None:
+        tasks = self._next_batch(pool)
+        items = self.plan.items(pool.step.name, [index for _, index in tasks])
+        pool.workers[worker] = {item["id"]: task for item, task in zip(items, tasks, strict=True)}
+        pool.running += len(tasks)
+        self.placement.send(worker, items)
+
+    def _next_batch(self, pool: _Pool) -> list[Task]:
+        if pool.suspects:
+            return pool.suspects.popleft()
+        # Near the end the rows left are shared out, so that no worker idles while another has a full batch.
+        fair = math.ceil(len(pool.queue) / self._most_workers(pool.step))
+        size = min(pool.step.schedule.batch, fair)
+        return [pool.queue.popleft() for _ in range(size)]
+
+    # -- taking in -----------------------------------------------------------------------------------------------
+
+    def _take_in(self, worker: WorkerId, message: Message) -> None:
+        pool = self._pool_of.get(worker)
+        if pool is None:
+            return
+        if isinstance(message, list):
+            for result in message:
+                self._settle(pool, worker, result)
+            return
+        batch = pool.workers[worker]
+        pool.workers[worker] = None
+        pool.idle_since[worker] = time.monotonic()
+        left = list(batch.values()) if batch else []
+        pool.running -= len(left)
+        if isinstance(message, BatchEnd):
+            pool.queue.extendleft(reversed(left))
+            return
+        if message.reason == LOST:
+            del pool.workers[worker], pool.idle_since[worker], self._pool_of[worker]
+        self._mourn(pool, message, left)
+
+    def _settle(self, pool: _Pool, worker: WorkerId, result: Result) -> None:
+        task = pool.workers[worker].pop(result.id)
+        pool.running -= 1
+        self._judge(pool, result)
+        self._finish(pool, task, result, f"{self.placement.name}-{worker}")
+
+    def _finish(self, pool: _Pool, task: Task, result: Result, worker: str) -> None:
+        """Record a result and queue what it makes ready, or try again where the failure may pass."""
+        if result.reason == MISSING_INPUT:
+            self.add(self.plan.apply(task, result))
+            return
+        if not result.ok:
+            self._tries[task] += 1
+            if result.transient and self._tries[task] < pool.step.schedule.attempts:
+                pool.queue.append(task)
+                return
+        tries = self._tries.pop(task, 0) + result.ok + self.plan.attempts.pop(task, 0)
+        self.record(task, result, tries, worker)
+        self.add(self.plan.apply(task, result))
+
+    def _judge(self, pool: _Pool, result: Result) -> None:
+        if result.ok or result.reason not in _NOT_DATA:
+            pool.worked += 1
+            return
+        pool.broken[result.reason] += 1
+        if pool.worked == 0 and pool.broken.total() >= _SUSPICIOUS:
+            raise RunStopped(
+                f"{pool.step.name}: the first {_SUSPICIOUS} rows all failed with {result.reason}, which is not the "
+                f"rows' doing; the last: {result.detail}"
+            )
+
+    def _mourn(self, pool: _Pool, died: Died, left: list[Task]) -> None:
+        if died.reason == OPEN_FAILED:
+            pool.open_failures += 1
+            if pool.open_failures >= _OPEN_ATTEMPTS:
+                raise RunStopped(f"{pool.step.name} cannot start: {died.detail}")
+            pool.queue.extendleft(reversed(left))
+        elif len(left) > 1:
+            middle = len(left) // 2
+            pool.suspects += [left[:middle], left[middle:]]
+        elif left:
+            item = self.plan.items(pool.step.name, [left[0][1]])[0]
+            key = item.get("key") or pool.step.stage.key(item)
+            result = Result(item["id"], key, False, died.reason, died.detail, transient=True)
+            self._judge(pool, result)
+            self._finish(pool, left[0], result, self.placement.name)
+
+    def _retire_idle(self) -> None:
+        now = time.monotonic()
+        for pool in self.pools.values():
+            for worker, since in list(pool.idle_since.items()):
+                if pool.workers[worker] is not None:
+                    del pool.idle_since[worker]
+                elif now - since > _IDLE_SECONDS and not pool.waiting:
+                    self.placement.stop(worker)
+                    del pool.workers[worker], pool.idle_since[worker], self._pool_of[worker]

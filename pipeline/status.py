@@ -1,0 +1,82 @@
+"""What a run has come to, while a build is at work on it or after."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from manifests.lease import find_holder
+from pipeline.figures import Figures, to_table
+from pipeline.plan import DUPLICATE, FAILED
+from pipeline.run import Run, open_run
+
+
+def show_status(root: str, as_json: bool = False, failed: bool = False) -> None:
+    run = open_run(root)
+    holder = find_holder(run.store)
+    told = holder.beat.get("status") if holder.at_work else None
+    figures: Figures = told or run.plan.count()
+    rows = list_failed(run) if failed else []
+    if as_json:
+        shown: dict[str, Any] = {"run": run.store.root, "building": holder.at_work, "stages": figures}
+        if failed:
+            shown["failed"] = rows
+        json.dump(shown, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+        return
+    console = Console()
+    state = f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
+    console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
+    if failed:
+        _print_failed(console, rows)
+
+
+def _print_failed(console: Console, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        console.print("No failed rows.")
+        return
+    table = Table(show_lines=False, header_style="bold", pad_edge=False)
+    for column in ("id", "stage", "reason", "detail"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row["id"], row["stage"], row["reason"], row["detail"])
+    console.print(table)
+
+
+def list_failed(run: Run) -> list[dict[str, Any]]:
+    """Every row that is not in the dataset, where it failed and why; duplicates among them."""
+    plan, rows = run.plan, []
+    ids = run.listing.ids
+    for index in np.flatnonzero(plan.duplicates).tolist():
+        kept = ids[plan.keeper_of(index)].as_py()
+        rows.append(_row(ids[index].as_py(), plan.root, DUPLICATE, f"same content as {kept}, which is kept"))
+    problems = run.listing.table.select(["id", "problem", "problem_detail"])
+    for row in problems.filter(problems.column("problem").is_valid()).to_pylist():
+        rows.append(_row(row["id"], plan.root, row["problem"], row["problem_detail"]))
+    for stage in plan.steps:
+        states = plan.states[stage]
+        fold = run.folder.fold(stage, ids, ("status", "reason", "error"))
+        for index, record in zip(fold.rows.tolist(), fold.records.to_pylist(), strict=True):
+            if states[index] == FAILED and record["status"] == "failed":
+                rows.append(_row(ids[index].as_py(), stage, record["reason"], record["error"]))
+    return rows + _failed_blocks(run)
+
+
+def _failed_blocks(run: Run) -> list[dict[str, Any]]:
+    if not run.plan.blocks:
+        return []
+    latest = run.folder.latest(run.plan.blocks.name).to_pylist()
+    return [
+        _row(record["id"], run.plan.blocks.name, record["reason"], record["error"])
+        for record in latest
+        if record["status"] == "failed"
+    ]
+
+
+def _row(name: str, stage: str, reason: str, detail: str) -> dict[str, Any]:
+    return {"id": name, "stage": stage, "reason": reason, "detail": detail}

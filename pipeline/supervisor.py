@@ -1,0 +1,164 @@
+"""A supervisor keeps one worker process: starts it, feeds it, kills it when it hangs, and says what it died of.
+
+The same supervisor stands in a thread of the driver (`--engine local`) and in a Ray actor (`--engine ray`), so a
+crash, a hang or a memory hog costs a row and has its true cause in both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pipeline.messages import CRASHED, EXITED, OUT_OF_MEMORY, TIMEOUT, BatchEnd, Died, Message, Post
+from pipeline.worker import OUT_OF_MEMORY_EXIT
+from stages.stage import Row
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+_SCRATCH = Path(tempfile.gettempdir()) / f"gs-triplets-{os.getuid()}"
+_numbers = itertools.count()
+
+
+def _new_scratch() -> Path:
+    """A folder for one worker, named by this process, so that those of processes long dead can be cleared away."""
+    _SCRATCH.mkdir(mode=0o700, exist_ok=True)
+    for folder in _SCRATCH.iterdir():
+        if not Path(f"/proc/{folder.name.partition('-')[0]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = _SCRATCH / f"{os.getpid()}-{next(_numbers)}"
+    folder.mkdir()
+    return folder
+
+
+class Supervisor:
+    def __init__(self, post: Post):
+        self.post = post
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._rows_worked = 0
+        self._scratch = _new_scratch()
+        self._words = tempfile.TemporaryFile()  # what the worker prints; its end explains a crash
+
+    def run(self, rows: list[Row]) -> Iterator[Message]:
+        """The batch's results as they come, ended by BatchEnd or, where the worker is lost, by Died."""
+        if self._process is None:
+            died = self._start()
+            if died:
+                yield died
+                return
+        try:
+            self._connection.send(rows)
+        except BrokenPipeError:
+            yield self._bury()
+            return
+        yield from self._listen(self.post.timeout_seconds)
+        self._rows_worked += len(rows)
+        if self._process is not None and self._rows_worked >= self.post.renew_rows:
+            self.stop()
+
+    def _start(self) -> Died | None:
+        ours, theirs = socket.socketpair()
+        path = os.pathsep.join([_ROOT, *[entry for entry in sys.path if entry]])
+        threads = str(self.post.threads)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "NUMBA_NUM_THREADS": threads,
+            **self.post.stage.environment,
+        }
+        shutil.rmtree(self._scratch, ignore_errors=True)  # what a worker before this one left
+        self._scratch.mkdir()
+        self._rows_worked = 0
+        self._words.seek(0)
+        self._words.truncate()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.worker", str(theirs.fileno()), str(self._scratch)],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._words,
+            stderr=self._words,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._connection.send(self.post)
+        for message in self._listen(self.post.open_timeout_seconds):
+            if isinstance(message, Died):
+                return message
+        return None
+
+    def _listen(self, patience_seconds: float) -> Iterator[Message]:
+        while True:
+            if not self._connection.poll(patience_seconds):
+                self.kill()
+                yield Died(TIMEOUT, f"no outcome in {patience_seconds:g} seconds: killed")
+                return
+            try:
+                message = self._connection.recv()
+            except (EOFError, ConnectionResetError):
+                yield self._bury()
+                return
+            if isinstance(message, Died):
+                self.kill()
+            yield message
+            if isinstance(message, (Died, BatchEnd)):
+                return
+
+    def _bury(self) -> Died:
+        """Say what the worker died of."""
+        code = self._process.wait()
+        self._forget()
+        if code == OUT_OF_MEMORY_EXIT:
+            return Died(OUT_OF_MEMORY, f"took more than {self.post.memory_gb:g} GiB of memory: ended")
+        if code < 0:
+            return Died(CRASHED, f"killed by {signal.Signals(-code).name}{self._last_words()}")
+        return Died(EXITED, f"exited with code {code}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - 2000))
+        lines = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
+        frames = [line for line in lines if line.startswith("File ")]  # from faulthandler, innermost first
+        said = frames[0] if frames else (lines[-1] if lines else "")
+        return f": {said[:300]}" if said else ""
+
+    def _forget(self) -> None:
+        self._connection.close()
+        self._process = self._connection = None
+
+    def stop(self) -> None:
+        """Let the worker end by itself."""
+        if self._process is None:
+            return
+        try:
+            self._connection.send(None)
+            self._process.wait(timeout=5)
+        except (subprocess.TimeoutExpired, OSError):
+            self._process.kill()
+            self._process.wait()
+        self._forget()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def interrupt(self) -> None:
+        """End the worker from another thread; the one that listens to it will find it dead."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._forget()

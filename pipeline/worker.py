@@ -1,0 +1,194 @@
+"""The worker process: opens one stage, then turns batches of rows into published outcomes.
+
+Started by a supervisor as `python -m pipeline.worker FD SCRATCH`; it speaks over that descriptor until it is told to end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from manifests.outcomes import Outcomes
+from manifests.store import open_store
+from pipeline.messages import DISK_FULL, EXCEPTION, MISSING_INPUT, OPEN_FAILED, STORE_FAILED, BatchEnd, Died, Post, Result
+from stages.stage import Context, Done, Outcome, Row, Stage, StageError, Work
+
+OUT_OF_MEMORY_EXIT = 86
+_TELL_SECONDS = 0.05  # results that come faster travel together
+
+
+def main() -> None:
+    _die_with_parent()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the driver's to handle
+    connection = Connection(int(sys.argv[1]))
+    post: Post = connection.recv()
+    _guard_memory(post.memory_gb)
+    scratch = Path(sys.argv[2])
+    try:
+        device = "cuda" if post.gpus else "cpu"
+        context = Context(open_store(post.run), scratch, device, post.threads)
+        try:
+            work = post.stage.open(context)
+        except Exception as error:  # whatever a library says while it starts, the driver must hear it
+            connection.send(Died(OPEN_FAILED, _say(error)))
+            return
+        connection.send(BatchEnd())
+        bench = Bench(post.stage, context, work)
+        while (rows := connection.recv()) is not None:
+            bench.run(rows, connection.send)
+            connection.send(BatchEnd())
+    except (EOFError, BrokenPipeError):
+        return  # the supervisor is gone
+
+
+def _die_with_parent() -> None:
+    parent = os.getppid()
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _guard_memory(limit_gb: float) -> None:
+    """End the process before it takes the machine's memory: its row fails with a reason, its neighbours do not."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+
+    def watch() -> None:
+        while True:
+            with open("/proc/self/statm") as file:
+                resident = int(file.read().split()[1]) * page_bytes
+            if resident > limit_gb * 2**30:
+                os._exit(OUT_OF_MEMORY_EXIT)
+            time.sleep(0.1)
+
+    threading.Thread(target=watch, name="memory", daemon=True).start()
+
+
+def _say(error: BaseException) -> str:
+    """One line: what was raised, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f" ({Path(place[0].filename).name}:{place[0].lineno})" if place else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}{where}"
+
+
+class Bench:
+    """Where one worker works: completes rows with the columns they need, and publishes what comes of them."""
+
+    def __init__(self, stage: Stage, context: Context, work: Work):
+        self.stage = stage
+        self.outcomes = Outcomes(context.store)
+        self.store = context.store
+        self.work = work
+
+    def run(self, items: list[Row], tell: Callable[[list[Result]], Any]) -> None:
+        """Work a batch and tell every result soon: what has been told is safe from what crashes later."""
+        told_at = 0.0
+        untold: list[Result] = []
+        for result in self._results(items):
+            untold.append(result)
+            if time.monotonic() - told_at > _TELL_SECONDS:
+                tell(untold)
+                untold, told_at = [], time.monotonic()
+        if untold:
+            tell(untold)
+
+    def _results(self, items: list[Row]) -> Iterator[Result]:
+        rows = []
+        for item in items:
+            try:
+                found = self._recover(item)
+                if found is None:
+                    rows.append(self._complete(item))
+                    continue
+                yield found
+            except StageError as error:
+                yield self._failure(item, error)
+            except OSError as error:
+                yield self._failure(item, _from_store(error))
+        yield from self._work(rows)
+
+    def _recover(self, item: Row) -> Result | None:
+        """The outcome of an earlier worker whose record was lost, or of another row with the same content."""
+        if "key" not in item:
+            return None
+        columns = self.outcomes.find(self.stage.name, item["key"])
+        if columns is None or not self.stage.stands(self.store, columns):
+            return None
+        return Result(item["id"], item["key"], True, columns=columns)
+
+    def _complete(self, item: Row) -> Row:
+        row = dict(item)
+        for stage, key in row.pop("needed", {}).items():
+            columns = self.outcomes.find(stage, key)
+            if columns is None:
+                raise StageError(MISSING_INPUT, stage, transient=True)
+            row |= columns
+        return row
+
+    def _work(self, rows: list[Row]) -> Iterator[Result]:
+        """Run the stage. Where it raises what it does not explain, the rows left are run one by one to find whose it is."""
+        left = {row["id"]: row for row in rows}
+        begun = time.perf_counter()
+        try:
+            for name, outcome in self.work(rows) if rows else ():
+                row = left.pop(name)
+                yield self._settle(row, outcome, time.perf_counter() - begun)
+                begun = time.perf_counter()
+        except Exception as error:  # a bug in the stage or its libraries: its row fails with what was raised
+            if len(rows) == 1:
+                traceback.print_exception(error)
+                yield self._failure(rows[0], _from_bug(error))
+                return
+            for row in list(left.values()):
+                yield from self._work([row])
+            return
+        for row in left.values():
+            yield self._failure(row, StageError(EXCEPTION, f"{self.stage.name} gave no outcome for this row"))
+
+    def _settle(self, row: Row, outcome: Outcome, seconds: float) -> Result:
+        if isinstance(outcome, StageError):
+            return self._failure(row, outcome)
+        key = row.get("key") or self.stage.key(row, (), outcome.content)
+        try:
+            columns = self._publish(key, outcome)
+        except OSError as error:
+            return self._failure(row, _from_store(error))
+        return Result(
+            row["id"], key, True, columns=columns, files=outcome.files, content=outcome.content, seconds=seconds
+        )
+
+    def _publish(self, key: str, outcome: Done) -> dict[str, Any]:
+        return self.outcomes.publish(
+            self.stage.name, key, outcome.columns, outcome.artifact, self.stage.artifact, self.stage.suffix
+        )
+
+    def _failure(self, row: Row, error: StageError) -> Result:
+        key = row.get("key") or self.stage.key(row)
+        return Result(row["id"], key, False, error.reason, error.detail, error.transient, files=error.files)
+
+
+def _from_bug(error: Exception) -> StageError:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _from_store(error)
+    return StageError(EXCEPTION, _say(error))
+
+
+def _from_store(error: OSError) -> StageError:
+    reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
+    return StageError(reason, _say(error), transient=True)
+
+
+if __name__ == "__main__":
+    main()

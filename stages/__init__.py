@@ -1,0 +1,1 @@
+"""WHAT is done to a row: one file a stage, in the data's order ingest, render, fit, caption, pack."""

@@ -1,0 +1,50 @@
+"""The views of one object as a fit needs them: pixels, depth and cameras in arrays, checked."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.stage import StageError
+from stages.views import Views
+
+
+@dataclass(frozen=True)
+class Photos:
+    """V square or oblong images of one size with their cameras (OpenCV axes, pixel centres at +0.5)."""
+
+    colors: np.ndarray  # [V, H, W, 4] uint8, straight alpha
+    depths: np.ndarray  # [V, H, W] float32, along the axis; 0 where unknown
+    intrinsics: np.ndarray  # [V, 3, 3] float32
+    world_to_camera: np.ndarray  # [V, 4, 4] float32
+
+    def __len__(self) -> int:
+        return len(self.colors)
+
+    def take(self, indices: Sequence[int]) -> Photos:
+        at = np.array(indices, np.int64)
+        return Photos(self.colors[at], self.depths[at], self.intrinsics[at], self.world_to_camera[at])
+
+
+def read_photos(name: str, data: bytes) -> Photos:
+    """The photos in a render's artifact; StageError where it cannot be fitted."""
+    try:
+        views = Views.from_bytes(data)
+        colors, depths = views.color_pixels(), views.depth_pixels()
+    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
+        raise StageError("bad_views", f"{name} is not what render writes: {error}") from error
+    except ValueError as error:  # numpy cannot stack them
+        raise StageError("unequal_views", f"{name} holds views of unequal size: expected one size ({error})") from error
+    if len(colors) == 0:
+        raise StageError("empty_views", f"{name} holds no views: expected at least one")
+    if depths.shape != colors.shape[:3]:
+        raise StageError("unequal_views", f"{name} has depth of {depths.shape[1:]} for views of {colors.shape[1:3]}")
+    cameras = views.camera_to_world.astype(np.float64)
+    good = np.isfinite(cameras).all() and np.isfinite(views.intrinsics).all()
+    if not good or (abs(np.linalg.det(cameras)) < 1e-6).any() or (views.intrinsics[:, [0, 1], [0, 1]] <= 0).any():
+        raise StageError("bad_cameras", f"{name} has a camera that is not a finite, invertible pose with a focal length")
+    return Photos(colors, depths, views.intrinsics, np.linalg.inv(cameras).astype(np.float32))

@@ -1,0 +1,170 @@
+"""Where a fit begins: Gaussians on the surface that the training views' depth shows, else at random in their hull."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.fitting.ordering import farthest_first, neighbour_distances
+from stages.fitting.photos import Photos
+from stages.splat import SH_ZERO, Splat
+from stages.stage import StageError
+
+_OPAQUE = 255  # alpha of a pixel that shows the object alone
+_BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
+_CANDIDATES = 4  # points a Gaussian, before the farthest are chosen
+_ENOUGH = 16  # surface points, for a start from depth
+_COLOR_WEIGHT = 0.3  # of a colour's distance beside one in space: more Gaussians where the colour changes
+_THICKNESS = 0.2  # of a flat Gaussian, in parts of its width
+_WIDTH = 0.6  # of a Gaussian, in parts of the distance to its neighbours
+_SMALLEST, _LARGEST = 1e-3, 0.3  # scales at the start, in radii of the unit sphere
+_OPACITY = 0.7
+_COLOR_MARGIN = 0.02
+
+
+def start_from(photos: Photos, count: int, seed: int) -> Splat:
+    """At most `count` Gaussians for these training views; StageError where they show nothing."""
+    if not (photos.colors[..., 3] > 0).any():
+        raise StageError("empty_views", "no training view shows the object: expected some pixels with alpha above 0")
+    points, normals, colors = _surface(photos, count)
+    if len(points) < _ENOUGH:
+        points, colors = _inside_hull(photos, count, np.random.default_rng(seed))
+        normals = np.zeros_like(points)
+    if len(points) > count:
+        weighted = np.concatenate([points, colors * np.float32(_COLOR_WEIGHT)], axis=1)
+        chosen = farthest_first(np.ascontiguousarray(weighted, np.float32), count, 0)
+        points, normals, colors = points[chosen], normals[chosen], colors[chosen]
+    return _gaussians(points, normals, colors)
+
+
+def _gaussians(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
+    """Flat across a normal [N, 3], round where it is zero; sizes from the distances to the neighbours."""
+    distances = neighbour_distances(np.ascontiguousarray(points, np.float32))
+    distances = np.where(np.isfinite(distances), distances, _LARGEST)
+    width = np.clip(distances * _WIDTH, _SMALLEST, _LARGEST).astype(np.float32)
+    known = np.linalg.norm(normals, axis=1) > 0.5
+    thickness = np.where(known, np.maximum(width * _THICKNESS, _SMALLEST), width)
+    # the rotation that takes z to the normal, by the shorter way; for -z itself, half a turn about x
+    quaternions = np.stack([1 + normals[:, 2], -normals[:, 1], normals[:, 0], np.zeros(len(points))], axis=1)
+    quaternions[normals[:, 2] < -0.9999] = (0, 1, 0, 0)
+    quaternions[~known] = (1, 0, 0, 0)
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    kept = np.clip(colors, _COLOR_MARGIN, 1 - _COLOR_MARGIN)
+    return Splat(
+        means=points.astype(np.float32),
+        log_scales=np.log(np.stack([width, width, thickness], axis=1)).astype(np.float32),
+        quaternions=quaternions.astype(np.float32),
+        opacity_logits=np.full(len(points), np.log(_OPACITY / (1 - _OPACITY)), np.float32),
+        sh=((kept - 0.5) / SH_ZERO).astype(np.float32)[:, None],
+    )
+
+
+def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, normals and colours [M, 3] of what the depth shows; about _CANDIDATES x count of them, or fewer."""
+    found = [_view_surface(photos, view) for view in range(len(photos))]
+    points, normals, colors, facing = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if len(points) == 0:
+        return points, normals, colors
+    representative, colors = _thin(points, colors, facing, count * _CANDIDATES)
+    points, normals = points[representative], normals[representative]
+    kept = seen_inside(points, photos)
+    return points[kept], normals[kept], colors[kept]
+
+
+def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points, normals, colours [M, 3] and cosines [M] towards the camera of one view's smooth, opaque pixels."""
+    depth = photos.depths[view]
+    known = np.isfinite(depth) & (depth > 0)
+    opaque = known & (photos.colors[view, ..., 3] >= _OPAQUE)
+    depth = np.where(known, depth, 0).astype(np.float64)
+    height, width = depth.shape
+    if height < 3 or width < 3:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
+    inner = (slice(1, -1), slice(1, -1))
+    left, right, up, down = depth[1:-1, :-2], depth[1:-1, 2:], depth[:-2, 1:-1], depth[2:, 1:-1]
+    footprint = depth[inner] / photos.intrinsics[view, 0, 0]
+    smooth = opaque[inner] & (left > 0) & (right > 0) & (up > 0) & (down > 0)
+    bend = np.maximum(abs(left + right - 2 * depth[inner]), abs(up + down - 2 * depth[inner]))
+    smooth &= bend < _BEND * footprint
+    y, x = np.nonzero(smooth)
+    y, x = y + 1, x + 1
+    rays = np.linalg.inv(photos.intrinsics[view].astype(np.float64)).T
+
+    def unproject(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        return np.stack([column + 0.5, row + 0.5, np.ones(len(row))], axis=1) @ rays * depth[row, column][:, None]
+
+    here = unproject(y, x)
+    normal = np.cross(unproject(y, x + 1) - unproject(y, x - 1), unproject(y + 1, x) - unproject(y - 1, x))
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    facing = abs((normal * here).sum(1)) / np.maximum(np.linalg.norm(here, axis=1), 1e-12)
+    rotation, shift = photos.world_to_camera[view, :3, :3].astype(np.float64), photos.world_to_camera[view, :3, 3]
+    colors = photos.colors[view, y, x, :3] / 255.0
+    return (here - shift) @ rotation, normal @ rotation, colors, facing
+
+
+def _thin(points: np.ndarray, colors: np.ndarray, facing: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """One point for each voxel that has any, the one seen most frontally, and the voxel's mean colour [M, 3].
+
+    The voxels' size is such that about `wanted` are taken, or fewer where there are not as many points.
+    """
+    low = points.min(0)
+    extent = max(float((points - low.astype(points.dtype)).max()), 1e-6)
+    size = extent / np.sqrt(wanted)
+    for _ in range(4):  # what is taken from a surface goes with the inverse square of the size
+        cells = _cells(points, low, size)
+        taken = len(np.unique(cells))
+        size = max(size * min(max(np.sqrt(taken / wanted), 0.25), 4.0), extent * 1e-4)
+    cells = _cells(points, low, size)
+    order = np.lexsort((-facing, cells))
+    _, first, inverse = np.unique(cells[order], return_index=True, return_inverse=True)
+    amounts = np.bincount(inverse)
+    means = np.stack([np.bincount(inverse, colors[order, channel]) / amounts for channel in range(3)], axis=1)
+    return order[first], means
+
+
+def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
+    cell = ((points - low) / size).astype(np.int64)
+    return (cell[:, 0] << 40) | (cell[:, 1] << 20) | cell[:, 2]
+
+
+def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
+    """[M] bool: whether no view that has the point in its image shows nothing there."""
+    inside = np.ones(len(points), bool)
+    height, width = photos.colors.shape[1:3]
+    for view in range(len(photos)):
+        camera = photos.world_to_camera[view].astype(np.float64)
+        seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
+        ahead = seen[:, 2] > 1e-6
+        x, y = (np.floor(seen[:, k] / np.where(ahead, seen[:, 2], 1)) for k in range(2))
+        within = ahead & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        alpha = photos.colors[view, np.where(within, y, 0).astype(int), np.where(within, x, 0).astype(int), 3]
+        inside &= ~within | (alpha > 0)
+    return inside
+
+
+def _inside_hull(photos: Photos, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` points and colours [M, 3]: random depths behind covered pixels, where no view sees past them."""
+    view, y, x = np.nonzero(photos.colors[..., 3] > 0)
+    inverse = np.linalg.inv(photos.intrinsics.astype(np.float64))
+    to_world = np.linalg.inv(photos.world_to_camera.astype(np.float64))
+    points, colors, found = [], [], 0
+    for _ in range(16):
+        pick = random.integers(len(view), size=4 * count)
+        v = view[pick]
+        pixels = np.stack([x[pick] + random.random(len(pick)), y[pick] + random.random(len(pick)), np.ones(len(pick))], 1)
+        rays = np.einsum("nij,nj->ni", inverse[v], pixels)
+        rays = np.einsum("nij,nj->ni", to_world[v, :3, :3], rays)
+        origin = to_world[v, :3, 3]
+        length = np.linalg.norm(rays, axis=1)
+        middle = -(rays * origin).sum(1) / length**2  # the ray's point nearest to the sphere's centre
+        nearest = np.linalg.norm(origin + rays * middle[:, None], axis=1)
+        reach = np.sqrt(np.maximum(1 - nearest**2, 0)) / length
+        at = origin + rays * (middle + reach * random.uniform(-1, 1, len(pick)))[:, None]
+        kept = seen_inside(at, photos)
+        points.append(at[kept])
+        colors.append(photos.colors[v, y[pick], x[pick], :3][kept] / 255.0)
+        found += int(kept.sum())
+        if found >= count:
+            break
+    if found == 0:
+        raise StageError("no_hull", "the training views have no common visual hull: do their cameras fit their images?")
+    return np.concatenate(points)[:count], np.concatenate(colors)[:count]

@@ -1,0 +1,152 @@
+"""Ingest: fetch a mesh with its companions, judge it by its content, and keep both as one zip.
+
+in:  id, uri (a local path, an fsspec URI, or an http(s) URL where `allow_http` is set)
+out: mesh (a zip of the mesh as `mesh_name` and its companions), content_hash, format (glb, gltf, obj, ply, stl, off),
+     mesh_name, mesh_bytes (with companions), warnings
+
+Nothing that comes out depends on where the file lies, what it is called or when it was written: two copies of a mesh
+have one hash.
+
+Reasons: not_found, unreadable (no permission, a broken disk, an unknown scheme), not_a_file (a folder, a pipe),
+empty_file, too_large (more than max_bytes with companions), unknown_format, corrupt_file (broken, cut short, or
+claiming more than it holds), unsupported (glTF 1, binary OFF), external_reference (a companion outside the mesh's own
+folder, never opened), missing_file (a buffer of a glTF file), http_not_allowed, fetch_failed (transient unless the
+server said otherwise). A missing texture or material library is a warning.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from pydantic import Field
+
+from stages.ingesting import bundle, formats, references
+from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
+from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+
+
+class Ingest(Stage):
+    """Fetch one mesh.  in: uri   out: mesh, content_hash, format, mesh_name, mesh_bytes, warnings"""
+
+    keyed_by_content = True
+    artifact = "mesh"
+    suffix = ".zip"
+
+    max_bytes: int = Field(512 << 20, gt=0)
+    """Most bytes of one mesh with its companions."""
+    allow_http: bool = False
+    """Whether http:// and https:// sources are fetched."""
+    timeout_seconds: float = Field(60.0, gt=0)
+    """How long a web server may be silent."""
+
+    def open(self, context: Context) -> Work:
+        return each(self.fetch)
+
+    def fetch(self, row: Row) -> Done:
+        origin = self.origin(str(row["uri"]))
+        try:
+            return _collect(origin)
+        except StageError as error:
+            raise StageError(error.reason, error.detail, transient=error.transient, files=origin.files) from None
+
+    def origin(self, uri: str) -> Origin:
+        scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+        if scheme in ("", "file"):
+            return LocalOrigin(uri.removeprefix("file://"), self.max_bytes)
+        if scheme in ("http", "https"):
+            if not self.allow_http:
+                raise StageError("http_not_allowed", f"{uri}: set ingest.allow_http to fetch from web servers")
+            return WebOrigin(uri, self.max_bytes, self.timeout_seconds)
+        return RemoteOrigin(uri, self.max_bytes)
+
+
+def _collect(origin: Origin) -> Done:
+    data = origin.main()
+    form = formats.sniff(data, origin.name)
+    document = formats.check(data, form, origin.name)
+    companions: dict[str, bytes] = {}
+    missing: list[str] = []
+    if document is not None:
+        _collect_gltf(origin, document, data if form == "glb" else b"", companions, missing)
+    elif form == "obj":
+        _collect_obj(origin, data, companions, missing)
+    elif form == "ply":
+        textures = {uri: references.names_of(uri, origin.name) for uri in references.ply_textures(data)}
+        missing += [uri[:200] for uri, names in textures.items() if _fetch(origin, names, companions) is None]
+    mesh_name = f"mesh.{form}"
+    while mesh_name in companions:
+        mesh_name = f"_{mesh_name}"
+    members = {mesh_name: data, **dict(sorted(companions.items()))}
+    content = bundle.digest(members)
+    columns: dict[str, Any] = {
+        "content_hash": content,
+        "format": form,
+        "mesh_name": mesh_name,
+        "mesh_bytes": sum(map(len, members.values())),
+        "warnings": [f"missing file: {name}" for name in missing],
+    }
+    return Done(columns, artifact=bundle.pack(members), content=content, files=origin.files)
+
+
+def _fetch(origin: Origin, names: list[str], companions: dict[str, bytes]) -> bytes | None:
+    """The first companion there is under these names, fetched once."""
+    for name in names:
+        if name not in companions:
+            data = origin.companion(name)
+            if data is None:
+                continue
+            companions[name] = data
+        return companions[name]
+    return None
+
+
+def _collect_gltf(
+    origin: Origin, document: dict[str, Any], glb: bytes, companions: dict[str, bytes], missing: list[str]
+) -> None:
+    found = dict(references.gltf_references(document))
+    names = {uri: references.names_of(uri, origin.name) for uri in found}  # all judged before the first is opened
+    for uri, needed in found.items():
+        if _fetch(origin, names[uri], companions) is not None:
+            continue
+        if needed:
+            raise StageError("missing_file", f"{origin.name} needs {uri[:200]!r}, which is not beside it")
+        missing.append(uri[:200])
+    chunk = formats.glb_chunks(glb, origin.name)[1] if glb else None
+    buffers = document.get("buffers") or []
+    sizes = [_buffer_size(entry, origin, None if index else chunk, companions) for index, entry in enumerate(buffers)]
+    formats.check_gltf(document, sizes, origin.name)
+
+
+def _buffer_size(entry: Any, origin: Origin, chunk: bytes | None, companions: dict[str, bytes]) -> int | None:
+    """What a buffer really holds; None where an extension says that its content is made up by the reader."""
+    uri = entry.get("uri") if isinstance(entry, dict) else None
+    if uri is None:
+        return len(chunk) if chunk is not None else None
+    if references.is_embedded(uri):
+        return len(_embedded(uri, origin.name))
+    return next(len(companions[name]) for name in references.names_of(uri, origin.name) if name in companions)
+
+
+def _embedded(uri: str, owner: str) -> bytes:
+    head, _, body = uri.partition(",")
+    try:
+        return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+    except binascii.Error as error:
+        raise StageError("corrupt_file", f"{owner}: a data URI that is no base64 ({error})") from None
+
+
+def _collect_obj(origin: Origin, data: bytes, companions: dict[str, bytes], missing: list[str]) -> None:
+    libraries = references.obj_libraries(data.decode("utf-8", "replace"))
+    names = {library: references.names_of(library, origin.name) for library in libraries}
+    for library in libraries:
+        text = _fetch(origin, names[library], companions)
+        if text is None:
+            missing.append(library[:200])
+            continue
+        place = next(name for name in names[library] if name in companions)
+        uris = dict.fromkeys(uri for _, uri in references.mtl_textures(text.decode("utf-8", "replace")))
+        textures = {uri: references.names_beside(uri, place) for uri in uris}
+        missing += [uri[:200] for uri in uris if _fetch(origin, textures[uri], companions) is None]

@@ -1,0 +1,101 @@
+"""What a mesh file refers to: buffers and images of glTF, material libraries of OBJ, textures of MTL."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from stages.stage import StageError
+
+_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
+_MTL_TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$", re.IGNORECASE)
+# how many words follow each option of a texture line at most; those of -o, -s and -t are numbers and may be fewer
+_MTL_OPTIONS = {
+    "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-clamp": 1,
+    "-bm": 1, "-imfchan": 1, "-type": 1, "-cc": 1,
+}  # fmt: skip
+
+
+def is_embedded(uri: str) -> bool:
+    return uri[:5].lower() == "data:"
+
+
+def names_of(uri: str, owner: str) -> list[str]:
+    """The names under which a reference may lie in the mesh's folder: percent-decoded first, then as it is written.
+
+    A reference that leads out of the folder is refused here, before anything is opened.
+    """
+    names = []
+    for text in dict.fromkeys([unquote(uri), uri]):
+        if _leads_out(text):
+            raise StageError(
+                "external_reference",
+                f"{owner} refers to {uri[:200]!r}; only files in its own folder are followed",
+            )
+        name = posixpath.normpath(text.replace("\\", "/"))
+        if name not in (".", *names):
+            names.append(name)
+    return names
+
+
+def _leads_out(text: str) -> bool:
+    path = text.replace("\\", "/")
+    outside = posixpath.normpath(path).split("/")[0] == ".."
+    return outside or path.startswith("/") or "\0" in path or _SCHEME.match(path) is not None
+
+
+def names_beside(uri: str, library: str) -> list[str]:
+    """Names of a texture that a material library names: beside the library, else beside the mesh."""
+    folder = posixpath.dirname(library)
+    beside = names_of(f"{folder}/{uri}", library) if folder and not _leads_out(uri) else []
+    return beside + [name for name in names_of(uri, library) if name not in beside]
+
+
+def gltf_references(document: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """(uri, is it needed) of each buffer and image outside the file."""
+    for field, needed in (("buffers", True), ("images", False)):
+        for entry in document.get(field) or []:
+            uri = entry.get("uri") if isinstance(entry, dict) else None
+            if isinstance(uri, str) and uri and not is_embedded(uri):
+                yield uri, needed
+
+
+def obj_libraries(text: str) -> list[str]:
+    """Names after `mtllib`: one with spaces, or several that each end in .mtl."""
+    names: list[str] = []
+    for match in re.finditer(r"^[ \t]*mtllib[ \t]+(.+?)[ \t\r]*$", text, re.MULTILINE):
+        names += re.split(r"(?<=\.mtl)\s+", match.group(1), flags=re.IGNORECASE)
+    return list(dict.fromkeys(names))
+
+
+def ply_textures(data: bytes) -> list[str]:
+    """Names that a PLY header gives in comments, as MeshLab writes them."""
+    header = data[: max(data.find(b"end_header"), 0)].decode("utf-8", "replace")
+    return re.findall(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", header, re.MULTILINE | re.IGNORECASE)
+
+
+def mtl_textures(text: str) -> Iterator[tuple[str, str]]:
+    """(keyword, file name) of each texture line of a material library."""
+    for line in text.splitlines():
+        keyword, _, rest = line.strip().partition(" ")
+        if _MTL_TEXTURES.match(keyword) and rest.strip():
+            yield keyword.lower(), texture_name(rest)
+
+
+def texture_name(text: str) -> str:
+    """The file name at the end of a texture line, past its options; it may have spaces in it."""
+    rest = text.strip()
+    while rest.startswith("-"):
+        option, _, after = rest.partition(" ")
+        if option.lower() not in _MTL_OPTIONS:
+            break
+        rest = after.lstrip()
+        for _ in range(_MTL_OPTIONS[option.lower()]):
+            word, _, after = rest.partition(" ")
+            if option.lower() in ("-o", "-s", "-t") and not re.fullmatch(r"[-+.\deE]+", word):
+                break
+            rest = after.lstrip()
+    return rest

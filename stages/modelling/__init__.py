@@ -1,0 +1,1 @@
+"""Procedural modelling behind the demo corpus: solids, paints, categories, captions, and the GLB they end in."""

@@ -1,0 +1,113 @@
+"""Render: square views of one mesh with depth and cameras.
+
+in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, or "z")
+out: views (see stages/views.py), view_count, size, faces, vertices, warnings
+
+Conventions, light and limits are described in docs/rendering.md.
+
+Reasons: empty_scene (no mesh, or all in one point), no_faces (points or lines alone), bad_coordinates (NaN, infinite
+or too large), bad_texture (a texture that cannot be decoded), corrupt_file, missing_file, unsupported (names the
+feature), too_large (beyond one of the limits), nothing_visible (all is transparent), bad_up, renderer_failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stages.rendering import cameras, encoding
+from stages.rendering.model import Limits, Model, normalization
+from stages.rendering.reading import read_model
+from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.views import Views
+
+if TYPE_CHECKING:
+    from stages.rendering.drawing import Renderer
+
+_LEAST_TEXTURE_SIDE = 2048
+
+
+class Render(Stage):
+    """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
+
+    needs = ("ingest",)
+    reads = ("up",)
+    artifact = "views"
+    suffix = ".zip"
+    environment: ClassVar[dict[str, str]] = {
+        "PYOPENGL_PLATFORM": "egl",
+        "LP_NUM_THREADS": "0",  # Mesa draws in the worker's own thread: as many workers as cores, and they do not fight
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+    views: int = Field(24, ge=1, le=999)
+    """How many views."""
+    size: int = Field(128, ge=8, le=4096)
+    """Width and height in pixels."""
+    cameras: Literal["fibonacci", "orbit"] = "fibonacci"
+    """A spiral over the whole sphere, or a circle around the y axis."""
+    fov_deg: float = Field(40.0, gt=1, lt=120)
+    """Field of view, across and down."""
+    elevation_deg: float = Field(20.0, gt=-90, lt=90)
+    """How high an orbit's cameras stand."""
+    seed: int = Field(0, ge=0)
+    """Turns the spiral about the y axis."""
+    samples: int = Field(4, ge=1, le=16)
+    """Samples a pixel, against jagged edges."""
+    light: Literal["sky", "none"] = "sky"
+    """A soft light from above that moves with the object, or the bare base colours."""
+    max_faces: int = Field(5_000_000, gt=0)
+    """Most triangles of one mesh, all instances counted."""
+    max_vertices: int = Field(5_000_000, gt=0)
+    """Most vertices of one mesh, all instances counted."""
+    max_texture_pixels: int = Field(1 << 27, gt=0)
+    """Most pixels of all textures of one mesh."""
+    max_nodes: int = Field(100_000, gt=0)
+    """Most nodes of one scene."""
+
+    def open(self, context: Context) -> Work:
+        from stages.rendering.drawing import Renderer
+
+        renderer = Renderer(self.size, self.samples)
+        return each(lambda row: self.render(row, context.store.read(row["mesh"]), renderer))
+
+    def render(self, row: Row, archive: bytes, renderer: Renderer) -> Done:
+        up = row.get("up") or "y"
+        if up not in ("y", "z"):
+            raise StageError("bad_up", f"up is {up!r}; it may be y or z")
+        limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
+        max_side = max(_LEAST_TEXTURE_SIDE, 8 * self.size)
+        model = read_model(archive, row["mesh_name"], row["format"], limits, max_side)
+        views = self.draw(model, normalization(model, up), renderer)
+        columns = {
+            "view_count": self.views,
+            "size": self.size,
+            "faces": model.faces,
+            "vertices": model.vertices,
+            "warnings": list(dict.fromkeys([*(row.get("warnings") or []), *model.warnings])),
+        }
+        return Done(columns, artifact=views.to_bytes())
+
+    def draw(self, model: Model, to_sphere: np.ndarray, renderer: Renderer) -> Views:
+        poses = cameras.look_at_centre(self.directions(), self.fov_deg)
+        intrinsics = cameras.intrinsics(self.views, self.size, self.fov_deg)
+        depth_scale = (cameras.distance(self.fov_deg) + 1.01) / encoding.DEPTH_STEPS
+        colors, depths, visible = [], [], False
+        for color, depth in renderer.draw(model, to_sphere, intrinsics, poses, albedo=self.light == "none"):
+            visible = visible or bool(color[..., 3].any())
+            colors.append(encoding.color_png(color))
+            depths.append(encoding.depth_png(depth, depth_scale))
+        if not visible:
+            raise StageError("nothing_visible", "no view shows anything: all is transparent, or seen from behind")
+        return Views(
+            colors, depths, intrinsics.astype(np.float32), poses.astype(np.float32), depth_scale, to_sphere
+        )  # fmt: skip
+
+    def directions(self) -> np.ndarray:
+        """[V, 3] where the cameras stand, as seen from the object"""
+        if self.cameras == "orbit":
+            return cameras.orbit(self.views, self.elevation_deg)
+        return cameras.fibonacci(self.views, self.seed)

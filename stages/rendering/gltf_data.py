@@ -1,0 +1,104 @@
+"""Reads the binary side of glTF: buffers, accessors (strided, normalised, sparse) and Draco-compressed primitives."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+
+from stages.ingesting import formats, references
+from stages.stage import StageError
+
+_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+
+
+class GltfData:
+    """A glTF document with what it needs to be read. Its claims have been checked by ingest."""
+
+    def __init__(self, members: dict[str, bytes], name: str, form: str):
+        self.members = members
+        self.name = name
+        data = members[name]
+        self.document: dict[str, Any] = formats.check(data, form, name) or {}
+        self._chunk = formats.glb_chunks(data, name)[1] if form == "glb" else None
+        self._buffers: dict[int, bytes] = {}
+
+    def list(self, field: str) -> list[Any]:
+        return self.document.get(field) or []
+
+    def resource(self, uri: str, kind: str) -> bytes | None:
+        """The bytes behind a uri of this document; None where the file is missing."""
+        if references.is_embedded(uri):
+            head, _, body = uri.partition(",")
+            try:
+                return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+            except binascii.Error as error:
+                raise StageError("corrupt_file", f"{kind}: a data URI that is no base64 ({error})") from None
+        found = [name for name in references.names_of(uri, self.name) if name in self.members]
+        return self.members[found[0]] if found else None
+
+    def view(self, index: int) -> bytes | memoryview:
+        view = self.list("bufferViews")[index]
+        if "EXT_meshopt_compression" in view.get("extensions", {}):
+            raise StageError("unsupported", "buffers are compressed with EXT_meshopt_compression")
+        number = view["buffer"]
+        if number not in self._buffers:
+            uri = self.list("buffers")[number].get("uri")
+            data = self._chunk if uri is None and number == 0 else self.resource(uri, "buffer") if uri else None
+            if data is None:
+                raise StageError("missing_file", f"buffer {number} has no data")
+            self._buffers[number] = data
+        start = view.get("byteOffset", 0)
+        return memoryview(self._buffers[number])[start : start + view["byteLength"]]
+
+    def accessor(self, index: int) -> np.ndarray:
+        """[count, width] as stored, or float32 where the accessor is normalised."""
+        accessor = self.list("accessors")[index]
+        dtype, width, count = np.dtype(_TYPES[accessor["componentType"]]), _WIDTHS[accessor["type"]], accessor["count"]
+        if "bufferView" in accessor:
+            values = self._strided(accessor, dtype, width, count)
+        else:
+            values = np.zeros((count, width), dtype)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            places = self._packed(sparse["indices"], np.dtype(_TYPES[sparse["indices"]["componentType"]]), 1, sparse["count"])
+            values = values.copy()
+            values[places[:, 0]] = self._packed(sparse["values"], dtype, width, sparse["count"])
+        return dequantized(values) if accessor.get("normalized") else values
+
+    def _strided(self, accessor: dict[str, Any], dtype: np.dtype, width: int, count: int) -> np.ndarray:
+        view = self.view(accessor["bufferView"])
+        element = dtype.itemsize * width
+        stride = self.list("bufferViews")[accessor["bufferView"]].get("byteStride") or element
+        if count == 0:
+            return np.zeros((0, width), dtype)
+        raw = np.frombuffer(view, np.uint8, (count - 1) * stride + element, accessor.get("byteOffset", 0))
+        rows = np.lib.stride_tricks.as_strided(raw, (count, element), (stride, 1), writeable=False)
+        return np.ascontiguousarray(rows).view(dtype).reshape(count, width)
+
+    def _packed(self, place: dict[str, Any], dtype: np.dtype, width: int, count: int) -> np.ndarray:
+        view = self.view(place["bufferView"])
+        return np.frombuffer(view, dtype, count * width, place.get("byteOffset", 0)).reshape(count, width)
+
+    def draco(self, extension: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Attributes by glTF name and the indices of a compressed primitive."""
+        import DracoPy
+
+        try:
+            decoded = DracoPy.decode(bytes(self.view(extension["bufferView"])))
+        except (DracoPy.FileTypeException, ValueError, RuntimeError) as error:
+            raise StageError("corrupt_file", f"Draco data cannot be decoded: {error}") from None
+        names = {number: name for name, number in extension["attributes"].items()}
+        attributes = {names[a["unique_id"]]: np.asarray(a["data"]) for a in decoded.attributes if a["unique_id"] in names}
+        return attributes, np.asarray(decoded.faces, np.int64).reshape(-1)
+
+
+def dequantized(values: np.ndarray) -> np.ndarray:
+    """Normalised integers as float32, in 0..1 or -1..1."""
+    if values.dtype.kind == "f":
+        return values
+    return np.maximum(values.astype(np.float32) / np.iinfo(values.dtype).max, -1)

@@ -1,0 +1,44 @@
+"""Texture images: sizes are checked before pixels are decoded, and every mode becomes RGBA with 8 bits."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from stages.rendering.model import Limits
+from stages.stage import StageError
+
+_KTX2 = b"\xabKTX 20\xbb"
+
+
+def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
+    """[H, W, 4] uint8; larger sides than max_side are reduced: a small view cannot show more."""
+    if data.startswith(_KTX2):
+        raise StageError("unsupported", f"texture {name} is KTX2 (Basis Universal)")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            limits.check("texture_pixels", image.width * image.height)
+            if image.format == "JPEG":
+                image.draft("RGB", (max_side, max_side))
+            image.load()
+            return _rgba(_reduced(image, max_side))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise StageError("bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}") from None
+
+
+def _reduced(image: Image.Image, max_side: int) -> Image.Image:
+    factor = -(-max(image.size) // max_side)
+    if factor <= 1 or image.mode.startswith("I"):
+        return image
+    if image.mode in ("P", "1"):
+        image = image.convert("RGBA")
+    return image.reduce(factor)
+
+
+def _rgba(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it at 255
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+    return np.array(image.convert("RGBA"))

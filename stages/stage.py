@@ -1,0 +1,130 @@
+"""What a stage is: a typed, immutable configuration that opens into a function from rows to outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from manifests.outcomes import Outcomes
+from manifests.store import Store
+
+Row = dict[str, Any]
+RowId = str
+
+
+class StageError(Exception):
+    """One row could not be worked. `reason` is a short snake_case word to count by, `detail` a line for a person.
+
+    A transient failure (lost worker, full disk) is tried again; any other is left alone until asked for.
+    """
+
+    def __init__(self, reason: str, detail: str, *, transient: bool = False, files: Sequence[Any] = ()):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.transient = transient
+        self.files = list(files)
+
+    def __reduce__(self):
+        return _restore_error, (self.reason, self.detail, self.transient, self.files)
+
+
+def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) -> StageError:
+    return StageError(reason, detail, transient=transient, files=files)
+
+
+@dataclass(frozen=True)
+class Done:
+    """One row is worked: the columns it adds, and the bytes of its artifact where the stage has one.
+
+    The worker publishes the artifact and puts its reference in the column that `Stage.artifact` names.
+    `content` and `files` are ingest's alone: the hash its key is made of, and the files it looked at.
+    """
+
+    columns: Row = field(default_factory=dict)
+    artifact: bytes | None = None
+    content: str = ""
+    files: list[Any] = field(default_factory=list)
+
+
+Outcome = Done | StageError
+Work = Callable[[list[Row]], Iterator[tuple[RowId, Outcome]]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage gets from the worker that opens it."""
+
+    store: Store  # the run folder: `store.read(row["views"])` reads an artifact
+    scratch: Path  # a local folder of this worker's own, gone when it ends
+    device: str = "cpu"  # "cpu" or "cuda"
+    threads: int = 1
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return Outcomes(self.store)
+
+
+class Stage(BaseModel):
+    """The fields of a subclass are its whole configuration; a changed field gives other keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: ClassVar[int] = 1  # bumped when the code changes what it produces
+    needs: ClassVar[tuple[str, ...]] = ()  # stages whose columns it reads
+    reads: ClassVar[tuple[str, ...]] = ()  # columns of the source list that it reads
+    artifact: ClassVar[str] = ""  # the column that refers to its artifact, "" if it has none
+    suffix: ClassVar[str] = ""  # the artifact's file name ending
+    keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
+    environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
+
+    @cached_property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    def resolve(self, gpus: float) -> Stage:
+        """This stage with every `auto` made definite, given how many GPUs its workers may have."""
+        return self
+
+    def open(self, context: Context) -> Work:
+        raise NotImplementedError(f"{type(self).__name__} does not say how it works")
+
+    def stands(self, store: Store, columns: Row) -> bool:
+        """Whether what an outcome found under its key refers to is still there."""
+        return not self.artifact or store.exists(columns[self.artifact])
+
+    @cached_property
+    def identity(self) -> str:
+        """All of a key that does not depend on the row."""
+        return json.dumps([self.name, self.version, self.model_dump(mode="json")], sort_keys=True)
+
+    def key(self, row: Row, needed: Sequence[str] = (), content: str = "") -> str:
+        """The name of this row's outcome: same stage, settings and inputs, same key."""
+        read = [row.get(column) for column in self.reads]
+        text = json.dumps([self.identity, list(needed), read, content], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def each(work_one: Callable[[Row], Done]) -> Work:
+    """The work of a stage that takes its rows one by one. A StageError is that row's; others are bugs and rise."""
+
+    def work(rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
+        for row in rows:
+            try:
+                yield row["id"], work_one(row)
+            except StageError as error:
+                yield row["id"], error
+
+    return work
+
+
+def seed_of(row: Row) -> int:
+    """A seed that belongs to this row at this stage, the same on every machine."""
+    return int(row["key"][:8], 16)
