@@ -9,7 +9,6 @@ from stages.stage import Stage
 
 # Reasons that the runner gives, not a stage.
 EXCEPTION = "exception"  # the stage raised what it does not explain: a bug
-MISSING_INPUT = "missing_input"  # an artifact that a needed stage made is gone
 DISK_FULL = "disk_full"
 STORE_FAILED = "store_failed"
 CRASHED = "crashed"

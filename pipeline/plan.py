@@ -19,9 +19,9 @@ from manifests.log import STATE_COLUMNS, Folder
 from manifests.outcomes import Outcomes
 from manifests.records import OK as RECORDED_OK
 from pipeline.blocks import Blocks
-from pipeline.messages import MISSING_INPUT, Result
+from pipeline.messages import Result
 from pipeline.step import Step
-from stages.stage import Row
+from stages.stage import MISSING_INPUT, Row
 
 TODO, OK, FAILED = 0, 1, 2
 LIFETIME_ATTEMPTS = 10  # a failure that may pass is tried so often over all runs

@@ -12,10 +12,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.messages import DEATHS, EXCEPTION, LOST, MISSING_INPUT, OPEN_FAILED, BatchEnd, Died, Message, Post, Result
+from pipeline.messages import DEATHS, EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Died, Message, Post, Result
 from pipeline.placement import Placement, WorkerId
 from pipeline.plan import Plan, Task
 from pipeline.step import Step
+from stages.stage import MISSING_INPUT
 
 _SUSPICIOUS = 10  # so many first rows failing without one success are a bug of the stage, not of the rows
 _OPEN_ATTEMPTS = 2

@@ -125,10 +125,12 @@ class Supervisor:
         return Died(EXITED, f"exited with code {code}{self._last_words()}")
 
     def _last_words(self) -> str:
-        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - 2000))
+        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - 4000))
         lines = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
-        frames = [line for line in lines if line.startswith("File ")]  # from faulthandler, innermost first
-        said = frames[0] if frames else (lines[-1] if lines else "")
+        said = lines[-1] if lines else ""
+        for line, following in itertools.pairwise(lines):
+            if line.startswith("Current thread"):  # from faulthandler, the innermost frame first
+                said = following
         return f": {said[:300]}" if said else ""
 
     def _forget(self) -> None:

@@ -21,10 +21,10 @@ from pydantic import Field
 from manifests import dataset
 from manifests.store import Store
 from stages.splat import Splat
-from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.stage import MISSING_INPUT, Context, Done, Row, Stage, StageError, Work, each
 from stages.views import Views
 
-_OWN_COLUMNS = {"id", "key", "keys", "group", "category", "uri", "licence", "split", "content_hash"}
+_OWN_COLUMNS = {"id", "key", "keys", "group", "category", "source", "licence", "split", "content_hash"}
 
 # What stands behind the last real Gaussian: tiny, at the origin, an opacity of 2e-9.
 _PADDING = {"means": 0.0, "log_scales": -10.0, "quaternions": (1.0, 0.0, 0.0, 0.0), "opacity_logits": -20.0, "sh": 0.0}
@@ -122,7 +122,7 @@ def _outcome(member: Row, stage: str, key: str, context: Context) -> Row:
     columns = context.outcomes.find(stage, key)
     if columns is None:
         detail = f"{member['id']}: the outcome of {stage} under {key} is gone; it will be worked again"
-        raise StageError("missing_outcome", detail, transient=True)
+        raise StageError(MISSING_INPUT, detail, transient=True)
     return columns
 
 
@@ -130,7 +130,7 @@ def _artifact(member: Row, name: str, parse: Any, context: Context) -> Any:
     try:
         return parse(context.store.read(name))
     except FileNotFoundError as error:
-        raise StageError("missing_artifact", f"{member['id']}: {name} is gone", transient=True) from error
+        raise StageError(MISSING_INPUT, f"{member['id']}: {name} is gone", transient=True) from error
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise StageError("bad_artifact", f"{member['id']}: {name} cannot be read: {error}") from error
 
@@ -144,7 +144,7 @@ def _row(member: Row, found: dict[str, Row]) -> Row:
         "id": member["id"],
         "group": _text(member.get("group")) or content_hash,
         "category": _text(member.get("category")),
-        "source": _text(member.get("uri")),
+        "source": _text(member.get("source")),
         "licence": _text(member.get("licence")) or _text(ingest.get("licence")),
         "content_hash": content_hash,
         "held_out": fit.get("held_out", []),

@@ -18,6 +18,8 @@ from manifests.store import Store
 Row = dict[str, Any]
 RowId = str
 
+MISSING_INPUT = "missing_input"  # the reason where what an earlier stage made is gone: it is made again
+
 
 class StageError(Exception):
     """One row could not be worked. `reason` is a short snake_case word to count by, `detail` a line for a person.

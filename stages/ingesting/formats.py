@@ -108,7 +108,9 @@ def check_gltf(document: dict[str, Any], buffer_bytes: list[int | None], name: s
         for index, view in enumerate(views):
             size = buffer_bytes[view["buffer"]]
             if size is not None and view.get("byteOffset", 0) + view["byteLength"] > size:
-                raise StageError("corrupt_file", f"{name}: bufferView {index} reaches past its buffer of {size:,} bytes")
+                raise StageError(
+                    "corrupt_file", f"{name}: bufferView {index} reaches past its buffer of {size:,} bytes"
+                )
         for index, accessor in enumerate(document.get("accessors") or []):
             _check_accessor(accessor, index, views, name)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -126,7 +128,9 @@ def _check_accessor(accessor: dict[str, Any], index: int, views: list[Any], name
     stride = view.get("byteStride") or element
     needed = accessor.get("byteOffset", 0) + (count - 1) * stride + element if count else 0
     if count < 0 or stride < 0 or needed > view["byteLength"]:
-        raise StageError("corrupt_file", f"{name}: accessor {index} claims {count:,} elements, more than its view holds")
+        raise StageError(
+            "corrupt_file", f"{name}: accessor {index} claims {count:,} elements, more than its view holds"
+        )
 
 
 def _check_ply(data: bytes, name: str) -> None:
@@ -153,7 +157,9 @@ def _check_stl(data: bytes, name: str) -> None:
         return  # ascii: nothing is claimed ahead
     count = struct.unpack_from("<I", data, 80)[0]
     if 84 + 50 * count > len(data):
-        raise StageError("corrupt_file", f"{name} claims {count:,} triangles, {84 + 50 * count:,} bytes; it has {len(data):,}")
+        raise StageError(
+            "corrupt_file", f"{name} claims {count:,} triangles, {84 + 50 * count:,} bytes; it has {len(data):,}"
+        )
 
 
 def _check_off(data: bytes, name: str) -> None:

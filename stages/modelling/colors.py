@@ -21,7 +21,7 @@ REGIONS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
     "brown": ((19, 27), (0.60, 0.74), (0.34, 0.46)),
     "black": ((0, 360), (0.0, 0.10), (0.06, 0.12)),
     "gray": ((0, 360), (0.0, 0.05), (0.46, 0.58)),
-    "white": ((0, 360), (0.0, 0.03), (0.94, 1.0)),
+    "white": ((0, 360), (0.0, 0.03), (0.90, 0.97)),
 }
 COLORS = tuple(REGIONS)
 

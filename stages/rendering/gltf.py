@@ -109,7 +109,9 @@ class _Reader:
         normals = values["NORMAL"].astype(np.float64) if "NORMAL" in values else np.zeros_like(positions)
         for weight, target in zip(weights, primitive.get("targets") or [], strict=False):
             if weight:
-                positions = positions + weight * self.data.accessor(target["POSITION"]) if "POSITION" in target else positions
+                positions = (
+                    positions + weight * self.data.accessor(target["POSITION"]) if "POSITION" in target else positions
+                )
                 normals = normals + weight * self.data.accessor(target["NORMAL"]) if "NORMAL" in target else normals
         faces = _triangles(np.arange(len(positions)) if indices is None else indices, mode)
         if skin is not None and "JOINTS_0" in values and "WEIGHTS_0" in values:

@@ -65,7 +65,9 @@ class GltfData:
             values = np.zeros((count, width), dtype)
         if "sparse" in accessor:
             sparse = accessor["sparse"]
-            places = self._packed(sparse["indices"], np.dtype(_TYPES[sparse["indices"]["componentType"]]), 1, sparse["count"])
+            places = self._packed(
+                sparse["indices"], np.dtype(_TYPES[sparse["indices"]["componentType"]]), 1, sparse["count"]
+            )
             values = values.copy()
             values[places[:, 0]] = self._packed(sparse["values"], dtype, width, sparse["count"])
         return dequantized(values) if accessor.get("normalized") else values
@@ -93,7 +95,9 @@ class GltfData:
         except (DracoPy.FileTypeException, ValueError, RuntimeError) as error:
             raise StageError("corrupt_file", f"Draco data cannot be decoded: {error}") from None
         names = {number: name for name, number in extension["attributes"].items()}
-        attributes = {names[a["unique_id"]]: np.asarray(a["data"]) for a in decoded.attributes if a["unique_id"] in names}
+        attributes = {
+            names[a["unique_id"]]: np.asarray(a["data"]) for a in decoded.attributes if a["unique_id"] in names
+        }
         return attributes, np.asarray(decoded.faces, np.int64).reshape(-1)
 
 

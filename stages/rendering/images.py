@@ -25,7 +25,9 @@ def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
             image.load()
             return _rgba(_reduced(image, max_side))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise StageError("bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}") from None
+        raise StageError(
+            "bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def _reduced(image: Image.Image, max_side: int) -> Image.Image:

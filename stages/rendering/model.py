@@ -11,7 +11,6 @@ import numpy as np
 
 from stages.stage import StageError
 
-
 # linear factor of what has no colour in a format that says nothing of it: a light grey, so that white ground shows it
 UNPAINTED = (0.55, 0.55, 0.55, 1.0)
 
@@ -123,7 +122,7 @@ def fans(counts: np.ndarray) -> np.ndarray:
     return np.stack([starts[polygon], starts[polygon] + step + 1, starts[polygon] + step + 2], 1)
 
 
-def sRGB_colors(values: np.ndarray) -> np.ndarray:
+def srgb_colors(values: np.ndarray) -> np.ndarray:
     """[N, 4] float32 linear, from [N, 3 or 4] display colours in 0..1 or 0..255."""
     values = np.asarray(values)
     scale = 255.0 if values.dtype.kind in "iu" or values.max(initial=0) > 1 else 1.0
@@ -146,14 +145,18 @@ def normalization(model: Model, up: str) -> np.ndarray:
         raise StageError("no_faces", "the mesh has no triangles to draw")
     for points in drawn:
         if not np.isfinite(points).all():
-            raise StageError("bad_coordinates", f"{int((~np.isfinite(points)).any(1).sum()):,} vertices are NaN or infinite")
+            raise StageError(
+                "bad_coordinates", f"{int((~np.isfinite(points)).any(1).sum()):,} vertices are NaN or infinite"
+            )
     low = np.min([points.min(0) for points in drawn], axis=0)
     high = np.max([points.max(0) for points in drawn], axis=0)
     centre = low + (high - low) / 2  # low + high could overflow
     with np.errstate(over="ignore"):
         radius = max(float(np.sqrt(((points - centre) ** 2).sum(1).max())) for points in drawn)
     if not np.isfinite(radius):
-        raise StageError("bad_coordinates", f"an extent of {float((high - low).max()):.3g} is too large to compute with")
+        raise StageError(
+            "bad_coordinates", f"an extent of {float((high - low).max()):.3g} is too large to compute with"
+        )
     if not radius > 1e-30:
         raise StageError("empty_scene", "all vertices lie in one point")
     matrix = np.eye(4)

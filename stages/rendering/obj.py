@@ -5,7 +5,6 @@ Colours are taken as sRGB, as OBJ files are written; v = 0 is the last row of an
 
 from __future__ import annotations
 
-import posixpath
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from stages.ingesting import references
 from stages.rendering import images
-from stages.rendering.model import Limits, Material, Model, Texture, fans, linear_of_srgb, part, sRGB_colors
+from stages.rendering.model import Limits, Material, Model, Texture, fans, linear_of_srgb, part, srgb_colors
 from stages.stage import StageError
 
 
@@ -143,7 +142,7 @@ def _add(
     directions = np.where(rows[:, 2:3] >= 0, normals[rows[:, 2], :3], 0) if len(normals) else None
     colors = None
     if vertices.shape[1] >= 6:
-        colors = sRGB_colors(vertices[rows[:, 0], 3:6])
+        colors = srgb_colors(vertices[rows[:, 0], 3:6])
     diffuse = (1.0, 1.0, 1.0) if colors is not None and surface == _Surface() else surface.diffuse
     if surface.read is not None and not any(diffuse):
         diffuse = (1.0, 1.0, 1.0)  # written by exporters that mean the texture alone

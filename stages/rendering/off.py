@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from stages.rendering.model import UNPAINTED, Limits, Material, Model, fans, part, sRGB_colors
+from stages.rendering.model import UNPAINTED, Limits, Material, Model, fans, part, srgb_colors
 from stages.stage import StageError
 
 _HEADER = re.compile(r"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
@@ -44,11 +44,11 @@ def _read(data: bytes, name: str, limits: Limits) -> Model:
     column = 3
     if kind.group(3):
         normals, column = table[:, 3:6], 6
-    colors = sRGB_colors(table[:, column : column + 4]) if kind.group(2) and table.shape[1] >= column + 3 else None
+    colors = srgb_colors(table[:, column : column + 4]) if kind.group(2) and table.shape[1] >= column + 3 else None
     faces = corners[triangles]
     painted = [words[n + 1 : n + 5] for words, n in zip(polygons, counts, strict=True)]
     if colors is None and painted and min(map(len, painted)) >= 3:
-        of_faces = sRGB_colors(np.array([words[:3] for words in painted], np.float64))
+        of_faces = srgb_colors(np.array([words[:3] for words in painted], np.float64))
         owner = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
         positions, normals, colors = positions[faces].reshape(-1, 3), None, np.repeat(of_faces[owner], 3, axis=0)
         faces = np.arange(len(positions)).reshape(-1, 3)

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.ingesting import references
 from stages.rendering import images
-from stages.rendering.model import UNPAINTED, Limits, Material, Model, Texture, part, sRGB_colors
+from stages.rendering.model import UNPAINTED, Limits, Material, Model, Texture, part, srgb_colors
 from stages.stage import StageError
 
 
@@ -34,7 +34,7 @@ def read(members: dict[str, bytes], name: str, form: str, limits: Limits, max_si
             raise StageError("corrupt_file", f"{name}: a face names vertex {faces.max():,} of {len(positions):,}")
         positions, colors = positions[faces].reshape(-1, 3), np.repeat(found["face_colors"], 3, axis=0)
         faces, normals, uv = np.arange(len(positions)).reshape(-1, 3), None, None
-    painted = sRGB_colors(colors) if colors is not None and len(colors) == len(positions) else None
+    painted = srgb_colors(colors) if colors is not None and len(colors) == len(positions) else None
     plain = painted is None and texture is None
     alpha = "BLEND" if painted is not None and painted[:, 3].min(initial=1) < 1 else "OPAQUE"
     model.parts.append(
@@ -61,7 +61,9 @@ def _parsed(data: bytes, form: str, name: str) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # trimesh's readers raise whatever broke them
-        raise StageError("corrupt_file", f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+        raise StageError(
+            "corrupt_file", f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def _measured(data: bytes) -> bytes:

@@ -64,7 +64,7 @@ class Run:
         if captioned:
             texts = [{"text": f"Täßchen {number}", "kind": "metadata", "model": None, "score": None}]
             self.publish("caption", keys["caption"], {"captions": texts})
-        row = {"id": f"object-{number}", "uri": f"meshes/{number}.glb", "category": "cup", "licence": "CC0-1.0"}
+        row = {"id": f"object-{number}", "source": f"meshes/{number}.glb", "category": "cup", "licence": "CC0-1.0"}
         return {**row, "split": "train", "keys": keys, **given}
 
     def block(self, members, index=0, split="train"):
@@ -158,7 +158,7 @@ def test_carried_columns_are_one_json_object(run):
 
 
 def test_a_file_name_that_is_no_unicode_can_be_packed(run):
-    table = run.table(run.pack([run.member(0, uri="caf\udce9.glb", path="caf\udce9.glb")]))
+    table = run.table(run.pack([run.member(0, source="caf\udce9.glb", path="caf\udce9.glb")]))
     assert table["source"][0].as_py() == "caf\\udce9.glb"
     assert json.loads(table["metadata"][0].as_py())["path"] == "caf\udce9.glb"
 
@@ -225,8 +225,8 @@ def too_many_gaussians(run, member):
 @pytest.mark.parametrize(
     ("spoil", "reason", "transient"),
     [
-        (lose_outcome, "missing_outcome", True),
-        (lose_artifact, "missing_artifact", True),
+        (lose_outcome, "missing_input", True),
+        (lose_artifact, "missing_input", True),
         (damage_artifact, "bad_artifact", False),
         (damage_splat, "bad_artifact", False),
         (not_finite, "not_finite", False),

@@ -15,11 +15,11 @@ def _glass(draw: Draw) -> Paint:
 def _house(draw: Draw) -> Traits:
     floors = draw.count(1, 2)
     wide, deep = draw.between(1.2, 1.5), draw.between(1.0, 1.2)
-    wall, rise = 0.62 * floors + 0.1, draw.between(0.45, 0.75)
+    wall, rise = 0.6 * floors + 0.28, draw.between(0.35, 0.55)
     draw.add(box(wide, wall, deep, 0.01).at(y=wall / 2), draw.main)
     gable = prism([(-deep / 2, wall - 0.02), (deep / 2, wall - 0.02), (0, wall + rise - 0.03)], wide - 0.02).turned("y", 90)
     draw.add(gable, draw.main)
-    over, thick = 0.16, 0.1
+    over, thick = 0.1, 0.08
     slope = [(0, wall + rise), (0, wall + rise + thick * 1.3)]
     edge = (deep / 2 + over, wall - over * rise / (deep / 2))
     left = prism([(-edge[0], edge[1]), slope[0], slope[1], (-edge[0], edge[1] + thick)], wide + 0.2).turned("y", 90)
@@ -31,9 +31,9 @@ def _house(draw: Draw) -> Traits:
     for floor in range(floors):
         for x in (-1, 1) if floor == 0 else (-1, 0, 1):
             for side in (-1, 1):
-                draw.add(box(0.26, 0.26, 0.06, 0.01).at(x * wide * 0.31, 0.4 + 0.6 * floor, side * deep / 2), glass)
+                draw.add(box(0.22, 0.26, 0.06, 0.01).at(x * wide * 0.31, 0.5 + 0.6 * floor, side * deep / 2), glass)
         for side in (-1, 1):
-            draw.add(box(0.06, 0.26, 0.28, 0.01).at(side * wide / 2, 0.42 + 0.6 * floor, 0.3 if floor == 0 else 0), glass)
+            draw.add(box(0.06, 0.26, 0.22, 0.01).at(side * wide / 2, 0.5 + 0.6 * floor, 0.3 if floor == 0 else 0), glass)
     chimney = draw.chance(0.6)
     if chimney:
         draw.add(box(0.2, 0.6, 0.2, 0.01).at(wide * 0.28, wall + rise * 0.85, -deep * 0.18), draw.base)
@@ -77,7 +77,7 @@ def _tower(draw: Draw) -> Traits:
 def _windmill(draw: Draw) -> Traits:
     radius, high, sails = draw.between(0.42, 0.52), draw.between(1.1, 1.3), draw.pick((3, 4, 4, 6))
     draw.add(cylinder(radius, high, radius * 0.62, 0.01, 32), draw.main)
-    draw.add(cylinder(radius * 0.8, 0.42, 0, 0.02, 32).at(y=high), draw.accent)
+    draw.add(cylinder(radius * 0.8, 0.42, 0, 0.02, 32).at(y=high), draw.base)
     hub_y, hub_z = high + 0.02, radius * 0.72 + 0.12
     draw.add(cylinder(0.1, 0.4).turned("x", 90).at(0, hub_y, hub_z - 0.3), draw.fixed("brown"))
     reach, broad = draw.between(0.78, 0.92), draw.between(0.2, 0.28)
@@ -93,7 +93,7 @@ def _windmill(draw: Draw) -> Traits:
     draw.add(door.at(0, 0, radius - 0.03), dark)
     for turn in (0, 120, 240):
         draw.add(box(0.17, 0.2, 0.08, 0.01).at(0, high * 0.62, radius * 0.75).turned("y", turn), _glass(draw))
-    return Traits("slim" if radius < 0.45 else "", "sails and a roof", (counted(sails, "sail"),), "sails", sails)
+    return Traits("slim" if radius < 0.45 else "", "sails", (counted(sails, "sail"),), "sails", sails)
 
 
 CATEGORIES = (

@@ -22,8 +22,7 @@ def _apple(draw: Draw) -> Traits:
     leaf = ball(0.3, 18, 10).stretched(1.0, 0.14, 0.45).at(0.3).turned("z", 22)
     leaf_paint = draw.fixed("green")
     draw.add((leaf.turned("y", turn).at(0.03, top + 0.28, 0) for turn in (0, 180)[:leaves]), leaf_paint)
-    bitten = ()
-    return Traits("tall" if tall > 1.03 else "flat" if tall < 0.92 else "round", "", (counted(leaves, "green leaf", "green leaves") if leaves else "a brown stem", *bitten), "leaves", leaves)
+    return Traits("tall" if tall > 1.03 else "flat" if tall < 0.92 else "round", "", (counted(leaves, "green leaf", "green leaves") if leaves else "a brown stem"), "leaves", leaves)
 
 
 def _banana(draw: Draw) -> Traits:
@@ -43,7 +42,7 @@ def _banana(draw: Draw) -> Traits:
             placed = solid.at(-path[-1, 0], -path[-1, 1], 0).turned("x", tilt)
             draw.add(placed, paint)
     if number > 1:
-        draw.add(ball(0.14, 14, 8).at(0.1, 0.16, 0), dark)
+        draw.add(ball(0.12, 14, 8).stretched(1.3, 0.8, 1.0).turned("z", 50).at(0.13, 0.16, 0), dark)
     return Traits("curved" if bend > 112 else "", "", ("two more in the bunch",) if number == 3 else ("another one beside it",) if number == 2 else ("a dark tip",), "bananas", number)
 
 
@@ -62,17 +61,18 @@ def _ice_cream(draw: Draw) -> Traits:
     for index in range(scoops):
         size = radius * (1 - 0.08 * index)
         draw.add(ball(size, 28, 16).at(y=y), draw.main)
-        y += size * 1.12
-    y -= radius * 0.2
+        draw.add(ring(size * 0.86, 0.1, 28, 10).at(y=y - size * 0.42), draw.base)
+        top = y + size
+        y += size * 1.28
     topping = draw.pick(("none", "cherry", "wafer", "sauce"))
     if topping == "cherry":
-        draw.add(ball(0.15, 16, 10).at(y=y + 0.12), draw.fixed("red" if draw.color not in ("red", "orange") else "green"))
+        draw.add(ball(0.15, 16, 10).at(y=top + 0.08), draw.fixed("red" if draw.color not in ("red", "orange") else "green"))
     elif topping == "wafer":
-        draw.add(cylinder(0.07, 0.75).turned("z", -22).at(0.12, y - 0.25, 0), waffle)
+        draw.add(cylinder(0.07, 0.75).turned("z", -22).at(0.12, top - 0.3, 0), waffle)
     elif topping == "sauce":
         size = radius * (1 - 0.08 * (scoops - 1))
         cap = lathe([(0, size * 0.35), *((size * 1.05 * np.cos(t), size * 1.05 * np.sin(t)) for t in np.linspace(0.45, np.pi / 2, 7)[:-1]), (0, size * 1.05)], 28)
-        draw.add(cap.at(y=y + radius * 0.2 - size * 1.12), draw.accent)
+        draw.add(cap.at(y=top - size), draw.accent)
     trim = "a cup" if cup and topping != "sauce" else "sauce on top" if topping == "sauce" and not cup else "sauce and a cup" if cup else ""
     features = (counted(scoops, "scoop"), *({"cherry": ("a cherry on top",), "wafer": ("a wafer",)}.get(topping, ())), *(() if cup else ("a cone",)))
     return Traits("tall" if scoops == 3 else "", trim, features, "scoops", scoops)
@@ -106,14 +106,14 @@ def _doughnut(draw: Draw) -> Traits:
     tube_radius, radius = draw.between(0.32, 0.42), 0.62
     dough = draw.fixed("brown" if draw.color not in ("brown", "orange", "black") else "yellow")
     draw.add(ring(radius, tube_radius, 40, 18).stretched(y=0.85), dough)
-    glaze = ring(radius, tube_radius * 1.03, 40, 18).stretched(y=0.85).at(y=0.06)
+    glaze = ring(radius, tube_radius * 0.94, 40, 18).stretched(y=0.85).at(y=0.11)
     draw.add(glaze, draw.main)
     sprinkles = draw.chance(0.65) and draw.pattern == "plain"
     if sprinkles:
         number = 34
         for index in range(number):
             turn, off = 2.399 * index, draw.between(-0.62, 0.62) * tube_radius
-            lift = 0.85 * np.sqrt((tube_radius * 1.03) ** 2 - off**2) + 0.065
+            lift = 0.85 * np.sqrt((tube_radius * 0.94) ** 2 - off**2) + 0.115
             stick = tube([(-0.065, 0, 0), (0.065, 0, 0)], 0.028, 8).turned("y", draw.between(0, 180))
             reach = radius + off
             draw.add(stick.at(reach * np.cos(turn), lift, reach * np.sin(turn)), draw.accent)

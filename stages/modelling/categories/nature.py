@@ -66,7 +66,7 @@ def _cactus(draw: Draw) -> Traits:
     for index in range(arms):
         side, y = (1, -1, 1)[index], floor + high * (0.4, 0.55, 0.72)[index]
         reach, rise, thick = (0.5, 0.46, 0.36)[index], (0.5, 0.4, 0.24)[index], radius * 0.62
-        path = [(0, y, 0), (reach - 0.16, y, 0), *((reach - 0.16 + 0.16 * np.sin(t), y + 0.16 - 0.16 * np.cos(t), 0) for t in np.linspace(0.3, np.pi / 2, 5)), (reach, y + rise * 0.7, 0), (reach, y + rise, 0)]
+        path = [(0, y, 0), (reach - 0.2, y, 0), *((reach - 0.2 + 0.2 * np.sin(t), y + 0.2 - 0.2 * np.cos(t), 0) for t in np.linspace(0.3, np.pi / 2, 5)), (reach, y + rise * 0.7, 0), (reach, y + rise, 0)]
         tip = ball(thick, 14, 8).at(reach, y + rise, 0)
         for solid in (tube(path, thick, 14), tip):
             draw.add(solid if side > 0 else solid.turned("y", 180), draw.main)
@@ -131,8 +131,8 @@ def _fish(draw: Draw) -> Traits:
     steps = np.linspace(0, 1, 19)
     radii = np.sin(np.pi * steps**0.75) ** 0.8 + 0.16 * steps
     radii[[0, -1]] = 0.0
-    body = lathe(list(zip(radii[::-1], 1.5 * (0.5 - steps[::-1]) , strict=True)), 28).turned("z", -90)
-    draw.add(body.stretched(y=high, z=thick), draw.main)
+    body = lathe(list(zip(high * radii[::-1], 1.5 * (0.5 - steps[::-1]), strict=True)), 28).turned("z", -90)
+    draw.add(body.stretched(z=thick / high), draw.main)
     fork = draw.between(0.05, 0.22)
     tail = [(0.14, 0), (-0.34, -0.38), (-0.34 + fork, 0), (-0.34, 0.38)]
     draw.add(prism(tail[::-1] if _clockwise(tail) else tail, 0.08).at(-0.76), draw.trim)

@@ -79,13 +79,14 @@ def _sword(draw: Draw) -> Traits:
 
 def _traffic_cone(draw: Draw) -> Traits:
     radius, high = draw.between(0.45, 0.6), draw.between(1.3, 1.6)
-    square, bands = draw.chance(0.6), draw.count(1, 2)
+    square = draw.chance(0.6)
+    bands = draw.count(1, 2) if draw.pattern == "plain" else 0  # a band over a pattern would hide both
     foot = box(1.35, 0.14, 1.35, 0.05).at(y=0.07) if square else cylinder(0.8, 0.12, bevel=0.04, sides=32)
     draw.add(foot, draw.base)
     tip = 0.09
     draw.add(lathe([(0, 0.08), (radius, 0.08), (tip, high), (tip * 0.6, high + 0.03), (0, high + 0.03)], 32), draw.main)
     for index in range(bands):
-        low = high * (0.34 + 0.32 * index) if bands == 2 else high * 0.42
+        low = high * ((0.34 + 0.32 * index) if bands == 2 else 0.42)
         wide = 0.22 if bands == 1 else 0.18
 
         def at(y: float) -> float:
@@ -93,7 +94,7 @@ def _traffic_cone(draw: Draw) -> Traits:
 
         band = lathe([(0, low), (at(low) + 0.025, low), (at(low + wide) + 0.025, low + wide), (0, low + wide)], 32)
         draw.add(band, draw.accent)
-    return Traits("slim" if radius < 0.5 else "wide" if radius > 0.55 else "", "bands" if bands == 2 else "a band", ("a square base" if square else "a round base",), "bands", bands)
+    return Traits("slim" if radius < 0.5 else "wide" if radius > 0.55 else "", ("", "a band", "bands")[bands], ("a square base" if square else "a round base",), "bands", bands)
 
 
 def _barrel(draw: Draw) -> Traits:
@@ -111,7 +112,7 @@ def _barrel(draw: Draw) -> Traits:
         low, up = part - 0.04, part + 0.04
         inner = radius - 0.03  # a ring, open inside: the lids lie deeper than the outermost hoops
         outline = [(inner, low * high), (at(low) + 0.025, low * high), (at(up) + 0.025, up * high), (inner, up * high)]
-        draw.add(lathe([*outline, outline[0]], 36), draw.accent)
+        draw.add(lathe([*outline, outline[0]], 36), draw.accent if draw.pattern == "plain" else draw.trim)
     shape = "tall" if high > 1.5 else "bulging" if bulge > 1.25 else ""
     return Traits(shape, "hoops", (counted(hoops, "hoop"),), "hoops", hoops)
 

@@ -97,28 +97,30 @@ def _guitar(draw: Draw) -> Traits:
     low, waist = draw.between(0.44, 0.5), draw.between(0.09, 0.14)
     radius = low * (1 + 0.1 * np.cos(turns - np.pi)) - waist * np.exp(-(((np.abs(turns - np.pi) - 1.9) / 0.32) ** 2))
     # turns = 0 points up to the neck; the waist sits at either side above the middle
-    x, y = -radius * np.sin(turns), radius * np.cos(turns) * 1.2
+    x, y = -1.3 * radius * np.sin(turns), 1.3 * radius * np.cos(turns)
     body = list(zip(x, y, strict=True))
     if kind == "electric":
         body = [(0.08, 0.2), (0.16, 0.3), (0.34, 0.5), (0.4, 0.38), (0.28, 0.1), (0.3, -0.1), (0.44, -0.34), (0.36, -0.6), (0.0, -0.62), (-0.36, -0.6), (-0.44, -0.34), (-0.3, -0.1), (-0.3, 0.12), (-0.44, 0.42), (-0.36, 0.58), (-0.16, 0.34), (-0.08, 0.2)][::-1]
-    draw.add(prism(body, deep).turned("z", 0), draw.main)
-    neck = 0.75 if kind == "ukulele" else draw.between(1.0, 1.15)
+        body = [(1.25 * x, y) for x, y in body]
+    draw.add(prism(body, deep), draw.main)
+    neck = 0.6 if kind == "ukulele" else draw.between(0.8, 0.95)
     wood, front = draw.fixed("brown" if draw.color != "brown" else "black"), deep / 2
     draw.add(box(0.13, neck + 0.2, 0.09, 0.02).at(0, 0.35 + neck / 2, front), wood)
     draw.add(box(0.22, 0.3, 0.08, 0.02).at(0, 0.5 + neck, front), draw.trim)
-    pegs = 4 if kind == "ukulele" else 6
+    pegs, knobs = 4 if kind == "ukulele" else 6, draw.fixed("white" if draw.color != "white" else "gray")
     for index in range(pegs // 2):
         for side in (-1, 1):
-            draw.add(ball(0.04, 10, 6).at(side * 0.15, 0.42 + neck + 0.09 * index, front), draw.fixed("white" if draw.color != "white" else "gray"))
+            draw.add(ball(0.04, 10, 6).at(side * 0.15, 0.42 + neck + 0.09 * index, front), knobs)
     if kind == "electric":
         for y in (-0.02, -0.2):
             draw.add(box(0.26, 0.09, 0.05, 0.01).at(0, y, front), draw.trim if draw.trim != draw.base else draw.fixed("black"))
     else:
         draw.add(cylinder(0.15, 0.03).turned("x", 90).at(0, 0.06, front - 0.012), draw.fixed("black" if draw.color != "black" else "white"))
     draw.add(box(0.3, 0.07, 0.06).at(0, -0.36, front + 0.01), wood)
+    steel = draw.fixed("white")
     for index in range(4):
         string = -0.045 + 0.03 * index
-        draw.add(box(0.01, neck + 0.75, 0.012, 0.001).at(string, (neck + 0.03) / 2 - 0.02, front + 0.055), draw.fixed("white"))
+        draw.add(box(0.01, neck + 0.75, 0.012, 0.001).at(string, (neck + 0.03) / 2 - 0.02, front + 0.055), steel)
     feature = {"acoustic": "a sound hole", "ukulele": "a short neck", "electric": "two horns"}[kind]
     return Traits({"acoustic": "acoustic", "electric": "electric", "ukulele": "small"}[kind], "a headstock", (feature, counted(pegs, "tuning peg")), "pegs", pegs)
 

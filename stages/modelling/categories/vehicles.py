@@ -13,8 +13,8 @@ def _wheels(draw: Draw, spots: list[float], half_width: float, radius: float, hu
     tyre = draw.fixed("black")
     for x in spots:
         for side in (-1, 1):
-            wheel = cylinder(radius, 0.2, bevel=0.05, sides=24).at(y=-0.1).turned("x", 90).at(x, radius, side * half_width)
-            disc = cylinder(radius * 0.55, 0.24, sides=20).at(y=-0.12).turned("x", 90).at(x, radius, side * half_width)
+            wheel = cylinder(radius, 0.2, bevel=0.05, sides=20).at(y=-0.1).turned("x", 90).at(x, radius, side * half_width)
+            disc = cylinder(radius * 0.55, 0.24, sides=14).at(y=-0.12).turned("x", 90).at(x, radius, side * half_width)
             draw.add(wheel, tyre)
             draw.add(disc, hub)
 

@@ -1,0 +1,86 @@
+"""Runs test stages through the real scheduler, placement, log and store, without the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manifests.lease import Lease
+from manifests.listing import update_listing
+from manifests.log import Folder, Log
+from manifests.outcomes import Outcomes
+from manifests.records import FAILED, OK, Record
+from manifests.store import open_store
+from pipeline.local_placement import LocalPlacement
+from pipeline.messages import Result
+from pipeline.placement import Placement
+from pipeline.plan import Plan, Retry, Task
+from pipeline.scheduler import Scheduler
+from pipeline.step import Schedule, Step
+
+QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seconds=20)
+
+
+@dataclass
+class Ran:
+    plan: Plan
+    results: dict[tuple[str, str], Result] = field(default_factory=dict)  # by stage and row id
+    attempts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def ok(self, stage: str) -> set[str]:
+        return {name for (at, name), result in self.results.items() if at == stage and result.ok}
+
+    def reason(self, stage: str, name: str) -> str:
+        return self.results[stage, name].reason
+
+
+def run_steps(
+    root: Path,
+    rows: list[dict[str, Any]],
+    steps: list[Step],
+    placement: Placement | None = None,
+    retry: Retry = Retry(),
+) -> Ran:
+    """One build's worth of work: as `pipeline.build` does it, less the dataset."""
+    store = open_store(root)
+    lease = Lease.acquire(store)
+    placement = placement or LocalPlacement()
+    log = Log(store, lease.epoch)
+    try:
+        listing = update_listing(store, rows, lease.epoch)
+        plan = Plan(steps, listing, Outcomes(store))
+        plan.load(Folder(store, lease.bounds), lambda row, seen: True, retry)
+        ran = Ran(plan)
+
+        def record(task: Task, result: Result, attempts: int, worker: str) -> None:
+            ran.results[task[0], result.id] = result
+            ran.attempts[task[0], result.id] = attempts
+            status = OK if result.ok else FAILED
+            log.add(
+                Record(
+                    result.id,
+                    task[0],
+                    result.key,
+                    status,
+                    result.reason,
+                    result.transient,
+                    result.detail,
+                    attempts,
+                    columns=result.columns,
+                )
+            )
+
+        scheduler = Scheduler(plan, placement, store.root, record)
+        while not scheduler.done:
+            scheduler.step(0.1)
+        return ran
+    finally:
+        log.flush()
+        placement.close()
+        lease.release()
+
+
+def make_rows(**deeds: str) -> list[dict[str, Any]]:
+    """Rows named by keyword; the word is what the trouble stage does to them."""
+    return [{"id": name, "uri": f"/nowhere/{name}", "name": deed} for name, deed in deeds.items()]

@@ -1,0 +1,193 @@
+"""The scheduler with worker processes on this machine: what trouble in one row does to that row and to no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.local_placement import LocalPlacement
+from pipeline.plan import Retry
+from pipeline.scheduler import RunStopped
+from pipeline.step import Schedule, Step
+from tests.pipeline.running import QUICK, make_rows, run_steps
+from tests.pipeline.trouble import Broken, Buggy, Finish, Keep, Start, Trouble, Use
+
+GOOD = {f"good{number}": "" for number in range(6)}
+
+
+def steps(**changes: object) -> list[Step]:
+    return [
+        Step(Start(), QUICK),
+        Step(Trouble(), QUICK.model_copy(update=changes)),
+        Step(Finish(), QUICK),
+    ]
+
+
+def test_rows_walk_through_all_stages(tmp_path: Path) -> None:
+    ran = run_steps(tmp_path, make_rows(**GOOD), steps())
+    assert ran.ok("finish") == set(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason", "changes"),
+    [
+        ("fail", "made_to_fail", {}),
+        ("raise", "exception", {}),
+        ("exit", "exited", {}),
+        ("segfault", "crashed", {}),
+        ("sleep", "timeout", {"timeout_seconds": 1.0}),
+        ("eat", "out_of_memory", {"memory_gb": 0.4}),
+    ],
+)
+def test_trouble_costs_its_own_row_only(tmp_path: Path, deed: str, reason: str, changes: dict[str, object]) -> None:
+    ran = run_steps(tmp_path, make_rows(bad=deed, **GOOD), steps(**changes))
+    assert ran.reason("trouble", "bad") == reason
+    assert ran.results["trouble", "bad"].detail
+    assert ran.ok("finish") == set(GOOD)
+    assert ("finish", "bad") not in ran.results
+
+
+def test_a_crash_is_told_with_its_signal_and_place(tmp_path: Path) -> None:
+    ran = run_steps(tmp_path, make_rows(bad="segfault"), steps())
+    assert "SIGSEGV" in ran.results["trouble", "bad"].detail
+    assert "string_at" in ran.results["trouble", "bad"].detail
+
+
+def test_a_data_failure_stands_until_asked_for(tmp_path: Path) -> None:
+    rows = make_rows(bad="fail", good="")
+    run_steps(tmp_path, rows, steps())
+    again = run_steps(tmp_path, rows, steps())
+    assert again.results == {}
+    other = run_steps(tmp_path, rows, steps(), retry=Retry(True, "another_reason"))
+    assert other.results == {}
+    retried = run_steps(tmp_path, rows, steps(), retry=Retry(True, "made_to_fail"))
+    assert set(retried.results) == {("trouble", "bad")}
+
+
+def test_a_passing_failure_is_tried_again_in_the_same_run(tmp_path: Path) -> None:
+    rows = make_rows(bad="fail_once", good="")
+    rows[0]["caption"] = str(tmp_path / "mark")
+    ran = run_steps(tmp_path / "run", rows, steps(attempts=2))
+    assert ran.ok("finish") == {"bad", "good"}
+    assert ran.attempts["trouble", "bad"] == 2
+
+
+def test_a_lost_worker_is_tried_again_in_the_next_run_up_to_a_lifetime_cap(tmp_path: Path) -> None:
+    rows = make_rows(bad="exit", good="")
+    tried = [run_steps(tmp_path, rows, steps(attempts=5)).attempts.get(("trouble", "bad")) for _ in range(3)]
+    assert tried == [5, 10, None]
+
+
+def test_running_again_does_nothing_and_a_changed_setting_redoes_what_depends_on_it(tmp_path: Path) -> None:
+    rows = make_rows(**GOOD)
+    run_steps(tmp_path, rows, steps())
+    assert run_steps(tmp_path, rows, steps()).results == {}
+    changed = steps()
+    changed[1] = Step(Trouble(setting=1), QUICK)
+    ran = run_steps(tmp_path, rows, changed)
+    assert {stage for stage, _ in ran.results} == {"trouble", "finish"}
+    assert run_steps(tmp_path, rows, steps()).results.keys() == ran.results.keys()  # back: found, not worked
+
+
+def test_added_and_withdrawn_rows(tmp_path: Path) -> None:
+    run_steps(tmp_path, make_rows(a="", b=""), steps())
+    ran = run_steps(tmp_path, make_rows(b="", c=""), steps())
+    assert {name for _, name in ran.results} == {"c"}
+    assert ran.plan.count()["finish"]["ok"] == 2
+    assert run_steps(tmp_path, make_rows(a="", b="", c=""), steps()).results == {}
+
+
+def test_a_lost_log_is_recovered_from_outcomes(tmp_path: Path) -> None:
+    rows = make_rows(a="slow", b="slow")
+    run_steps(tmp_path, rows, steps())
+    for part in (tmp_path / "manifest" / "log").rglob("*.parquet"):
+        part.write_bytes(part.read_bytes()[:50])  # damaged
+    ran = run_steps(tmp_path, rows, steps())
+    assert ran.ok("finish") == {"a", "b"}
+    assert all(result.seconds == 0 for result in ran.results.values())  # found, not worked
+
+
+def test_a_lost_artifact_is_made_again(tmp_path: Path) -> None:
+    rows = make_rows(a="", b="")
+    run_steps(tmp_path, rows, [Step(Keep(), QUICK)])
+    for file in (tmp_path / "artifacts" / "keep").rglob("*.json"):
+        file.unlink()
+    ran = run_steps(tmp_path, rows, [Step(Keep(), QUICK), Step(Use(), QUICK)])
+    assert ran.ok("use") == {"a", "b"}
+    assert ran.ok("keep") == {"a", "b"}
+
+
+def test_a_stage_that_cannot_open_stops_the_run_and_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped, match="broken cannot start: RuntimeError: no such model"):
+        run_steps(tmp_path, make_rows(a=""), [Step(Broken(), QUICK)])
+
+
+def test_a_stage_whose_first_rows_all_fail_without_a_reason_stops_the_run(tmp_path: Path) -> None:
+    rows = make_rows(**{f"row{number}": "" for number in range(30)})
+    with pytest.raises(RunStopped, match="buggy: the first 10 rows all failed with exception.*no_such_column"):
+        run_steps(tmp_path, rows, [Step(Buggy(), QUICK)])
+
+
+def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
+    rows = make_rows(**{f"row{number}": "slow" for number in range(40)})
+    placement = LocalPlacement()
+    stop = threading.Event()
+    killed: list[int] = []
+
+    def kill_some() -> None:
+        while not stop.is_set() and len(killed) < 3:
+            time.sleep(0.6)
+            workers = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "pipeline.worker"], capture_output=True, text=True, check=False
+            )
+            for pid in workers.stdout.split()[:1]:
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(int(pid))
+
+    killer = threading.Thread(target=kill_some)
+    killer.start()
+    ran = run_steps(tmp_path, rows, steps(attempts=10), placement)
+    stop.set()
+    killer.join()
+    assert killed
+    assert ran.ok("finish") == {row["id"] for row in rows}
+
+
+def test_workers_are_renewed_and_leave_nothing_behind(tmp_path: Path) -> None:
+    ran = run_steps(tmp_path, make_rows(**GOOD), steps(renew_rows=1, batch=1))
+    assert ran.ok("finish") == set(GOOD)
+    left = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "pipeline.worker"], capture_output=True, text=True, check=False
+    )
+    assert left.stdout == ""
+
+
+def test_little_waits_before_a_slow_stage(tmp_path: Path) -> None:
+    schedule = Schedule(cpus=0.1, batch=2, workers=1, linger_seconds=0.0)
+    rows = make_rows(**{f"row{number}": "slow" for number in range(30)})
+    order: list[tuple[str, str]] = []
+
+    class Watched(LocalPlacement):
+        def wait(self, seconds: float) -> list:
+            told = super().wait(seconds)
+            order.extend(
+                ("start" if result.columns.get("started") else "trouble", result.id)
+                for _, message in told
+                if isinstance(message, list)
+                for result in message
+                if "finished" not in result.columns
+            )
+            return told
+
+    run_steps(tmp_path, rows, [Step(Start(), schedule), Step(Trouble(), schedule), Step(Finish(), schedule)], Watched())
+    ahead = most = 0
+    for stage, _ in order:
+        ahead += 1 if stage == "start" else -1
+        most = max(most, ahead)
+    assert most <= 3 * 2 + 2  # two batches waiting and one in work, and one on its way

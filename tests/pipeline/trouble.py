@@ -1,0 +1,118 @@
+"""Tiny stages for the tests of the runner: what each does to a row is told by the row's own columns."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from typing import ClassVar
+
+from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+
+
+class Start(Stage):
+    """Reads nothing.  out: started"""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"started": row["id"]}))
+
+
+class Trouble(Stage):
+    """Does what `name` says: fail, raise, exit, segfault, sleep, eat, slow.  out: survived"""
+
+    needs: ClassVar[tuple[str, ...]] = ("start",)
+    reads: ClassVar[tuple[str, ...]] = ("name",)
+    setting: int = 0
+    slow_seconds: float = 0.05
+
+    def open(self, context: Context) -> Work:
+        return each(self._work)
+
+    def _work(self, row: Row) -> Done:
+        deed = row.get("name", "")
+        if deed == "fail":
+            raise StageError("made_to_fail", f"{row['id']}: as its name says")
+        if deed == "fail_once" and _first_time(context_mark(row)):
+            raise StageError("passing", "the first time only", transient=True)
+        if deed == "raise":
+            raise ZeroDivisionError("a bug")
+        if deed == "exit":
+            os._exit(3)
+        if deed == "segfault":
+            ctypes.string_at(0)
+        if deed == "sleep":
+            time.sleep(3600)
+        if deed == "eat":
+            _eat()
+        if deed == "slow":
+            time.sleep(self.slow_seconds)
+        return Done({"survived": row["started"]})
+
+
+def context_mark(row: Row) -> str:
+    return row["caption"]
+
+
+def _first_time(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _eat() -> None:
+    eaten = []
+    for _ in range(200):  # 10 GB at most, were nobody to stop it
+        eaten.append(b"\1" * 50_000_000)
+        time.sleep(0.02)
+
+
+class Finish(Stage):
+    """in: survived   out: finished"""
+
+    needs: ClassVar[tuple[str, ...]] = ("trouble",)
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"finished": row["survived"]}))
+
+
+class Broken(Stage):
+    """Cannot be opened."""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+
+    def open(self, context: Context) -> Work:
+        raise RuntimeError("no such model")
+
+
+class Buggy(Stage):
+    """Raises on every row what it does not explain."""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"x": row["no_such_column"]}))
+
+
+class Keep(Stage):
+    """Has an artifact.  out: kept"""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+    artifact: ClassVar[str] = "kept"
+    suffix: ClassVar[str] = ".txt"
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"length": len(row["id"])}, artifact=row["id"].encode()))
+
+
+class Use(Stage):
+    """in: kept   out: used"""
+
+    needs: ClassVar[tuple[str, ...]] = ("keep",)
+    setting: int = 0
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"used": context.store.read(row["kept"]).decode()}))
