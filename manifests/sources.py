@@ -20,7 +20,7 @@ from manifests.store import is_uri
 
 MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
-COLUMNS = ("id", "uri", "file", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
+COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
 
 
@@ -34,9 +34,7 @@ def read_source(source: str) -> list[dict[str, Any]]:
         rows = [_to_row(place, told, source) for place, told in _read_list(source)]
     else:
         base, uris = _find_meshes(source)
-        rows = [
-            {"id": _relative(uri, base), "uri": uri, "file": _file_of(uri), "source": _relative(uri, base)} for uri in uris
-        ]
+        rows = [_found_row(uri, base) for uri in uris]
     if not rows:
         raise SourceError(f"{source}: no mesh in it; meshes end in {', '.join(MESH_ENDINGS)}")
     _mark_duplicate_ids(rows)
@@ -52,6 +50,15 @@ def _mark_duplicate_ids(rows: list[dict[str, Any]]) -> None:
             row["id"] = f"{given}#{seen[given]}"
             row["problem"] = "duplicate_id"
             row["problem_detail"] = f"id {given!r} is taken by an earlier row; give every row an id of its own"
+
+
+def _found_row(uri: str, base: str) -> dict[str, Any]:
+    name = _relative(uri, base)
+    shown = name.encode(errors="backslashreplace").decode()
+    row = {"id": shown, "uri": uri, "source": shown}
+    if shown == name:
+        return row
+    return _problem(shown, "the file's name is not UTF-8; rename it") | {"source": shown}
 
 
 def _relative(uri: str, base: str) -> str:
@@ -146,7 +153,7 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
         column = ALIASES.get(name, name)
         if value is None or value == "":
             continue
-        if column in COLUMNS and column != "file":  # that one is derived, whatever a list says
+        if column in COLUMNS:
             row.setdefault(column, value)
         else:
             extra[name] = value
@@ -155,7 +162,6 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
     given = str(row["uri"])
     row = {name: value if name == "tags" else str(value) for name, value in row.items()}
     row["uri"] = resolve_uri(given, source)
-    row["file"] = _file_of(row["uri"])
     row["id"] = row.get("id", given)
     row.setdefault("source", given)
     if "tags" in row:
@@ -171,11 +177,6 @@ def _to_tags(told: Any) -> list[str]:
     if isinstance(told, str):
         told = told.split("|" if "|" in told else ",")
     return [str(tag).strip() for tag in told if str(tag).strip()]
-
-
-def _file_of(uri: str) -> str:
-    """Folder and name: what of a mesh's place may enter keys, so that moving a whole tree changes nothing."""
-    return "/".join(uri.split("/")[-2:])
 
 
 def _problem(name: str, detail: str) -> dict[str, Any]:

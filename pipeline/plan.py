@@ -177,7 +177,7 @@ class Plan:
         members = []
         for index, row in zip(indices, self.listing.rows(indices), strict=True):
             extra = row.pop("extra")
-            told = {name: row[name] for name in row if name not in ("uri", "file", "sequence", "withdrawn")}
+            told = {name: row[name] for name in row if name not in ("uri", "sequence", "withdrawn")}
             keys = {name: self.key(name, index) if self.states[name][index] == OK else None for name in self.steps}
             members.append({**extra, **told, "keys": keys})
         return self.blocks.item(number, members)

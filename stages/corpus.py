@@ -42,16 +42,15 @@ class Corpus(BaseModel):
         """
         store = LocalStore(str(Path(folder).absolute()))
         listed = _listed(store)
-        known = [row for row in listed if row.get("corpus") == self.tag]
+        known = {row["id"][:6]: row for row in listed if row.get("corpus") == self.tag}
         rows: list[dict[str, Any]] = []
         for index in range(self.count):
-            if index < len(known) and store.exists(known[index]["uri"]):
-                rows.append(known[index])
-            else:
+            row = known.get(f"{index:06d}")
+            if row is None or not store.exists(row["uri"]):
                 row, data = self.make(index)
                 if not (store.exists(row["uri"]) and store.read(row["uri"]) == data):
                     store.replace(row["uri"], data)
-                rows.append(row)
+            rows.append(row)
             if progress is not None:
                 progress(index + 1)
         if rows != listed:
@@ -72,11 +71,11 @@ class Corpus(BaseModel):
 
     def model(self, index: int) -> tuple[dict[str, Any], list[Painted]]:
         """The row and the painted solids of one object."""
-        category = CATEGORIES[self._category(index)]
+        category = CATEGORIES[self.category(index)]
         rng = np.random.default_rng([self.seed, 1, index])
         draw = Draw(rng, category)
         traits = category.build(draw)
-        two_colored = draw.pattern != "plain" or draw.uses(draw.accent)
+        two_colored = draw.pattern != "plain" or draw.uses(draw.second)
         ident = f"{index:06d}-{category.name.replace(' ', '-')}"
         columns = {
             "id": ident,
@@ -88,7 +87,7 @@ class Corpus(BaseModel):
             "pattern": draw.pattern,
             "material": draw.material,
             "shape": traits.shape or None,
-            "trim": traits.trim if traits.trim and draw.uses(draw.accent) else None,
+            "trim": traits.trim if traits.trim and draw.uses(draw.second) else None,
             "features": list(traits.features),
             "part": traits.part or None,
             "part_count": traits.part_count,
@@ -100,8 +99,8 @@ class Corpus(BaseModel):
         columns["tags"] = list(dict.fromkeys(word for word in said if word))
         return columns, draw.solids
 
-    def _category(self, index: int) -> int:
-        """Every block of as many objects as there are categories holds each once, in an order of its own."""
+    def category(self, index: int) -> int:
+        """The place of an object's category in CATEGORIES; every block of so many objects holds each of them once."""
         block, place = divmod(index, len(CATEGORIES))
         return int(np.random.default_rng([self.seed, 0, block]).permutation(len(CATEGORIES))[place])
 

@@ -34,6 +34,7 @@ class Ingest(Stage):
     keyed_by_content = True
     artifact = "mesh"
     suffix = ".zip"
+    keyed_by_content = True
 
     max_bytes: int = Field(512 << 20, gt=0)
     """Most bytes of one mesh with its companions."""
@@ -60,6 +61,8 @@ class Ingest(Stage):
             if not self.allow_http:
                 raise StageError("http_not_allowed", f"{uri}: set ingest.allow_http to fetch from web servers")
             return WebOrigin(uri, self.max_bytes, self.timeout_seconds)
+        if "::" in uri:  # a chain could reach what the schemes above refuse
+            raise StageError("unreadable", f"{uri}: chained URIs are not read; name the file itself")
         return RemoteOrigin(uri, self.max_bytes)
 
 

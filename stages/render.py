@@ -26,7 +26,7 @@ from stages.views import Views
 if TYPE_CHECKING:
     from stages.rendering.drawing import Renderer
 
-_LEAST_TEXTURE_SIDE = 2048
+_LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192  # a view shows no more than eight texels a pixel
 
 
 class Render(Stage):
@@ -79,7 +79,7 @@ class Render(Stage):
         if up not in ("y", "z"):
             raise StageError("bad_up", f"up is {up!r}; it may be y or z")
         limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
-        max_side = max(_LEAST_TEXTURE_SIDE, 8 * self.size)
+        max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
         model = read_model(archive, row["mesh_name"], row["format"], limits, max_side)
         views = self.draw(model, normalization(model, up), renderer)
         columns = {

@@ -34,13 +34,13 @@ def read_photos(name: str, data: bytes) -> Photos:
     """The photos in a render's artifact; StageError where it cannot be fitted."""
     try:
         views = Views.from_bytes(data)
+        if not views.colors:
+            raise StageError("empty_views", f"{name} holds no views: expected at least one")
         colors, depths = views.color_pixels(), views.depth_pixels()
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
         raise StageError("bad_views", f"{name} is not what render writes: {error}") from error
     except ValueError as error:  # numpy cannot stack them
         raise StageError("unequal_views", f"{name} holds views of unequal size: expected one size ({error})") from error
-    if len(colors) == 0:
-        raise StageError("empty_views", f"{name} holds no views: expected at least one")
     if depths.shape != colors.shape[:3]:
         raise StageError("unequal_views", f"{name} has depth of {depths.shape[1:]} for views of {colors.shape[1:3]}")
     cameras = views.camera_to_world.astype(np.float64)

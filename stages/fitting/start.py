@@ -12,6 +12,7 @@ from stages.stage import StageError
 _OPAQUE = 255  # alpha of a pixel that shows the object alone
 _BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
 _CANDIDATES = 4  # points a Gaussian, before the farthest are chosen
+_INSET = 0.5  # pixel footprints that a point is put below the surface: what is drawn is blurred and spreads beyond it
 _ENOUGH = 16  # surface points, for a start from depth
 _COLOR_WEIGHT = 0.3  # of a colour's distance beside one in space: more Gaussians where the colour changes
 _THICKNESS = 0.2  # of a flat Gaussian, in parts of its width
@@ -92,10 +93,11 @@ def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np
     def unproject(row: np.ndarray, column: np.ndarray) -> np.ndarray:
         return np.stack([column + 0.5, row + 0.5, np.ones(len(row))], axis=1) @ rays * depth[row, column][:, None]
 
-    here = unproject(y, x)
+    here = unproject(y, x)  # the normal points away from the camera
     normal = np.cross(unproject(y, x + 1) - unproject(y, x - 1), unproject(y + 1, x) - unproject(y - 1, x))
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     facing = abs((normal * here).sum(1)) / np.maximum(np.linalg.norm(here, axis=1), 1e-12)
+    here += normal * (_INSET * depth[y, x] / photos.intrinsics[view, 0, 0])[:, None]
     rotation, shift = photos.world_to_camera[view, :3, :3].astype(np.float64), photos.world_to_camera[view, :3, 3]
     colors = photos.colors[view, y, x, :3] / 255.0
     return (here - shift) @ rotation, normal @ rotation, colors, facing
@@ -127,17 +129,19 @@ def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
 
 
 def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
-    """[M] bool: whether no view that has the point in its image shows nothing there."""
+    """[M] bool: whether no view that has the point in its image shows nothing there, nor in the pixels around."""
     inside = np.ones(len(points), bool)
     height, width = photos.colors.shape[1:3]
+    covered = np.pad(photos.colors[..., 3] > 0, ((0, 0), (1, 1), (1, 1)))
+    covered = covered[:, :-2] | covered[:, 1:-1] | covered[:, 2:]  # every surface point is at the rim of some view
+    covered = covered[..., :-2] | covered[..., 1:-1] | covered[..., 2:]
     for view in range(len(photos)):
         camera = photos.world_to_camera[view].astype(np.float64)
         seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
         ahead = seen[:, 2] > 1e-6
         x, y = (np.floor(seen[:, k] / np.where(ahead, seen[:, 2], 1)) for k in range(2))
         within = ahead & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        alpha = photos.colors[view, np.where(within, y, 0).astype(int), np.where(within, x, 0).astype(int), 3]
-        inside &= ~within | (alpha > 0)
+        inside &= ~within | covered[view, np.where(within, y, 0).astype(int), np.where(within, x, 0).astype(int)]
     return inside
 
 

@@ -74,9 +74,9 @@ class LocalOrigin(Origin):
         except FileNotFoundError:
             self.files.append([self.path, None, None])
             raise StageError("not_found", f"{self.path}: no such file") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
             self.files.append([self.path, None, None])
-            raise StageError("unreadable", f"{self.path}: {error.strerror or error}") from None
+            raise StageError("unreadable", f"{self.path}: {error}") from None
 
     def companion(self, name: str) -> bytes | None:
         path = os.path.join(self.folder, *PurePosixPath(name).parts)

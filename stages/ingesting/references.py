@@ -30,6 +30,8 @@ def names_of(uri: str, owner: str) -> list[str]:
     """
     names = []
     for text in dict.fromkeys([unquote(uri), uri]):
+        if not text.isprintable() and any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+            raise StageError("corrupt_file", f"{owner} refers to {ascii(uri[:200])}, which is no text")
         if _leads_out(text):
             raise StageError(
                 "external_reference",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 _NOUNS = {"striped": "stripes", "checked": "checks", "dotted": "dots", "zigzag": "zigzags", "gridded": "grid lines"}
-_SHOWN = {"wooden", "metal", "stone"}  # materials that can be seen, so they are said more often
-_PLURAL_NOUNS: set[str] = set()
+_SEEN = {"wooden", "metal", "stone"}  # these show, so they are said more often
+_SAID = {"plastic", "ceramic", "glass", "fabric", "wax", "felt", "rubber", "tin", "painted"}  # "a leaves tree" is not
 
 
 def caption(columns: dict[str, Any], rng: np.random.Generator) -> str:
@@ -19,10 +19,13 @@ def caption(columns: dict[str, Any], rng: np.random.Generator) -> str:
 
     noun, color, second, pattern = (columns[name] for name in ("category", "color", "second_color", "pattern"))
     shape = columns["shape"] if columns["shape"] and chance(0.7) else ""
-    material = columns["material"] if chance(0.8 if columns["material"] in _SHOWN else 0.1) else ""
+    material = columns["material"]
+    material = material if chance(0.8 if material in _SEEN else 0.12 if material in _SAID else 0.0) else ""
     tails = [feature for feature in columns["features"] if chance(0.6)]
     if columns["trim"] and chance(0.75):
-        tails.insert(0, _colored(columns["trim"], second))
+        named = columns["trim"].split()[-1]
+        same = [tail for tail in tails if tail.split()[-1] == named]
+        tails = [_colored(same[0] if same else columns["trim"], second), *(tail for tail in tails if tail not in same)]
     tails = tails[:2]
     way = int(rng.integers(4))
     if pattern == "plain":
@@ -53,11 +56,14 @@ def _sentence(noun: str, look: str, shape: str, material: str, tails: list[str])
 
 
 def _colored(trim: str, color: str) -> str:
-    """ "a handle" in red: "a red handle" """
-    article, _, rest = trim.partition(" ")
-    if article == "a" and rest:
-        return _join("a", color, rest)
-    return f"{color} {trim}"
+    """ "four legs" in red: "four red legs"; the colour stands before the first noun of two: "a red lid and handle" """
+    joint = next((word for word in (" and ", " on ") if word in trim), "")
+    first, _, other = trim.partition(joint) if joint else (trim, "", "")
+    *before, noun = first.split()
+    words = [*before, color, noun]
+    if words[0] in ("a", "an"):
+        words[0] = "an" if words[1][0] in "aeiou" else "a"
+    return " ".join(words) + joint + other
 
 
 def _with(head: str, tails: list[str]) -> str:

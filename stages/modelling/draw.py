@@ -39,11 +39,15 @@ class Category:
     colors: tuple[str, ...] = COLORS
     patterns: tuple[str, ...] = PATTERNS
     tile: float = 0.36  # of one repeat of the pattern, in model units; an object is about 2 across
+    slender: bool = False  # its parts are too thin for a stripe along them: stripes always run across
 
 
 @dataclass
 class Draw:
-    """`main` is the patterned paint, `base` its plain colour, `trim` and `accent` what stands beside it."""
+    """`main` is the patterned paint, `base` its plain colour, `second` the other colour.
+
+    `trim` is for parts that may have either colour; `accent` for those that a plain object has in its second one.
+    """
 
     rng: np.random.Generator
     category: Category
@@ -61,14 +65,19 @@ class Draw:
         rgb, second = sample(self.color, self.rng), sample(self.second_color, self.rng)
         tile = self.category.tile * self.between(0.85, 1.2)
         self.base = Paint(rgb)
-        self.accent = Paint(second)
+        self.second = Paint(second)
         self.main = self.base
         if self.pattern != "plain":
-            self.main = Paint(rgb, second, self.pattern, tile, sideways=self.chance(0.5))
+            sideways = self.chance(0.5) and not self.category.slender
+            if self.pattern in ("checked", "dotted"):  # two to a repeat
+                tile *= 1.35
+            self.main = Paint(rgb, second, self.pattern, tile, sideways=sideways)
         elif self.material in FINISHES:
             self.main = Paint(rgb, None, self.material, 0.9, seed=int(self.rng.integers(1 << 30)))
             self.base = self.main
-        self.trim = self.accent if self.chance(0.65 if self.pattern == "plain" else 0.5) else self.base
+        # beside a pattern of two colours a second one in plain would often outweigh the main one
+        self.accent = self.second if self.pattern == "plain" or self.chance(0.35) else self.base
+        self.trim = self.accent if self.chance(0.65 if self.pattern == "plain" else 0.8) else self.base
 
     def add(self, solid: Solid | Iterable[Solid], paint: Paint) -> None:
         self.solids += [(each, paint) for each in ([solid] if isinstance(solid, Solid) else solid)]
@@ -76,6 +85,11 @@ class Draw:
     def fixed(self, color: str) -> Paint:
         """A plain colour that belongs to the thing, whatever its main colour is: a tyre is black."""
         return Paint(sample(color, self.rng))
+
+    def pane(self, wall: Paint | None = None) -> Paint:
+        """Of a window in a wall of this paint, else the base: white, or black where white would not stand out."""
+        red, green, blue = (wall or self.base).rgb
+        return self.fixed("black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else "white")
 
     def pick(self, choices: Sequence[Choice]) -> Choice:
         return choices[int(self.rng.integers(len(choices)))]
@@ -94,5 +108,5 @@ class Draw:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """"one leg", "four legs" """
+    """ "one leg", "four legs" """
     return f"{WORDS[number]} {noun if number == 1 else plural or noun + 's'}"

@@ -32,6 +32,10 @@ class Solid:
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         return replace(self, points=self.points * (x, y, z), normals=normals)
 
+    def bent(self, points: np.ndarray) -> Solid:
+        """The same surface with its points [N, 3] moved; normals and UVs stay, so only for gentle bends."""
+        return replace(self, points=points)
+
     def volume(self) -> float:
         """Signed: positive where the faces of a closed surface look outward."""
         a, b, c = (self.points[self.faces[:, corner]] for corner in range(3))

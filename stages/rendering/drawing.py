@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.rendering import shaders
+from stages.rendering.context import open_context
 from stages.rendering.model import Material, Model, Part, Texture
 from stages.stage import StageError
 
@@ -42,13 +43,13 @@ class Renderer:
     """Square views of `size` pixels, each with `samples` samples a pixel."""
 
     def __init__(self, size: int, samples: int):
-        np.infty = np.inf  # pyrender 0.1.45 still uses a name that NumPy 2 has dropped
-        import pyrender
+        self._context = open_context(size)
         from OpenGL import GL
+        from OpenGL.error import Error
 
         self.gl = GL
+        self._error = Error
         self.size = size
-        self._context = pyrender.OffscreenRenderer(size, size)
         self._textures: dict[int, int] = {}
         self._programs = {
             "color": self._program(shaders.VERTEX, shaders.FRAGMENT),
@@ -69,18 +70,18 @@ class Renderer:
     def draw(
         self, model: Model, to_sphere: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray, albedo: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each camera: colours [S, S, 4] uint8 multiplied by alpha, depth [S, S] float32 along the axis, 0 empty."""
-        GL = self.gl
-        batches = self._upload(model, to_sphere)
+        """For each camera: colours [S, S, 4] uint8 multiplied by alpha, and depth [S, S] float32, 0 where empty."""
+        batches: list[_Batch] = []
         try:
+            self._upload(model, to_sphere, batches)
             for matrix, pose in zip(intrinsics, camera_to_world, strict=True):
                 reach = float(np.linalg.norm(pose[:3, 3]))
                 near, far = max(reach - 1.01, 0.01), reach + 1.01
                 clip = clip_from_camera(matrix, self.size, near, far) @ np.linalg.inv(pose)
                 yield self._draw_colors(batches, clip, pose, albedo), self._draw_depth(batches, clip, near, far)
-            error = GL.glGetError()
-            if error != GL.GL_NO_ERROR:
-                raise StageError("renderer_failed", f"OpenGL error 0x{error:04x} on {self.device}", transient=True)
+        except self._error as error:
+            text = " ".join(str(error).split())[:200]
+            raise StageError("renderer_failed", f"{self.device}: {text}", transient=True) from None
         finally:
             self._release(batches)
 
@@ -119,14 +120,14 @@ class Renderer:
             self._locations[key] = self.gl.glGetUniformLocation(self._programs[program], name)
         return self._locations[key]
 
-    def _upload(self, model: Model, to_sphere: np.ndarray) -> list[_Batch]:
-        """Batches in drawing order: blended ones last."""
+    def _upload(self, model: Model, to_sphere: np.ndarray, batches: list[_Batch]) -> None:
+        """Fills the list, in drawing order: blended ones last."""
         groups: dict[Material, list[Part]] = {}
         for piece in model.parts:
             if len(piece.faces):
                 groups.setdefault(piece.material, []).append(piece)
-        batches = [self._upload_batch(material, parts, to_sphere) for material, parts in groups.items()]
-        return sorted(batches, key=lambda batch: batch.material.alpha == "BLEND")
+        for material, parts in sorted(groups.items(), key=lambda item: item[0].alpha == "BLEND"):
+            batches.append(self._upload_batch(material, parts, to_sphere))
 
     def _upload_batch(self, material: Material, parts: list[Part], to_sphere: np.ndarray) -> _Batch:
         GL = self.gl
@@ -139,7 +140,7 @@ class Renderer:
             normals = piece.normals @ turn.T.astype(np.float32)
             size = np.linalg.norm(normals, axis=1, keepdims=True)
             rows[:, 3:6] = np.where(np.isfinite(size) & (size > 0), normals / np.where(size > 0, size, 1), 0)
-            rows[:, 6:10], rows[:, 10:14], rows[:, 14:17] = piece.uv, piece.colors, piece.emission
+            rows[:, 6:10], rows[:, 10:14], rows[:, 14:17] = np.nan_to_num(piece.uv), piece.colors, piece.emission
         faces = np.concatenate([piece.faces + np.uint32(start) for start, piece in zip(starts, parts, strict=False)])
         array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(array)
@@ -211,6 +212,10 @@ class Renderer:
             GL.glCullFace(GL.GL_FRONT)  # rows run from the top down here, which turns the winding around
         GL.glBindVertexArray(batch.array)
 
+    def _light(self, flat: bool) -> None:
+        self.gl.glUniform1f(self._set("color", "light_base"), 1.0 if flat else LIGHT_BASE)
+        self.gl.glUniform3f(self._set("color", "light_slope"), *((0, 0, 0) if flat else LIGHT_SLOPE))
+
     def _triangles(self, batch: _Batch) -> None:
         self.gl.glDrawElements(self.gl.GL_TRIANGLES, batch.count, self.gl.GL_UNSIGNED_INT, ctypes.c_void_p(0))
 
@@ -222,9 +227,7 @@ class Renderer:
         for batch in batches:
             material = batch.material
             self._bind("color", batch)
-            flat = albedo or material.unlit
-            GL.glUniform1f(self._set("color", "light_base"), 1.0 if flat else LIGHT_BASE)
-            GL.glUniform3f(self._set("color", "light_slope"), *((0, 0, 0) if flat else LIGHT_SLOPE))
+            self._light(albedo or material.unlit)
             GL.glUniform1i(self._set("color", "opaque"), material.alpha != "BLEND")
             GL.glUniform1f(self._set("color", "cutoff"), _cutoff(material))
             GL.glUniform1f(self._set("color", "ceiling"), math.inf)
@@ -251,9 +254,7 @@ class Renderer:
             self._bind("color", batch)
             GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, batch.buffers[1])
             GL.glBufferSubData(GL.GL_ELEMENT_ARRAY_BUFFER, 0, faces.nbytes, faces)
-            flat = albedo or material.unlit
-            GL.glUniform1f(self._set("color", "light_base"), 1.0 if flat else LIGHT_BASE)
-            GL.glUniform3f(self._set("color", "light_slope"), *((0, 0, 0) if flat else LIGHT_SLOPE))
+            self._light(albedo or material.unlit)
             GL.glUniform1i(self._set("color", "opaque"), 0)
             GL.glUniform1f(self._set("color", "cutoff"), 0.0)
             GL.glUniform1f(self._set("color", "ceiling"), _SOLID)

@@ -27,7 +27,7 @@ def read(members: dict[str, bytes], name: str, form: str, limits: Limits, max_si
             raise StageError("unsupported", f"the file requires {extension}")
     try:
         return _Reader(data, limits, max_side).read()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StageError("corrupt_file", f"{name}: broken glTF ({type(error).__name__}: {error})") from None
 
 
@@ -81,14 +81,15 @@ class _Reader:
     def _count(self, drawn: list[int]) -> None:
         """Claims of all instances together, before the first accessor is read."""
         accessors = self.data.list("accessors")
-        vertices = corners = 0
+        vertices = faces = 0
         for number in drawn:
             for primitive in self.data.list("meshes")[self.data.list("nodes")[number]["mesh"]]["primitives"]:
                 points = accessors[primitive["attributes"]["POSITION"]]["count"]
+                corners = accessors[primitive["indices"]]["count"] if "indices" in primitive else points
                 vertices += points
-                corners += accessors[primitive["indices"]]["count"] if "indices" in primitive else points
+                faces += corners // 3 if primitive.get("mode", _TRIANGLES) == _TRIANGLES else corners
         self.limits.check("vertices", vertices)
-        self.limits.check("faces", corners // 3)
+        self.limits.check("faces", faces)
 
     def _skin(self, number: int) -> np.ndarray:
         """[J, 4, 4]: what each joint does to a vertex in the pose the nodes stand in."""

@@ -12,6 +12,9 @@ from stages.rendering import images
 from stages.rendering.gltf_data import GltfData
 from stages.rendering.model import Limits, Material, Model, Texture
 
+_REPEAT = 10497
+_WRAPS = (_REPEAT, 33071, 33648)  # and CLAMP_TO_EDGE, MIRRORED_REPEAT
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -62,6 +65,8 @@ class Materials:
         strength = (extensions.get("KHR_materials_emissive_strength") or {}).get("emissiveStrength", 1.0)
         emission = tuple(float(v) * strength for v in entry.get("emissiveFactor") or (0.0, 0.0, 0.0))
         glow = entry.get("emissiveTexture") if any(emission) else None
+        if (extensions.get("KHR_materials_transmission") or {}).get("transmissionFactor"):
+            self.model.warn("transmission is drawn as an opaque base colour")
         alpha = entry.get("alphaMode", "OPAQUE")
         color_texture = self._texture(color)
         material = Material(
@@ -104,14 +109,14 @@ class Materials:
             return None
         if number not in self._images:
             entry = self.data.list("images")[number]
-            name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:100]
+            name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:200]
             if entry.get("bufferView") is not None:
                 content = bytes(self.data.view(entry["bufferView"]))
             else:
                 content = self.data.resource(entry.get("uri") or "", name)
             pixels = None
             if content is None:
-                self.model.warn(f"missing texture: {name}")
+                self.model.warn(f"missing file: {name}")
             else:
                 left = replace(self.limits, max_texture_pixels=self.limits.max_texture_pixels - self._pixels)
                 pixels = images.decode(content, name, left, self.max_side)
@@ -121,10 +126,11 @@ class Materials:
 
     def _sampled(self, pixels: np.ndarray, number: int | None) -> Texture:
         sampler = {} if number is None else self.data.list("samplers")[number]
+        wrap = [sampler.get(name, _REPEAT) for name in ("wrapS", "wrapT")]
         return Texture(
             pixels,
-            wrap=(sampler.get("wrapS", 10497), sampler.get("wrapT", 10497)),
-            magnify=sampler.get("magFilter", 9729),
+            wrap=tuple(way if way in _WRAPS else _REPEAT for way in wrap),
+            magnify=9728 if sampler.get("magFilter") == 9728 else 9729,
             minify=9987 if sampler.get("minFilter", 9987) != 9728 else 9984,  # always from mipmaps: no shimmering
         )
 

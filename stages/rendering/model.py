@@ -99,6 +99,9 @@ def part(
     faces = faces.reshape(-1, 3)
     if len(faces) and (faces.min() < 0 or faces.max() >= count):
         raise StageError("corrupt_file", f"a face names vertex {int(faces.max()):,} of {count:,}")
+    for name, values in (("normals", normals), ("uv", uv), ("colours", colors)):
+        if values is not None and len(values) != count:
+            raise StageError("corrupt_file", f"{len(values):,} {name} for {count:,} vertices")
     painted = np.broadcast_to(np.asarray(factor, np.float32), (count, 4))
     if colors is not None:
         painted = painted * colors
@@ -140,7 +143,7 @@ def linear_of_srgb(values: np.ndarray) -> np.ndarray:
 def normalization(model: Model, up: str) -> np.ndarray:
     """[4, 4] float64: turns y up, centres the bounding box, and scales the farthest drawn vertex to distance 1."""
     turn = np.eye(3) if up == "y" else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-    drawn = [part.positions[np.unique(part.faces)] @ turn.T for part in model.parts if len(part.faces)]
+    drawn = [_corners(part) @ turn.T for part in model.parts if len(part.faces)]
     if not drawn:
         raise StageError("no_faces", "the mesh has no triangles to draw")
     for points in drawn:
@@ -163,3 +166,10 @@ def normalization(model: Model, up: str) -> np.ndarray:
     matrix[:3, :3] = turn / radius
     matrix[:3, 3] = -centre / radius
     return matrix
+
+
+def _corners(part: Part) -> np.ndarray:
+    """[M, 3]: the vertices that faces use; others are never seen."""
+    used = np.zeros(len(part.positions), bool)
+    used[part.faces] = True
+    return part.positions[used]

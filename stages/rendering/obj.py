@@ -59,6 +59,8 @@ def read(members: dict[str, bytes], name: str, limits: Limits, max_side: int) ->
 
 
 def _statements(text: bytes, limits: Limits) -> _Statements:
+    limits.check("vertices", text.count(b"\nv "))
+    limits.check("faces", text.count(b"\nf "))
     found = _Statements()
     material = b""
     for line in text.splitlines():
@@ -78,7 +80,6 @@ def _statements(text: bytes, limits: Limits) -> _Statements:
             found.normals.append(rest)
         elif keyword == b"usemtl":
             material = rest.strip()
-    limits.check("vertices", len(found.vertices))
     return found
 
 
@@ -108,7 +109,7 @@ def _numbers(lines: list[bytes], least: int) -> np.ndarray:
 
 
 def _corners(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """[C, 3] int64 numbers from 0 of vertex, uv, normal (-1: none) of all corners, and [P] how many each polygon has."""
+    """[C, 3] int64 numbers from 0 of vertex, uv, normal (-1: none) of all corners; [P] corners of each polygon."""
     split = [line.split(b"#")[0].split() for line in lines]
     words = [word for polygon in split for word in polygon]
     slashes = words[0].count(b"/") if words else 0

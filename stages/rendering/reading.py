@@ -20,6 +20,10 @@ def read_model(archive: bytes, mesh_name: str, form: str, limits: Limits, max_si
         from stages.rendering import off
 
         return off.read(members[mesh_name], mesh_name, limits)
-    from stages.rendering import plain
+    if form == "stl":
+        from stages.rendering import stl
 
-    return plain.read(members, mesh_name, form, limits, max_side)
+        return stl.read(members[mesh_name], mesh_name, limits)
+    from stages.rendering import ply
+
+    return ply.read(members, mesh_name, limits, max_side)

@@ -41,6 +41,7 @@ def run_steps(
     steps: list[Step],
     placement: Placement | None = None,
     retry: Retry = Retry(),
+    keep_results: bool = True,
 ) -> Ran:
     """One build's worth of work: as `pipeline.build` does it, less the dataset."""
     store = open_store(root)
@@ -54,8 +55,9 @@ def run_steps(
         ran = Ran(plan)
 
         def record(task: Task, result: Result, attempts: int, worker: str) -> None:
-            ran.results[task[0], result.id] = result
-            ran.attempts[task[0], result.id] = attempts
+            if keep_results:
+                ran.results[task[0], result.id] = result
+                ran.attempts[task[0], result.id] = attempts
             status = OK if result.ok else FAILED
             log.add(
                 Record(
@@ -74,6 +76,8 @@ def run_steps(
         scheduler = Scheduler(plan, placement, store.root, record)
         while not scheduler.done:
             scheduler.step(0.1)
+            if log.pending > 10_000:
+                log.flush()
         return ran
     finally:
         log.flush()

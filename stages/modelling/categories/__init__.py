@@ -1,13 +1,14 @@
 """Every category of the demo corpus. The order is part of the corpus: a new one changes what the seeds give."""
 
-from stages.modelling.categories import buildings, food, furniture, household, kitchen, nature, tools, toys, vehicles
+from stages.modelling.categories import buildings, craft, food, furniture, household, kitchen, nature, road, tools, toys
 from stages.modelling.draw import Category
 
 CATEGORIES: tuple[Category, ...] = (
     *furniture.CATEGORIES,
     *kitchen.CATEGORIES,
     *household.CATEGORIES,
-    *vehicles.CATEGORIES,
+    *road.CATEGORIES,
+    *craft.CATEGORIES,
     *buildings.CATEGORIES,
     *nature.CATEGORIES,
     *toys.CATEGORIES,

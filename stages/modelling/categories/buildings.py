@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from stages.modelling.draw import Category, Draw, Traits, counted
-from stages.modelling.paint import Paint
-from stages.modelling.shapes import arc, box, cylinder, lathe, prism
-from stages.modelling.solid import around_y
-
-
-def _glass(draw: Draw) -> Paint:
-    return draw.fixed("white" if draw.color not in ("white", "gray", "yellow") else "black")
+from stages.modelling.shapes import arc, box, cylinder, prism
 
 
 def _house(draw: Draw) -> Traits:
@@ -17,7 +11,9 @@ def _house(draw: Draw) -> Traits:
     wide, deep = draw.between(1.2, 1.5), draw.between(1.0, 1.2)
     wall, rise = 0.6 * floors + 0.28, draw.between(0.35, 0.55)
     draw.add(box(wide, wall, deep, 0.01).at(y=wall / 2), draw.main)
-    gable = prism([(-deep / 2, wall - 0.02), (deep / 2, wall - 0.02), (0, wall + rise - 0.03)], wide - 0.02).turned("y", 90)
+    gable = prism([(-deep / 2, wall - 0.02), (deep / 2, wall - 0.02), (0, wall + rise - 0.03)], wide - 0.02).turned(
+        "y", 90
+    )
     draw.add(gable, draw.main)
     over, thick = 0.1, 0.08
     slope = [(0, wall + rise), (0, wall + rise + thick * 1.3)]
@@ -25,7 +21,7 @@ def _house(draw: Draw) -> Traits:
     left = prism([(-edge[0], edge[1]), slope[0], slope[1], (-edge[0], edge[1] + thick)], wide + 0.2).turned("y", 90)
     right = prism([(edge[0], edge[1]), (edge[0], edge[1] + thick), slope[1], slope[0]], wide + 0.2).turned("y", 90)
     draw.add([left, right], draw.accent)
-    glass, wood = _glass(draw), draw.fixed("brown" if draw.color not in ("brown", "black") else "white")
+    glass, wood = draw.pane(), draw.fixed("brown" if draw.color not in ("brown", "black") else "white")
     draw.add(box(0.26, 0.46, 0.06, 0.02).at(0, 0.23, deep / 2), wood)
     draw.add(box(0.26, 0.46, 0.06, 0.02).turned("y", 90).at(-wide / 2, 0.23, 0), wood)
     for floor in range(floors):
@@ -33,7 +29,9 @@ def _house(draw: Draw) -> Traits:
             for side in (-1, 1):
                 draw.add(box(0.22, 0.26, 0.06, 0.01).at(x * wide * 0.31, 0.5 + 0.6 * floor, side * deep / 2), glass)
         for side in (-1, 1):
-            draw.add(box(0.06, 0.26, 0.22, 0.01).at(side * wide / 2, 0.5 + 0.6 * floor, 0.3 if floor == 0 else 0), glass)
+            draw.add(
+                box(0.06, 0.26, 0.22, 0.01).at(side * wide / 2, 0.5 + 0.6 * floor, 0.3 if floor == 0 else 0), glass
+            )
     chimney = draw.chance(0.6)
     if chimney:
         draw.add(box(0.2, 0.6, 0.2, 0.01).at(wide * 0.28, wall + rise * 0.85, -deep * 0.18), draw.base)
@@ -52,9 +50,15 @@ def _tower(draw: Draw) -> Traits:
     wide = radius * 1.18
     draw.add(cylinder(radius * 0.95, 0.32, wide, 0.01, sides).turned("y", turn).at(y=high - 0.1), draw.main)
     if pointed:
-        draw.add(cylinder(wide + 0.1, draw.between(0.6, 0.85), 0, 0.02, sides).turned("y", turn).at(y=high + 0.2), draw.accent)
+        draw.add(
+            cylinder(wide + 0.1, draw.between(0.6, 0.85), 0, 0.02, sides).turned("y", turn).at(y=high + 0.2),
+            draw.accent,
+        )
     elif round_tower:
-        draw.add((box(0.2, 0.24, 0.14, 0.01).at(0, high + 0.32, wide - 0.07).turned("y", 45 * step) for step in range(8)), draw.accent)
+        draw.add(
+            (box(0.2, 0.24, 0.14, 0.01).at(0, high + 0.32, wide - 0.07).turned("y", 45 * step) for step in range(8)),
+            draw.accent,
+        )
     else:
         side = wide / 2**0.5
         for step in range(4):
@@ -63,7 +67,7 @@ def _tower(draw: Draw) -> Traits:
     front = radius if round_tower else radius / 2**0.5
     door = prism([(-0.15, 0), (0.15, 0), *arc(0.15, 0, 180, 9, (0, 0.26))], 0.1)
     draw.add(door.at(0, 0, front - 0.01), draw.fixed("brown" if draw.color not in ("brown", "black") else "white"))
-    glass, rows = _glass(draw) if draw.color == "black" else draw.fixed("black"), draw.count(1, 2)
+    glass, rows = draw.fixed("white" if draw.color == "black" else "black"), draw.count(1, 2)
     slit = prism([(-0.07, 0), (0.07, 0), *arc(0.07, 0, 180, 7, (0, 0.18))], 0.12)
     for row in range(rows):
         y = high * (0.72 - 0.3 * row)
@@ -92,7 +96,7 @@ def _windmill(draw: Draw) -> Traits:
     dark = draw.fixed("brown" if draw.color not in ("brown", "black") else "white")
     draw.add(door.at(0, 0, radius - 0.03), dark)
     for turn in (0, 120, 240):
-        draw.add(box(0.17, 0.2, 0.08, 0.01).at(0, high * 0.62, radius * 0.75).turned("y", turn), _glass(draw))
+        draw.add(box(0.17, 0.2, 0.08, 0.01).at(0, high * 0.62, radius * 0.75).turned("y", turn), draw.pane())
     return Traits("slim" if radius < 0.45 else "", "sails", (counted(sails, "sail"),), "sails", sails)
 
 

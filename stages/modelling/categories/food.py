@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.modelling.draw import Category, Draw, Traits, counted
-from stages.modelling.shapes import ball, box, cylinder, lathe, prism, ring, tube
+from stages.modelling.shapes import ball, cylinder, lathe, ring, tube
 from stages.modelling.solid import around_y
 
 
@@ -17,12 +17,20 @@ def _apple(draw: Draw) -> Traits:
     radii[[0, -1]] = 0.0
     draw.add(lathe(list(zip(radii, heights, strict=True)), 36).stretched(y=tall), draw.main)
     top = 0.5 * tall
-    draw.add(tube([(0, top, 0), (0.03, top + 0.3, 0), (0.12, top + 0.55, 0)], (0.045, 0.045, 0.06), 10), draw.fixed("brown"))
+    draw.add(
+        tube([(0, top, 0), (0.03, top + 0.3, 0), (0.12, top + 0.55, 0)], (0.045, 0.045, 0.06), 10), draw.fixed("brown")
+    )
     leaves = draw.count(0, 2)
     leaf = ball(0.3, 18, 10).stretched(1.0, 0.14, 0.45).at(0.3).turned("z", 22)
     leaf_paint = draw.fixed("green")
     draw.add((leaf.turned("y", turn).at(0.03, top + 0.28, 0) for turn in (0, 180)[:leaves]), leaf_paint)
-    return Traits("tall" if tall > 1.03 else "flat" if tall < 0.92 else "round", "", (counted(leaves, "green leaf", "green leaves") if leaves else "a brown stem"), "leaves", leaves)
+    return Traits(
+        "tall" if tall > 1.03 else "flat" if tall < 0.92 else "round",
+        "",
+        (counted(leaves, "green leaf", "green leaves") if leaves else "a brown stem",),
+        "leaves",
+        leaves,
+    )
 
 
 def _banana(draw: Draw) -> Traits:
@@ -38,12 +46,22 @@ def _banana(draw: Draw) -> Traits:
         body = tube(path, radii, 8)
         end = np.stack([path[-1], path[-1] + 0.3 * (path[-1] - path[-2]) / np.linalg.norm(path[-1] - path[-2])])
         start = np.stack([path[0], path[0] + 0.08 * (path[0] - path[1]) / np.linalg.norm(path[0] - path[1])])
-        for solid, paint in ((body, draw.main), (tube(end, (0.075, 0.06), 8), draw.base), (tube(start, (0.065, 0.03), 8), dark)):
+        for solid, paint in (
+            (body, draw.main),
+            (tube(end, (0.075, 0.06), 8), draw.base),
+            (tube(start, (0.065, 0.03), 8), dark),
+        ):
             placed = solid.at(-path[-1, 0], -path[-1, 1], 0).turned("x", tilt)
             draw.add(placed, paint)
     if number > 1:
         draw.add(ball(0.12, 14, 8).stretched(1.3, 0.8, 1.0).turned("z", 50).at(0.13, 0.16, 0), dark)
-    return Traits("curved" if bend > 112 else "", "", ("two more in the bunch",) if number == 3 else ("another one beside it",) if number == 2 else ("a dark tip",), "bananas", number)
+    return Traits(
+        "curved" if bend > 112 else "",
+        "",
+        ("two more in the bunch",) if number == 3 else ("another one beside it",) if number == 2 else ("a dark tip",),
+        "bananas",
+        number,
+    )
 
 
 def _ice_cream(draw: Draw) -> Traits:
@@ -66,15 +84,36 @@ def _ice_cream(draw: Draw) -> Traits:
         y += size * 1.28
     topping = draw.pick(("none", "cherry", "wafer", "sauce"))
     if topping == "cherry":
-        draw.add(ball(0.15, 16, 10).at(y=top + 0.08), draw.fixed("red" if draw.color not in ("red", "orange") else "green"))
+        draw.add(
+            ball(0.15, 16, 10).at(y=top + 0.08), draw.fixed("red" if draw.color not in ("red", "orange") else "green")
+        )
     elif topping == "wafer":
         draw.add(cylinder(0.07, 0.75).turned("z", -22).at(0.12, top - 0.3, 0), waffle)
     elif topping == "sauce":
         size = radius * (1 - 0.08 * (scoops - 1))
-        cap = lathe([(0, size * 0.35), *((size * 1.05 * np.cos(t), size * 1.05 * np.sin(t)) for t in np.linspace(0.45, np.pi / 2, 7)[:-1]), (0, size * 1.05)], 28)
+        cap = lathe(
+            [
+                (0, size * 0.35),
+                *((size * 1.05 * np.cos(t), size * 1.05 * np.sin(t)) for t in np.linspace(0.45, np.pi / 2, 7)[:-1]),
+                (0, size * 1.05),
+            ],
+            28,
+        )
         draw.add(cap.at(y=top - size), draw.accent)
-    trim = "a cup" if cup and topping != "sauce" else "sauce on top" if topping == "sauce" and not cup else "sauce and a cup" if cup else ""
-    features = (counted(scoops, "scoop"), *({"cherry": ("a cherry on top",), "wafer": ("a wafer",)}.get(topping, ())), *(() if cup else ("a cone",)))
+    trim = (
+        "a cup"
+        if cup and topping != "sauce"
+        else "sauce on top"
+        if topping == "sauce" and not cup
+        else "sauce and a cup"
+        if cup
+        else ""
+    )
+    features = (
+        counted(scoops, "scoop"),
+        *({"cherry": ("a cherry on top",), "wafer": ("a wafer",)}.get(topping, ())),
+        *(() if cup else ("a cone",)),
+    )
     return Traits("tall" if scoops == 3 else "", trim, features, "scoops", scoops)
 
 
@@ -119,12 +158,29 @@ def _doughnut(draw: Draw) -> Traits:
             draw.add(stick.at(reach * np.cos(turn), lift, reach * np.sin(turn)), draw.accent)
     tilt = 38
     draw.solids[:] = [(solid.turned("x", tilt), paint) for solid, paint in draw.solids]
-    return Traits("thick" if tube_radius > 0.39 else "thin" if tube_radius < 0.35 else "", "sprinkles" if sprinkles else "", ("icing",))
+    return Traits(
+        "thick" if tube_radius > 0.39 else "thin" if tube_radius < 0.35 else "",
+        "sprinkles" if sprinkles else "",
+        ("icing",),
+    )
 
 
 CATEGORIES = (
-    Category("apple", _apple, "fruit", colors=("red", "red", "green", "yellow", "pink", "orange", "purple", "brown")),
-    Category("banana", _banana, "fruit", colors=("yellow", "yellow", "green", "brown", "orange", "red", "blue", "purple"), tile=0.28),
+    Category(
+        "apple",
+        _apple,
+        "fruit",
+        colors=("red", "red", "green", "yellow", "pink", "orange", "purple", "brown"),
+        tile=0.45,
+    ),
+    Category(
+        "banana",
+        _banana,
+        "fruit",
+        colors=("yellow", "yellow", "green", "brown", "orange", "red", "blue", "purple"),
+        tile=0.28,
+        slender=True,
+    ),
     Category("ice cream", _ice_cream, "cream"),
     Category("cake", _cake, "cream"),
     Category("doughnut", _doughnut, "pastry"),

@@ -35,7 +35,13 @@ def _chair(draw: Draw) -> Traits:
         draw.add(box(wide, high, 0.11, 0.05).turned("x", -6).at(0, seat + high / 2 - 0.02, back_z), draw.main)
     else:
         for side in (-1, 1):
-            post = tube([(side * (wide / 2 - 0.07), seat - 0.05, back_z), (side * (wide / 2 - 0.07), seat + high, back_z - 0.06)], 0.065)
+            post = tube(
+                [
+                    (side * (wide / 2 - 0.07), seat - 0.05, back_z),
+                    (side * (wide / 2 - 0.07), seat + high, back_z - 0.06),
+                ],
+                0.065,
+            )
             draw.add(post, draw.main)
         if back == "rails":
             for height in (0.35, 0.63, 0.91):
@@ -51,11 +57,10 @@ def _chair(draw: Draw) -> Traits:
             draw.add(box(0.11, 0.08, deep).at(x, seat + 0.36, 0), draw.trim)
             draw.add(box(0.09, 0.36, 0.09).at(x, seat + 0.17, deep / 2 - 0.08), draw.trim)
     style = {"solid": "a solid back", "slats": "a slatted back", "rails": "a ladder back"}[back]
-    features = (style, "armrests" if arms else "no armrests" if draw.chance(0.1) else counted(4, "leg"))
-    shape = "round" if round_seat else "high-backed" if high > 1.05 else ""
-    if round_seat:
-        features = ("a round seat", style)
-    return Traits("" if round_seat else shape, "legs", features, "legs", 4)
+    extra = "a round seat" if round_seat else "armrests" if arms else counted(4, "leg")
+    return Traits(
+        "high-backed" if high > 1.05 else "low-backed" if high < 0.85 else "", "legs", (extra, style), "legs", 4
+    )
 
 
 def _table(draw: Draw) -> Traits:
@@ -70,7 +75,15 @@ def _table(draw: Draw) -> Traits:
     shape = "round" if round_top else "rectangular"
     if round_top and draw.chance(0.5):
         foot, stem = draw.between(0.35, 0.5), draw.between(0.08, 0.14)
-        profile = [(0, 0), (foot, 0), (foot, 0.07), (stem + 0.05, 0.16), (stem, 0.3), (stem, high - thick / 2), (0, high - thick / 2)]
+        profile = [
+            (0, 0),
+            (foot, 0),
+            (foot, 0.07),
+            (stem + 0.05, 0.16),
+            (stem, 0.3),
+            (stem, high - thick / 2),
+            (0, high - thick / 2),
+        ]
         draw.add(lathe(profile), draw.trim)
         return Traits(shape, "a pedestal", ("a single pedestal",), "legs", 1)
     if round_top and draw.chance(0.5):
@@ -87,21 +100,32 @@ def _sofa(draw: Draw) -> Traits:
     each = draw.between(0.58, 0.66) if seats > 1 else 0.85
     wide, deep, seat = seats * each, draw.between(0.75, 0.9), draw.between(0.34, 0.42)
     arm, high = draw.between(0.15, 0.24), draw.between(0.75, 0.98)
+    rolled, cushions = draw.chance(0.5), draw.count(0, min(seats, 2))
+    for index in range(cushions):
+        throw = box(0.34, 0.34, 0.14, 0.065).turned("z", 45).turned("x", -18).turned("y", 20 - 40 * index)
+        x = (0.5 - index) * (seats - 1) * each if cushions == 2 else 0.0
+        draw.add(throw.at(x, seat + 0.36, -deep / 2 + 0.42), draw.accent)
     draw.add(box(wide + 0.02, seat - 0.1, deep, 0.03).at(0, seat / 2, 0), draw.base)
     for index in range(seats):
         x = (index - (seats - 1) / 2) * each
         draw.add(box(each - 0.015, 0.2, deep - 0.14, 0.07).at(x, seat + 0.04, 0.08), draw.main)
-        draw.add(box(each - 0.015, high - seat, 0.24, 0.09).turned("x", -9).at(x, (high + seat) / 2 + 0.03, -deep / 2 + 0.14), draw.main)
+        draw.add(
+            box(each - 0.015, high - seat, 0.24, 0.09)
+            .turned("x", -9)
+            .at(x, (high + seat) / 2 + 0.03, -deep / 2 + 0.14),
+            draw.main,
+        )
     for side in (-1, 1):
         x = side * (wide + arm) / 2
-        if draw.material != "leather" and deep > 0.82:
+        if rolled:
             draw.add(tube([(x, seat + 0.3, -deep / 2), (x, seat + 0.3, deep / 2)], arm * 0.62, 20), draw.base)
         draw.add(box(arm, seat + 0.28, deep, 0.06).at(x, (seat + 0.28) / 2 + 0.04, 0), draw.base)
         for z in (-1, 1):
             foot = cylinder(0.05, 0.1).at(side * (wide / 2), 0, z * (deep / 2 - 0.1))
             draw.add(foot.at(y=-0.04), draw.fixed("brown"))
-    shape = {1: "narrow", 2: "", 3: "long"}[seats]
-    return Traits(shape, "armrests", (counted(seats, "seat cushion"),), "seats", seats)
+    shape = {1: "narrow", 2: "short", 3: "long"}[seats]
+    arms = "rolled armrests" if rolled else "straight armrests"
+    return Traits(shape, ("", "a pillow", "pillows")[cushions], (counted(seats, "seat"), arms), "seats", seats)
 
 
 def _bed(draw: Draw) -> Traits:
@@ -112,7 +136,7 @@ def _bed(draw: Draw) -> Traits:
     cover = deep * draw.between(0.6, 0.68)
     draw.add(box(wide + 0.04, 0.3, cover, 0.07).at(0, 0.52, deep / 2 - cover / 2 + 0.02), draw.main)
     headboard = box(wide + 0.08, head - 0.1, 0.1, 0.04).at(0, (head + 0.1) / 2, -deep / 2 - 0.03)
-    draw.add(headboard, draw.trim)
+    draw.add(headboard, draw.main)
     if foot:
         draw.add(box(wide + 0.08, 0.5, 0.09, 0.04).at(0, 0.4, deep / 2 + 0.05), draw.trim)
     for x in (-1, 1):
@@ -122,7 +146,12 @@ def _bed(draw: Draw) -> Traits:
     pillow = draw.fixed("white")
     for index in range(pillows):
         x = (index - (pillows - 1) / 2) * wide * 0.47
-        draw.add(box(wide * (0.42 if pillows == 2 else 0.7), 0.16, 0.36, 0.075).turned("x", 14).at(x, 0.67, -deep / 2 + 0.27), pillow)
+        draw.add(
+            box(wide * (0.42 if pillows == 2 else 0.7), 0.16, 0.36, 0.075)
+            .turned("x", 14)
+            .at(x, 0.67, -deep / 2 + 0.27),
+            pillow,
+        )
     shape = "narrow" if wide < 1 else "wide" if wide > 1.4 else ""
     extra = ("a high headboard",) if head > 0.95 else ("a footboard",) if foot else ()
     return Traits(shape, "a frame", (counted(pillows, "white pillow"), *extra), "pillows", pillows)
@@ -139,10 +168,27 @@ def _lamp(draw: Draw) -> Traits:
         draw.add(cylinder(0.05, stem + 0.2).at(y=0.05), draw.trim)
     else:
         belly = draw.between(0.2, 0.32)
-        profile = [(0, 0.05), (0.12, 0.08), (belly, stem * 0.35), (belly * 0.8, stem * 0.6), (0.07, stem * 0.9), (0.05, stem + 0.2), (0, stem + 0.2)]
+        profile = [
+            (0, 0.05),
+            (0.12, 0.08),
+            (belly, stem * 0.35),
+            (belly * 0.8, stem * 0.6),
+            (0.07, stem * 0.9),
+            (0.05, stem + 0.2),
+            (0, stem + 0.2),
+        ]
         draw.add(lathe(profile), draw.trim)
     wall = 0.04
-    shade = [(0, high * 0.6), (top - wall, high * 0.6), (radius - wall, 0.0), (radius, 0.0), (top, high), (top - wall, high), (top - wall - 0.02, high * 0.62), (0, high * 0.62)]
+    shade = [
+        (0, high * 0.6),
+        (top - wall, high * 0.6),
+        (radius - wall, 0.0),
+        (radius, 0.0),
+        (top, high),
+        (top - wall, high),
+        (top - wall - 0.02, high * 0.62),
+        (0, high * 0.62),
+    ]
     draw.add(lathe(shade, 36).at(y=stem), draw.main)
     draw.add(ball(0.14, 16, 8).at(y=stem + 0.12), draw.fixed("yellow"))
     return Traits("tall" if tall else "short", "a stand", ("a round base",))
@@ -175,7 +221,7 @@ def _cabinet(draw: Draw) -> Traits:
     number = draw.count(1, 2) if kind == "doors" else draw.count(2, 4)
     high = draw.between(1.2, 1.8) if kind == "doors" else 0.36 * number + 0.1
     foot = 0.16
-    draw.add(box(wide, high, deep, 0.03).at(0, foot + high / 2, 0), draw.base)
+    draw.add(box(wide, high, deep, 0.03).at(0, foot + high / 2, 0), draw.main)
     draw.add(box(wide + 0.1, 0.08, deep + 0.1).at(0, foot + high, 0.01), draw.trim)
     for x in (-1, 1):
         for z in (-1, 1):
@@ -204,6 +250,6 @@ CATEGORIES = (
     Category("sofa", _sofa, "fabric"),
     Category("bed", _bed, "fabric"),
     Category("lamp", _lamp, "fabric"),
-    Category("bookshelf", _bookshelf, "painted wood", ("wooden",)),
-    Category("cabinet", _cabinet, "painted wood", ("wooden", "metal")),
+    Category("bookshelf", _bookshelf, "painted", ("wooden",)),
+    Category("cabinet", _cabinet, "painted", ("wooden", "metal")),
 )

@@ -6,7 +6,6 @@ import numpy as np
 
 from stages.modelling.draw import Category, Draw, Traits, counted
 from stages.modelling.shapes import arc, ball, box, cylinder, dome, lathe, ring, tube
-from stages.modelling.solid import around_y
 
 
 def _book(draw: Draw) -> Traits:
@@ -35,7 +34,11 @@ def _book(draw: Draw) -> Traits:
 def _clock(draw: Draw) -> Traits:
     radius, deep = 0.68, draw.between(0.3, 0.5)
     square = draw.chance(0.35)
-    case = box(1.7, 1.7, deep, 0.09) if square else cylinder(0.95, deep, bevel=0.06, sides=40).at(y=-deep / 2).turned("x", 90)
+    case = (
+        box(1.7, 1.7, deep, 0.09)
+        if square
+        else cylinder(0.95, deep, bevel=0.06, sides=40).at(y=-deep / 2).turned("x", 90)
+    )
     draw.add(case.at(y=1.0), draw.main)
     light = draw.color != "white"
     face, ink = draw.fixed("white" if light else "black"), draw.fixed("black" if light else "white")
@@ -56,7 +59,9 @@ def _clock(draw: Draw) -> Traits:
             draw.add(tube([(0, 0.7, 0), (0, 1.18, 0)], 0.06).turned("z", 180 + tilt * 0.9).at(y=1.0), draw.trim)
     elif draw.chance(0.5):
         draw.add(box(1.2, 0.18, deep + 0.3, 0.05).at(0, 0.06, 0), draw.trim)
-        return Traits("square" if square else "round", "a stand", ("two hands", f"a {'white' if light else 'black'} face"))
+        return Traits(
+            "square" if square else "round", "a stand", ("two hands", f"a {'white' if light else 'black'} face")
+        )
     features = ("two bells on top",) if bells else (f"a {'white' if light else 'black'} face",)
     return Traits("square" if square else "round", "bells and feet" if bells else "", features)
 
@@ -82,7 +87,11 @@ def _candle(draw: Draw) -> Traits:
     if looped:
         draw.add(ring(0.16, 0.045, 24, 8).turned("x", 90).at(plate + 0.08, 0.17), draw.trim)
     shape = "" if number > 1 else "thick" if radius > 0.36 else "slim" if radius < 0.27 else ""
-    features = ("two more candles beside it",) if number == 3 else ("a burning flame", *(("a looped holder",) if looped else ()))
+    features = (
+        ("two more candles beside it",)
+        if number == 3
+        else ("a burning flame", *(("a looped holder",) if looped else ()))
+    )
     return Traits(shape, "a holder", features, "candles", number)
 
 
@@ -105,14 +114,35 @@ def _umbrella(draw: Draw) -> Traits:
         draw.add(cylinder(0.04, length - 0.1).at(y=low), draw.trim)
         draw.add(cylinder(0.075, 0.35, 0.06).at(y=low - 0.12), draw.trim)
     shape = "flat" if high < 0.5 else "domed" if high > 0.6 else ""
-    return Traits(shape, "a stick", ("a hooked handle" if hook else "a straight handle", f"{counted(ribs, 'panel')}"), "panels", ribs)
+    return Traits(
+        shape,
+        "a stick",
+        ("a hooked handle" if hook else "a straight handle", f"{counted(ribs, 'panel')}"),
+        "panels",
+        ribs,
+    )
 
 
 def _hat(draw: Draw) -> Traits:
     kind = draw.pick(("top", "sun", "party", "cowboy"))
     if kind == "top":
         radius, high = 0.55, draw.between(0.85, 1.15)
-        draw.add(lathe([(0, 0), (0.95, 0), (0.97, 0.03), (0.95, 0.07), (radius, 0.09), (radius * 1.06, high), (radius, high + 0.03), (0, high + 0.03)], 36), draw.main)
+        draw.add(
+            lathe(
+                [
+                    (0, 0),
+                    (0.95, 0),
+                    (0.97, 0.03),
+                    (0.95, 0.07),
+                    (radius, 0.09),
+                    (radius * 1.06, high),
+                    (radius, high + 0.03),
+                    (0, high + 0.03),
+                ],
+                36,
+            ),
+            draw.main,
+        )
         draw.add(cylinder(radius + 0.025, 0.2, bevel=0.01, sides=36).at(y=0.08), draw.accent)
         return Traits("tall", "a band", ("a round brim",))
     if kind == "party":
@@ -124,11 +154,25 @@ def _hat(draw: Draw) -> Traits:
     crown = dome(0.55, high, 32, 8) if kind == "sun" else cylinder(0.56, high, 0.45, 0.06, 32).stretched(x=1.1)
     edge = lathe([(0, 0), (brim - 0.02, 0.0), (brim, 0.03), (brim - 0.02, 0.06), (0.4, 0.1), (0, 0.1)], 40)
     if kind == "cowboy":
-        edge = lathe([(0, 0), (0.5, 0.0), (brim * 0.8, 0.1), (brim, 0.3), (brim - 0.03, 0.34), (brim * 0.75, 0.17), (0.4, 0.1), (0, 0.1)], 40).stretched(z=0.8)
+        edge = lathe(
+            [
+                (0, 0),
+                (0.5, 0.0),
+                (brim * 0.8, 0.1),
+                (brim, 0.3),
+                (brim - 0.03, 0.34),
+                (brim * 0.75, 0.17),
+                (0.4, 0.1),
+                (0, 0.1),
+            ],
+            40,
+        ).stretched(z=0.8)
     draw.add(edge, draw.main)
     draw.add(crown.at(y=0.05), draw.main)
     draw.add(cylinder(0.585, 0.14, 0.575, 0.01, 32).stretched(x=1.0 if kind == "sun" else 1.06).at(y=0.07), draw.accent)
-    return Traits("round" if kind == "sun" else "wide", "a band", ("a curled brim",) if kind == "cowboy" else ("a wide brim",))
+    return Traits(
+        "round" if kind == "sun" else "wide", "a band", ("a curled brim",) if kind == "cowboy" else ("a wide brim",)
+    )
 
 
 def _ladder(draw: Draw) -> Traits:
@@ -139,7 +183,10 @@ def _ladder(draw: Draw) -> Traits:
         rail = box(0.12, high, 0.16, 0.02).at(0, -high / 2).turned("x", -lean).at(side * wide / 2, high)
         draw.add(rail, draw.main)
         if stepladder:
-            draw.add(box(0.1, high, 0.1, 0.02).at(0, -high / 2).turned("x", lean).at(side * (wide / 2 - 0.03), high), draw.base)
+            draw.add(
+                box(0.1, high, 0.1, 0.02).at(0, -high / 2).turned("x", lean).at(side * (wide / 2 - 0.03), high),
+                draw.base,
+            )
     for index in range(rungs):
         down = high * (index + 0.75) / (rungs + 0.5)
         step = box(wide, 0.08, 0.22) if stepladder else cylinder(0.065, wide).at(y=-wide / 2).turned("z", 90)
@@ -159,5 +206,5 @@ CATEGORIES = (
     Category("candle", _candle, "wax"),
     Category("umbrella", _umbrella, "fabric"),
     Category("hat", _hat, "felt"),
-    Category("ladder", _ladder, "painted wood", ("wooden", "metal"), tile=0.28),
+    Category("ladder", _ladder, "painted", ("wooden", "metal"), tile=0.28, slender=True),
 )

@@ -27,7 +27,9 @@ def _mug(draw: Draw) -> Traits:
     low = radius / flare
     outside = [(0, 0), (low - 0.04, 0), (low, 0.04), (radius, high - 0.02), (radius - 0.02, high)]
     draw.add(lathe(_vessel(outside, 0.06), 36), draw.main)
-    draw.add(_handle(radius - 0.06, high * 0.5, draw.between(0.3, 0.42), high * draw.between(0.5, 0.7), 0.075), draw.trim)
+    draw.add(
+        _handle(radius - 0.06, high * 0.5, draw.between(0.3, 0.42), high * draw.between(0.5, 0.7), 0.075), draw.trim
+    )
     full = draw.chance(0.5)
     if full:
         draw.add(cylinder(radius - 0.09, 0.05).at(y=high * 0.82), draw.fixed("brown"))
@@ -39,7 +41,17 @@ def _bottle(draw: Draw) -> Traits:
     radius, body, high = draw.between(0.32, 0.48), draw.between(0.9, 1.2), draw.between(1.6, 1.95)
     neck = draw.between(0.1, 0.16)
     shoulder = draw.between(0.15, 0.3)
-    profile = [(0, 0), (radius - 0.05, 0), (radius, 0.06), (radius, body), (radius * 0.92, body + shoulder * 0.4), (neck * 1.25, body + shoulder), (neck, body + shoulder + 0.08), (neck, high), (0, high)]
+    profile = [
+        (0, 0),
+        (radius - 0.05, 0),
+        (radius, 0.06),
+        (radius, body),
+        (radius * 0.92, body + shoulder * 0.4),
+        (neck * 1.25, body + shoulder),
+        (neck, body + shoulder + 0.08),
+        (neck, high),
+        (0, high),
+    ]
     draw.add(lathe(profile, 32), draw.main)
     cork = draw.chance(0.4)
     if cork:
@@ -69,7 +81,13 @@ def _vase(draw: Draw) -> Traits:
         handle = _handle(neck * 0.9, high * 0.72, belly * 0.6, high * 0.3, 0.05)
         draw.add([handle, handle.turned("y", 180)], draw.trim)
     shape = "round" if belly > 0.6 else "slender" if belly < 0.52 else ""
-    return Traits(shape, "a rim and handles" if handles else "a rim", ("two handles",) if handles else ("a narrow neck",) if neck < 0.2 else (), "handles", 2 if handles else 0)
+    return Traits(
+        shape,
+        "a rim and handles" if handles else "a rim",
+        ("two handles",) if handles else ("a narrow neck",) if neck < 0.2 else (),
+        "handles",
+        2 if handles else 0,
+    )
 
 
 def _bowl(draw: Draw) -> Traits:
@@ -82,7 +100,9 @@ def _bowl(draw: Draw) -> Traits:
         colors = draw.pick((("red", "green"), ("orange", "yellow"), ("orange", "green")))
         for index, (x, z) in enumerate(((-0.32, 0.1), (0.3, 0.22), (0.05, -0.35))):
             draw.add(ball(0.3, 20, 10).at(x, high + 0.05, z), draw.fixed(colors[index % 2]))
-    return Traits("deep" if high > 0.72 else "shallow" if high < 0.6 else "", "a foot", ("three fruits in it",) if fruit else ())
+    return Traits(
+        "deep" if high > 0.72 else "shallow" if high < 0.6 else "", "a foot", ("three fruits in it",) if fruit else ()
+    )
 
 
 def _teapot(draw: Draw) -> Traits:
@@ -93,7 +113,12 @@ def _teapot(draw: Draw) -> Traits:
     draw.add(ball(0.1, 16, 10).at(y=top + 0.1), draw.trim)
     draw.add(cylinder(radius * 0.6, 0.1), draw.trim)
     mid = radius * squash
-    spout = [(radius * 0.8, mid * 0.7, 0), (radius * 1.25, mid * 0.95, 0), (radius * 1.45, mid * 1.4, 0), (radius * 1.75, mid * 1.7, 0)]
+    spout = [
+        (radius * 0.8, mid * 0.7, 0),
+        (radius * 1.25, mid * 0.95, 0),
+        (radius * 1.45, mid * 1.4, 0),
+        (radius * 1.75, mid * 1.7, 0),
+    ]
     draw.add(tube(spout, (0.16, 0.12, 0.085, 0.075), 14), draw.base)
     over = draw.chance(0.3)
     if over:
@@ -101,7 +126,11 @@ def _teapot(draw: Draw) -> Traits:
         draw.add(tube(path, 0.055, 10), draw.trim)
     else:
         draw.add(_handle(radius * 0.85, mid, radius * 0.6, radius * squash * 1.1, 0.07).turned("y", 180), draw.trim)
-    return Traits("flat" if squash < 0.83 else "round" if squash > 0.95 else "", "a lid and a handle", ("a handle over the top",) if over else ("a curved spout",))
+    return Traits(
+        "flat" if squash < 0.83 else "round" if squash > 0.95 else "",
+        "a lid" if over else "a lid and handle",
+        ("a handle over the top",) if over else ("a curved spout",),
+    )
 
 
 CATEGORIES = (

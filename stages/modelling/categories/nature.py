@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.modelling.draw import Category, Draw, Traits, counted
-from stages.modelling.shapes import arc, ball, box, cylinder, dome, lathe, prism, ring, tube
+from stages.modelling.shapes import ball, box, cylinder, dome, lathe, prism, ring, tube
 from stages.modelling.solid import around_y
 
 
@@ -20,10 +20,12 @@ def _tree(draw: Draw) -> Traits:
         steps = np.linspace(0, 1, 9)
         spine = np.stack([0.95 * steps, 0.35 * np.sin(steps * 2.2) - 0.55 * steps**2, 0 * steps], 1)
         leaf = tube(spine, 0.02 + 0.17 * np.sin(np.pi * np.clip(steps, 0.03, 0.97)) ** 0.7, 10)
-        for one in around_y(leaf.stretched(y=1.0), leaves):
+        for one in around_y(leaf, leaves):
             draw.add(one.at(bend, 1.48, 0), draw.main)
         draw.add([ball(0.1, 14, 8).at(bend + x, 1.4, z) for x, z in ((0.12, 0.05), (-0.08, 0.1), (0, -0.13))], bark)
-        return Traits("leaning" if bend > 0.27 else "tall", "", (counted(leaves, "long leaf", "long leaves"),), "leaves", leaves)
+        return Traits(
+            "leaning" if bend > 0.27 else "tall", "", (counted(leaves, "long leaf", "long leaves"),), "leaves", leaves
+        )
     trunk = draw.between(0.4, 0.6)
     draw.add(cylinder(draw.between(0.12, 0.18), trunk + 0.4, 0.1), bark)
     if kind == "fir":
@@ -44,7 +46,13 @@ def _tree(draw: Draw) -> Traits:
                 spot = (flat * np.cos(turn), trunk + radius * tall * (0.9 + y), flat * np.sin(turn))
                 draw.add(ball(0.085, 14, 8).at(*spot), draw.accent)
         return Traits("round", "fruits" if fruit else "", ("a brown trunk",))
-    spots = ((0, 0.55, 0, 0.52), (0.42, 0.3, 0.1, 0.42), (-0.42, 0.32, 0.05, 0.44), (0.05, 0.3, 0.4, 0.42), (-0.02, 0.28, -0.42, 0.42))
+    spots = (
+        (0, 0.55, 0, 0.52),
+        (0.42, 0.3, 0.1, 0.42),
+        (-0.42, 0.32, 0.05, 0.44),
+        (0.05, 0.3, 0.4, 0.42),
+        (-0.02, 0.28, -0.42, 0.42),
+    )
     for x, y, z, size in spots:
         draw.add(ball(size * draw.between(0.9, 1.1), 24, 12).at(x, trunk + y + 0.15, z), draw.main)
     return Traits("bushy", "", ("a brown trunk",))
@@ -60,22 +68,35 @@ def _cactus(draw: Draw) -> Traits:
         draw.add(cylinder(0.42, 0.05).at(y=0.45), draw.fixed("brown"))
     else:
         draw.add(dome(0.6, 0.16), draw.fixed("yellow"))
-    trunk = lathe([(0, 0), (radius, 0), *((radius * np.cos(t), high - radius + radius * np.sin(t)) for t in np.linspace(0, np.pi / 2, 7)[:-1]), (0, high)], 24)
+    trunk = lathe(
+        [
+            (0, 0),
+            (radius, 0),
+            *((radius * np.cos(t), high - radius + radius * np.sin(t)) for t in np.linspace(0, np.pi / 2, 7)[:-1]),
+            (0, high),
+        ],
+        24,
+    )
     draw.add(trunk.at(y=floor), draw.main)
     arms = draw.count(1, 3)
     for index in range(arms):
         side, y = (1, -1, 1)[index], floor + high * (0.4, 0.55, 0.72)[index]
-        reach, rise, thick = (0.5, 0.46, 0.36)[index], (0.5, 0.4, 0.24)[index], radius * 0.62
-        path = [(0, y, 0), (reach - 0.2, y, 0), *((reach - 0.2 + 0.2 * np.sin(t), y + 0.2 - 0.2 * np.cos(t), 0) for t in np.linspace(0.3, np.pi / 2, 5)), (reach, y + rise * 0.7, 0), (reach, y + rise, 0)]
+        reach, rise, thick, bend = (0.5, 0.46, 0.42)[index], (0.5, 0.42, 0.3)[index], radius * 0.62, 0.2
+        corner = [
+            (reach - bend + bend * np.sin(turn), y + bend - bend * np.cos(turn), 0)
+            for turn in np.linspace(0.0, np.pi / 2, 6)
+        ]
         tip = ball(thick, 14, 8).at(reach, y + rise, 0)
-        for solid in (tube(path, thick, 14), tip):
+        for solid in (tube([(0, y, 0), *corner, (reach, y + rise, 0)], thick, 14), tip):
             draw.add(solid if side > 0 else solid.turned("y", 180), draw.main)
     flower = draw.chance(0.5)
     if flower:
         blossom = draw.fixed("pink" if draw.color != "pink" else "yellow")
         draw.add(ball(0.13, 16, 8).stretched(y=0.7).at(y=floor + high + 0.03), blossom)
     features = (counted(arms, "arm"), *(("a flower on top",) if flower else ()))
-    return Traits("tall" if high > 1.3 else "short" if high < 1.2 else "", "a pot" if pot else "", features, "arms", arms)
+    return Traits(
+        "tall" if high > 1.3 else "short" if high < 1.2 else "", "a pot" if pot else "", features, "arms", arms
+    )
 
 
 def _mushroom(draw: Draw) -> Traits:
@@ -93,7 +114,15 @@ def _mushroom(draw: Draw) -> Traits:
         draw.add(top.at(y=high - 0.1).stretched(scale, scale, scale).at(x), draw.main)
         draw.add(ring(thick, 0.05, 24, 8).at(y=high * 0.72).stretched(scale, scale, scale).at(x), draw.trim)
     shape = "flat" if cap < 0.52 else "round" if cap / radius > 0.85 else ""
-    features = ("a second small one beside it",) if number == 2 else ("a thick stalk",) if thick > 0.24 else ("a slim stalk",) if thick < 0.2 else ()
+    features = (
+        ("a second small one beside it",)
+        if number == 2
+        else ("a thick stalk",)
+        if thick > 0.24
+        else ("a slim stalk",)
+        if thick < 0.2
+        else ()
+    )
     return Traits(shape, "a ring on the stalk", features, "mushrooms", number)
 
 
@@ -109,11 +138,15 @@ def _flower(draw: Draw) -> Traits:
     if pot:
         draw.add(cylinder(0.25, 0.32, 0.34, 0.02).at(y=-0.2), draw.fixed("brown"))
     if kind == "tulip":
-        cup = lathe([(0, 0), (0.2, 0.03), (0.38, 0.2), (0.42, 0.42), (0.34, 0.68), (0.28, 0.68), (0.34, 0.42), (0, 0.12)], 30)
+        cup = lathe(
+            [(0, 0), (0.2, 0.03), (0.38, 0.2), (0.42, 0.42), (0.34, 0.68), (0.28, 0.68), (0.34, 0.42), (0, 0.12)], 30
+        )
         draw.add(cup.at(y=high - 0.04), draw.main)
         points = lathe([(0, 0), (0.13, 0.1), (0.17, 0.3), (0.1, 0.52), (0, 0.7)], 14).stretched(1.2, 1.0, 0.35)
         draw.add((one.at(y=high + 0.12) for one in around_y(points.turned("x", -6).at(0, 0, 0.33), 5)), draw.main)
-        return Traits("cup-shaped", "", (counted(leaves, "leaf", "leaves"), *(("a brown pot",) if pot else ())), "leaves", leaves)
+        return Traits(
+            "cup-shaped", "", (counted(leaves, "leaf", "leaves"), *(("a brown pot",) if pot else ())), "leaves", leaves
+        )
     length = draw.between(0.3, 0.38)
     petal = ball(length, 20, 10).stretched(1.0, 2.9 / petals, 0.22).at(length + 0.12)
     head = [petal.turned("z", 360 * index / petals) for index in range(petals)]
@@ -122,8 +155,18 @@ def _flower(draw: Draw) -> Traits:
     draw.add([one.turned("x", tilt).at(0, high + 0.1, 0.06) for one in head], draw.main)
     heart = draw.accent if draw.chance(0.6) or draw.color == "yellow" else draw.fixed("yellow")
     draw.add(middle.at(0, 0, 0.05).turned("x", tilt).at(0, high + 0.1, 0.06), heart)
-    features = (counted(petals, "petal"), counted(leaves, "green leaf", "green leaves"), *(("a brown pot",) if pot else ()))
-    return Traits("tall" if high > 0.95 else "short" if high < 0.82 else "", "a center" if heart == draw.accent else "", features, "petals", petals)
+    features = (
+        counted(petals, "petal"),
+        counted(leaves, "green leaf", "green leaves"),
+        *(("a brown pot",) if pot else ()),
+    )
+    return Traits(
+        "tall" if high > 0.95 else "short" if high < 0.82 else "",
+        "a center" if heart == draw.accent else "",
+        features,
+        "petals",
+        petals,
+    )
 
 
 def _fish(draw: Draw) -> Traits:
@@ -140,7 +183,10 @@ def _fish(draw: Draw) -> Traits:
     top = [(0.3, high * 0.75), (-0.05, high + 0.24), (-0.42, high + 0.16), (-0.35, high * 0.6)]
     draw.add(prism(top, 0.07), draw.trim)
     if fins == 2:
-        draw.add(prism([(-0.3, -high * 0.7), (-0.36, -high - 0.16), (-0.1, -high - 0.18), (0.14, -high * 0.8)], 0.07), draw.trim)
+        draw.add(
+            prism([(-0.3, -high * 0.7), (-0.36, -high - 0.16), (-0.1, -high - 0.18), (0.14, -high * 0.8)], 0.07),
+            draw.trim,
+        )
     for side in (-1, 1):
         fin = ball(0.19, 14, 8).stretched(1.1, 0.62, 0.25).turned("y", 25 * side).turned("z", 18)
         draw.add(fin.at(0.02, -high * 0.25, side * (thick + 0.02)), draw.trim)
@@ -185,15 +231,30 @@ def _snowman(draw: Draw) -> Traits:
     if hat:
         draw.add(cylinder(head * 1.05, 0.06).at(y=top + head * 0.72), ink)
         draw.add(cylinder(head * 0.68, 0.36).at(y=top + head * 0.72), ink)
-    return Traits("tall" if balls == 3 else "short", "a scarf", ("a black hat", "a carrot nose") if hat else ("a carrot nose",), "balls", balls)
+    return Traits(
+        "tall" if balls == 3 else "short",
+        "a scarf",
+        ("a black hat", "a carrot nose") if hat else ("a carrot nose",),
+        "balls",
+        balls,
+    )
 
 
 LEAFY = ("green", "green", "yellow", "orange", "red", "pink", "teal", "purple")
 CATEGORIES = (
     Category("tree", _tree, "leaves", colors=LEAFY),
-    Category("cactus", _cactus, "plant", colors=("green", "green", "teal", "yellow", "pink", "purple", "blue"), tile=0.28),
+    Category(
+        "cactus", _cactus, "plant", colors=("green", "green", "teal", "yellow", "pink", "purple", "blue"), tile=0.28
+    ),
     Category("mushroom", _mushroom, "plant"),
-    Category("flower", _flower, "plant", colors=("red", "orange", "yellow", "blue", "purple", "pink", "white", "teal"), patterns=("plain", "plain", "striped", "dotted"), tile=0.26),
+    Category(
+        "flower",
+        _flower,
+        "plant",
+        colors=("red", "orange", "yellow", "blue", "purple", "pink", "white", "teal"),
+        patterns=("plain", "striped", "dotted"),
+        tile=0.26,
+    ),
     Category("fish", _fish, "scales"),
     Category("snowman", _snowman, "snow", colors=("white",), patterns=("plain",)),
 )

@@ -1,0 +1,71 @@
+"""The runner's own cost: rows a second through five stages that do nothing, and the driver's memory, by number of rows.
+
+python -m tests.benchmarks.runner [ROWS ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pipeline.placement import Placement
+from pipeline.step import Schedule, Step
+from tests.benchmarks.noop import Five, Four, One, Three, Two
+from tests.pipeline.running import run_steps
+
+
+def resident_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def measure(engine: str, count: int) -> None:
+    placement: Placement
+    if engine == "ray":
+        from pipeline.ray_placement import RayPlacement
+
+        placement = RayPlacement()
+    else:
+        from pipeline.local_placement import LocalPlacement
+
+        placement = LocalPlacement()
+    schedule = Schedule(cpus=0.2, batch=256, workers=1)
+    rows = [{"id": f"row-{number:07d}", "uri": "/nowhere"} for number in range(count)]
+    steps = [Step(stage(), schedule) for stage in (One, Two, Three, Four, Five)]
+    before = resident_mb()
+    with tempfile.TemporaryDirectory() as root:
+        begun = time.perf_counter()
+        ran = run_steps(Path(root), rows, steps, placement, keep_results=False)
+        seconds = time.perf_counter() - begun
+        assert ran.plan.count()["five"]["ok"] == count
+        begun = time.perf_counter()
+        again = run_steps(Path(root), rows, steps, keep_results=False)
+        assert again.plan.count()["five"]["ok"] == count
+        resumed = time.perf_counter() - begun
+    print(
+        f"{engine:6} {count:8,} rows: {count / seconds:6.0f} rows/s, {seconds:6.1f} s; driver memory "
+        f"{before:.0f} -> {resident_mb():.0f} MiB; found done in {resumed:.1f} s",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--engine", choices=["local", "ray"])
+    options = parser.parse_args()
+    if options.engine:
+        measure(options.engine, options.rows[0])
+        return
+    for engine in ("local", "ray"):
+        for count in options.rows:
+            command = [sys.executable, "-m", "tests.benchmarks.runner", str(count), "--engine", engine]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The store on a disk and behind a URI: whole files or none, and the first one wins."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+
+from manifests.outcomes import Outcomes
+from manifests.store import Store, open_store
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return open_store(tmp_path)
+    return open_store(f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}")
+
+
+def test_what_is_written_is_read_and_listed(store: Store) -> None:
+    store.replace("a/b/one.bin", b"1")
+    store.replace("a/b/one.bin", b"22")
+    assert store.create("a/two.bin", b"333")
+    assert store.read("a/b/one.bin") == b"22"
+    assert store.list("a") == {"a/b/one.bin": 2, "a/two.bin": 3}
+    assert store.exists("a/two.bin") and not store.exists("a/three.bin")
+    store.delete("a/two.bin")
+    store.delete("a/two.bin")
+    assert store.list("a") == {"a/b/one.bin": 2}
+    assert store.list("nothing") == {}
+    with pytest.raises(FileNotFoundError):
+        store.read("a/two.bin")
+
+
+def test_create_never_changes_what_is_there(store: Store) -> None:
+    assert store.create("x/file", b"first")
+    assert not store.create("x/file", b"second")
+    assert store.read("x/file") == b"first"
+
+
+def test_one_of_many_creators_wins(store: Store) -> None:
+    won: list[int] = []
+
+    def create(number: int) -> None:
+        if store.create("race", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.read("race") == str(won[0]).encode()
+
+
+def test_upload_brings_a_local_file_in(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "draft"
+    path.write_bytes(b"shard")
+    store.upload("dataset/data/shard.parquet", path)
+    assert store.read("dataset/data/shard.parquet") == b"shard"
+    assert not path.exists()
+
+
+def test_the_outcome_that_stands_is_the_first_with_its_own_artifact(store: Store) -> None:
+    outcomes = Outcomes(store)
+    first = outcomes.publish("fit", "ab" * 16, {"psnr": 30}, b"splat one", "splat", ".ply")
+    second = outcomes.publish("fit", "ab" * 16, {"psnr": 31}, b"splat two", "splat", ".ply")
+    assert first == second == outcomes.find("fit", "ab" * 16)
+    assert store.read(second["splat"]) == b"splat one"
+    assert len(store.list("artifacts")) == 2
+    assert outcomes.find("fit", "cd" * 16) is None
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    store = open_store(tmp_path)
+    with pytest.raises(OSError):
+        store.create("blocked/file", b"data")
+    assert store.list("") == {"blocked": 31}

@@ -1,0 +1,359 @@
+import io
+import json
+import os
+import shutil
+import struct
+import sys
+import threading
+import uuid
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from stages.ingest import Ingest
+from stages.stage import Done, Outcome, StageError
+from tests.stages import meshes
+
+
+def ingest(uri: Path | str, **fields: Any) -> Outcome:
+    ((row_id, outcome),) = Ingest(**fields).open(None)([{"id": "a", "uri": str(uri)}])  # type: ignore[arg-type]
+    assert row_id == "a"
+    return outcome
+
+
+def done(uri: Path | str, **fields: Any) -> Done:
+    outcome = ingest(uri, **fields)
+    assert isinstance(outcome, Done), outcome
+    return outcome
+
+
+def refused(uri: Path | str, reason: str, **fields: Any) -> StageError:
+    outcome = ingest(uri, **fields)
+    assert isinstance(outcome, StageError), outcome
+    assert outcome.reason == reason, outcome.detail
+    return outcome
+
+
+def members(outcome: Done) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(outcome.artifact or b"")) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def gltf_folder(folder: Path) -> Path:
+    """A .gltf with a buffer and a texture beside it, in names with spaces and letters beyond ASCII."""
+    made = meshes.cube_gltf(texture="textures/r%C3%B6d%20f%C3%A4rg.png")
+    write(folder / "textures" / "röd färg.png", meshes.png(meshes.QUARTERS))
+    write(folder / "my buffer.bin", made.binary)
+    return write(folder / "kub ett.gltf", made.gltf("my%20buffer.bin"))
+
+
+FILES = {
+    "glb": meshes.cube_gltf().glb(),
+    "obj": meshes.obj_cube("# made by hand"),
+    "ply": meshes.ply_cube(binary=True),
+    "stl": meshes.stl_cube(),
+    "off": meshes.off_cube(),
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+@pytest.mark.parametrize("extension", ["right", "bin", "glb"])
+def test_format_is_judged_by_content(tmp_path: Path, form: str, extension: str) -> None:
+    path = write(tmp_path / f"thing.{form if extension == 'right' else extension}", FILES[form])
+    outcome = done(path)
+    assert outcome.columns["format"] == form
+    assert members(outcome) == {outcome.columns["mesh_name"]: FILES[form]}
+    assert outcome.columns["mesh_bytes"] == len(FILES[form])
+    assert outcome.columns["warnings"] == []
+
+
+def test_other_spellings_of_a_format(tmp_path: Path) -> None:
+    assert done(write(tmp_path / "a.stl", meshes.stl_cube(binary=False))).columns["format"] == "stl"
+    solid = b"solid but binary".ljust(80, b" ") + meshes.stl_cube()[80:]
+    assert done(write(tmp_path / "b.stl", solid)).columns["format"] == "stl"
+    assert done(write(tmp_path / "c.ply", meshes.ply_cube())).columns["format"] == "ply"
+    bom = b"\xef\xbb\xbf" + meshes.cube_gltf().gltf("x.bin")
+    write(tmp_path / "x.bin", meshes.cube_gltf().binary)
+    assert done(write(tmp_path / "d.gltf", bom)).columns["format"] == "gltf"
+
+
+def test_companions_travel_with_the_mesh(tmp_path: Path) -> None:
+    path = gltf_folder(tmp_path)
+    outcome = done(path)
+    assert list(members(outcome)) == ["mesh.gltf", "my buffer.bin", "textures/röd färg.png"]
+    looked_at = {os.path.relpath(name, tmp_path): (size, moment) for name, size, moment in outcome.files}
+    assert set(looked_at) == {"kub ett.gltf", "my buffer.bin", "textures/röd färg.png"}
+    status = path.stat()
+    assert looked_at["kub ett.gltf"] == (status.st_size, status.st_mtime_ns)
+    assert all(os.path.isabs(name) for name, _, _ in outcome.files)
+
+
+def test_material_libraries_and_their_textures(tmp_path: Path) -> None:
+    library = b"newmtl a\nKd 1 1 1\nmap_Kd -s 1 1 1 -o 0 0 -clamp on my skin.png\nmap_bump -bm 0.5 bump.png\n"
+    write(tmp_path / "sub" / "my stuff.mtl", library)
+    write(tmp_path / "sub" / "my skin.png", b"beside the library")
+    write(tmp_path / "bump.png", b"beside the mesh")
+    path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib sub\\my stuff.mtl"))
+    assert sorted(members(done(path))) == ["bump.png", "mesh.obj", "sub/my skin.png", "sub/my stuff.mtl"]
+
+
+def test_content_is_of_names_and_bytes_alone(tmp_path: Path) -> None:
+    first = done(gltf_folder(tmp_path / "here"))
+    moved = gltf_folder(tmp_path / "and" / "there")
+    moved = moved.rename(moved.with_name("another name.gltf"))
+    os.utime(moved, (1, 1))
+    second = done(moved)
+    assert second.content == first.content and second.columns == first.columns and second.artifact == first.artifact
+    write(moved.parent / "textures" / "röd färg.png", b"repainted")
+    assert done(moved).content != first.content
+
+
+def test_missing_texture_is_a_warning(tmp_path: Path) -> None:
+    outcome = done(write(tmp_path / "a.glb", meshes.cube_gltf(texture="gone.png").glb()))
+    assert outcome.columns["warnings"] == ["missing file: gone.png"]
+    assert [str(tmp_path / "gone.png"), None, None] in outcome.files
+    path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib gone.mtl"))
+    assert done(path).columns["warnings"] == ["missing file: gone.mtl"]
+
+
+def test_missing_buffer_is_a_failure(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gltf", meshes.cube_gltf().gltf("gone.bin"))
+    error = refused(path, "missing_file")
+    assert "gone.bin" in error.detail
+    assert [str(tmp_path / "gone.bin"), None, None] in error.files
+    assert any(entry[0] == str(path) for entry in error.files)
+
+
+_opened: list[str] = []
+sys.addaudithook(lambda event, words: _opened.append(str(words[0])) if event == "open" else None)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["../secret.png", "%2e%2e/secret.png", "a/../../secret.png", "..\\secret.png", "ABSOLUTE", "file://ABSOLUTE",
+     "http://127.0.0.1:9/secret.png", "C:\\secret.png", "//host/share/secret.png", "link.png", "folder/secret.png"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["gltf", "obj"])
+def test_nothing_outside_the_folder_is_opened(tmp_path: Path, uri: str, form: str) -> None:
+    target = write(tmp_path / "secret.png", meshes.png(meshes.QUARTERS))
+    folder = tmp_path / "mesh"
+    folder.mkdir()
+    (folder / "link.png").symlink_to(target)
+    (folder / "folder").symlink_to(tmp_path)
+    uri = uri.replace("ABSOLUTE", str(target))
+    if form == "gltf":
+        path = write(folder / "a.glb", meshes.cube_gltf(texture=uri).glb())
+    else:
+        write(folder / "a.mtl", f"newmtl a\nmap_Kd {uri}\n".encode())
+        path = write(folder / "a.obj", meshes.obj_cube("mtllib a.mtl"))
+    _opened.clear()
+    error = refused(path, "external_reference")
+    assert str(path) in _opened and str(path) in [entry[0] for entry in error.files]
+    assert not [name for name in _opened if os.path.realpath(name) == str(target)]
+
+
+def test_links_inside_the_folder_and_the_mesh_itself_may_be_links(tmp_path: Path) -> None:
+    path = gltf_folder(tmp_path / "store")
+    (tmp_path / "store" / "textures" / "röd färg.png").rename(tmp_path / "store" / "textures" / "real.png")
+    (tmp_path / "store" / "textures" / "röd färg.png").symlink_to("real.png")
+    assert len(members(done(path))) == 3
+    alias = tmp_path / "alias.glb"
+    alias.symlink_to(write(tmp_path / "elsewhere" / "a.glb", FILES["glb"]))
+    assert done(alias).columns["format"] == "glb"
+
+
+def test_embedded_data_is_inside(tmp_path: Path) -> None:
+    import base64
+
+    made = meshes.cube_gltf()
+    uri = "data:application/octet-stream;base64," + base64.b64encode(made.binary).decode()
+    assert list(members(done(write(tmp_path / "a.gltf", made.gltf(uri))))) == ["mesh.gltf"]
+    refused(write(tmp_path / "b.gltf", made.gltf(uri[:-40])), "corrupt_file")
+
+
+def huge(document: dict[str, Any], count: int) -> dict[str, Any]:
+    document["accessors"][0]["count"] = count
+    return document
+
+
+CLAIMS = {
+    "binary.ply": meshes.ply_cube(binary=True).replace(b"vertex 24", b"vertex 4000000000"),
+    "ascii.ply": meshes.ply_cube().replace(b"face 12", b"face 4000000000"),
+    "claim.stl": b"\0" * 80 + struct.pack("<I", 4_000_000_000) + meshes.stl_cube()[84:],
+    "claim.off": meshes.off_cube().replace(b"24 6 0", b"4000000000 6 0"),
+    "claim.glb": meshes.glb(huge(meshes.cube_gltf().finished(), 4_000_000_000), meshes.cube_gltf().binary),
+    "length.glb": FILES["glb"][:8] + struct.pack("<I", 4_000_000_000) + FILES["glb"][12:],
+    "cut.glb": FILES["glb"][: len(FILES["glb"]) // 2],
+    "short.glb": FILES["glb"][:16],
+    "text.glb": b"this is no mesh at all",
+    "json.gltf": b'{"asset": {"version": "2.0"',
+    "deep.gltf": b'{"asset":' + b"[" * 100_000,
+    "view.glb": meshes.glb({"asset": {"version": "2.0"}, "bufferViews": [{"buffer": 7, "byteLength": 1}]}, b""),
+    "header.ply": b"ply\nformat ascii 1.0\nelement vertex many\nend_header\n",
+    "endless.ply": b"ply\nformat ascii 1.0\n",
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_false_claims_and_broken_files_are_corrupt(tmp_path: Path, name: str) -> None:
+    refused(write(tmp_path / name, CLAIMS[name]), "corrupt_file")
+
+
+def test_unbacked_accessors_have_a_limit(tmp_path: Path) -> None:
+    document = huge(meshes.cube_gltf().finished(), 4_000_000_000)
+    del document["accessors"][0]["bufferView"]
+    refused(write(tmp_path / "a.glb", meshes.glb(document, meshes.cube_gltf().binary)), "too_large")
+
+
+def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
+    refused(tmp_path / "nothing.glb", "not_found")
+    refused(write(tmp_path / "empty.glb", b""), "empty_file")
+    (tmp_path / "folder.glb").mkdir()
+    refused(tmp_path / "folder.glb", "not_a_file")
+    os.mkfifo(tmp_path / "pipe.glb")
+    refused(tmp_path / "pipe.glb", "not_a_file")
+    (tmp_path / "loop.glb").symlink_to("loop.glb")
+    refused(tmp_path / "loop.glb", "unreadable")
+    refused(write(tmp_path / "page.html", b"<html>404</html>"), "unknown_format")
+    refused(write(tmp_path / "old.glb", b"glTF" + struct.pack("<IIII", 1, 20, 0, 0)), "unsupported")
+    refused("simplecache::http://127.0.0.1:9/a.glb", "unreadable")
+    refused("nosuchscheme://bucket/a.glb", "unreadable")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.glb", FILES["glb"])
+    path.chmod(0)
+    refused(path, "unreadable")
+
+
+def test_size_limit_counts_companions_and_reads_no_more(tmp_path: Path) -> None:
+    path = gltf_folder(tmp_path)
+    total = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert done(path, max_bytes=total).columns["mesh_bytes"] == total
+    refused(path, "too_large", max_bytes=total - 1)
+    with open(tmp_path / "sparse.glb", "wb") as file:
+        file.truncate(1 << 40)  # a terabyte that takes no room
+    error = refused(tmp_path / "sparse.glb", "too_large")
+    assert "max_bytes" in error.detail
+
+
+def test_a_broken_row_leaves_its_neighbours(tmp_path: Path) -> None:
+    rows = [{"id": name, "uri": str(write(tmp_path / name, data))} for name, data in CLAIMS.items()]
+    rows.insert(3, {"id": "good", "uri": str(write(tmp_path / "good.glb", FILES["glb"]))})
+    outcomes = dict(Ingest().open(None)(rows))  # type: ignore[arg-type]
+    assert len(outcomes) == len(rows)
+    assert [key for key, outcome in outcomes.items() if isinstance(outcome, Done)] == ["good"]
+
+
+def test_object_stores(tmp_path: Path) -> None:
+    path = gltf_folder(tmp_path)
+    store = fsspec.filesystem("memory")
+    root = f"/{uuid.uuid4().hex}"
+    store.put(str(tmp_path), root, recursive=True)
+    outcome = done(f"memory:/{root}/kub ett.gltf")
+    local = done(path)
+    assert (outcome.content, outcome.columns, outcome.artifact) == (local.content, local.columns, local.artifact)
+    assert outcome.files == []
+    refused(f"memory:/{root}/none.glb", "not_found")
+    refused(f"memory:/{root}/textures", "not_a_file")
+    refused(f"memory:/{root}/kub ett.gltf", "too_large", max_bytes=1000)
+    assert done(f"file://{path}").content == local.content
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    asked: list[str] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if self.path.startswith("/busy"):
+            self.send_error(503)
+        elif self.path.startswith("/away"):
+            self.send_response(302)
+            self.send_header("Location", "/moved/a.glb" if self.path.endswith(".glb") else "/moved/x.png")
+            self.end_headers()
+        elif self.path.startswith("/endless"):
+            self.send_response(200)  # no length: the reader has to stop by itself
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"glTF" * 65536)
+            except OSError:
+                return
+        elif self.path.startswith("/short"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b"glTF")
+        else:
+            super().do_GET()
+
+    def log_message(self, *words: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler: type[BaseHTTPRequestHandler] = type("Handler", (Quiet,), {"asked": []})
+    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))  # type: ignore[arg-type]
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{web.server_address[1]}", folder, handler.asked  # type: ignore[attr-defined]
+    web.shutdown()
+    web.server_close()
+
+
+def test_web_servers_only_where_allowed(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    path = gltf_folder(folder / "set")
+    refused(f"{url}/set/kub%20ett.gltf", "http_not_allowed")
+    assert asked == []
+    outcome = done(f"{url}/set/kub%20ett.gltf?version=2", allow_http=True)
+    local = done(path)
+    assert (outcome.content, outcome.columns, outcome.files) == (local.content, local.columns, [])
+
+
+def test_what_web_servers_do(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    write(folder / "moved" / "a.glb", FILES["glb"])
+    assert done(f"{url}/away/a.glb", allow_http=True).columns["format"] == "glb"
+    refused(f"{url}/none.glb", "not_found", allow_http=True)
+    assert refused(f"{url}/busy.glb", "fetch_failed", allow_http=True).transient
+    assert refused(f"{url}/short.glb", "fetch_failed", allow_http=True).transient
+    assert refused("http://127.0.0.1:9/a.glb", "fetch_failed", allow_http=True).transient
+    refused(f"{url}/endless.glb", "too_large", allow_http=True, max_bytes=10_000_000)
+    write(folder / "big.glb", FILES["glb"])
+    refused(f"{url}/big.glb", "too_large", allow_http=True, max_bytes=100)
+
+
+def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    write(folder / "secret.png", b"")
+    for uri in ("../secret.png", f"{url}/secret.png", "/secret.png"):
+        write(folder / "set" / "a.glb", meshes.cube_gltf(texture=uri).glb())
+        refused(f"{url}/set/a.glb", "external_reference", allow_http=True)
+    assert set(asked) == {"/set/a.glb"}
+    write(folder / "away" / "a.glb", b"")
+    shutil.copy(write(folder / "b.glb", meshes.cube_gltf(texture="away.png").glb()), folder / "c.glb")
+    refused(f"{url}/c.glb", "external_reference", allow_http=True)
+    assert "/moved/x.png" not in asked
+
+
+def test_outcome_is_plain_data(tmp_path: Path) -> None:
+    outcome = done(gltf_folder(tmp_path))
+    assert json.loads(json.dumps([outcome.columns, outcome.files])) == [outcome.columns, outcome.files]
+    assert outcome.content == outcome.columns["content_hash"] and len(outcome.content) == 64
