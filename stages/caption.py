@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from stages.captioning.metadata import place
+from stages.captioning.metadata import words_in
 from stages.stage import Context, Row, Stage, Work
 
 
@@ -31,5 +31,5 @@ class Caption(Stage):
         return importlib.import_module(f"stages.captioning.{self.engine}").open_engine(self, context)
 
     def key(self, row: Row, needed: Sequence[str] = (), content: str = "") -> str:
-        # Only the names of the file and the folders above it are used: a collection that moves keeps its captions.
-        return super().key({**row, "uri": place(row.get("uri") or "")}, needed, content)
+        # Only the words in the names of the file and its folders are used: a collection that moves keeps its captions.
+        return super().key({**row, "uri": words_in(row.get("uri") or "")}, needed, content)

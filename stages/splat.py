@@ -57,7 +57,9 @@ class Splat:
         if harmonics not in (1, 4, 9, 16):
             raise ValueError(f"splat PLY has {3 * harmonics - 3} f_rest properties, expected 0, 9, 24 or 45")
         if len(body) != count * len(names) * 4:
-            raise ValueError(f"splat PLY holds {len(body)} bytes for {count} Gaussians, expected {count * len(names) * 4}")
+            raise ValueError(
+                f"splat PLY holds {len(body)} bytes for {count} Gaussians, expected {count * len(names) * 4}"
+            )
         table = np.frombuffer(body, "<f4").reshape(count, len(names))
 
         def columns(*wanted: str) -> np.ndarray:

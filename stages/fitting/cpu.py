@@ -11,15 +11,25 @@ from stages.fitting.optimiser import adam
 from stages.fitting.ordering import farthest_first
 from stages.fitting.photos import Photos
 from stages.fitting.problem import FitProblem, FitResult
-from stages.fitting.projection import COLOR, ELLIPSE, LOG_SCALE, MEAN, OPACITY, QUATERNION, ROWS, project, project_backward
+from stages.fitting.projection import (
+    COLOR,
+    ELLIPSE,
+    LOG_SCALE,
+    MEAN,
+    OPACITY,
+    QUATERNION,
+    ROWS,
+    project,
+    project_backward,
+)
 from stages.fitting.quality import premultiply
 from stages.splat import SH_ZERO, Splat
 from stages.stage import StageError
 
 _ROOM = 16  # entries (blocks that a Gaussian was drawn into) a Gaussian, to begin with
 _DECAY = 0.1  # what is left of the learning rates at the end, but for the opacity's
-_PARABOLA = 0.02  # errors below are squared rather than absolute
-_RATES = {MEAN: 8e-4, LOG_SCALE: 2e-2, QUATERNION: 1e-2, OPACITY: 5e-2, COLOR: 2e-2}
+_PARABOLA = 0.05  # errors below are squared rather than absolute
+_RATES = {MEAN: 5e-4, LOG_SCALE: 4e-2, QUATERNION: 1e-3, OPACITY: 5e-2, COLOR: 1e-2}
 
 
 def _rates() -> np.ndarray:

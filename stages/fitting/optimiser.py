@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from stages.fitting.compiled import compiled
 from stages.fitting.projection import COLOR, ROWS
 
 FIRST, SECOND = np.float32(0.9), np.float32(0.999)  # decay of the first and second moment
 EPSILON = np.float32(1e-15)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled
 def adam(parameters, gradients, first, second, rates, step):  # noqa: ANN001, ANN201
     """One step, counted from 1; all [14, N] but rates [14]. Colours stay within 0 and 1, where their gradient lives."""
     one = np.float32(1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+from stages.fitting.compiled import compiled
 
 
-@_jit
+@compiled
 def farthest_first(points, count, start):  # noqa: ANN001, ANN201
     """Indices [count] of points [N, D] float32: each next one is the farthest from all before. Ties: lowest index."""
     amount, dimensions = points.shape
@@ -35,7 +34,7 @@ def farthest_first(points, count, start):  # noqa: ANN001, ANN201
     return chosen
 
 
-@_jit
+@compiled
 def neighbour_distances(points):  # noqa: ANN001, ANN201
     """[N] float32: root mean square distance of each of points [N, 3] to its three nearest others; inf where too few."""
     amount = points.shape[0]

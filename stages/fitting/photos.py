@@ -46,5 +46,7 @@ def read_photos(name: str, data: bytes) -> Photos:
     cameras = views.camera_to_world.astype(np.float64)
     good = np.isfinite(cameras).all() and np.isfinite(views.intrinsics).all()
     if not good or (abs(np.linalg.det(cameras)) < 1e-6).any() or (views.intrinsics[:, [0, 1], [0, 1]] <= 0).any():
-        raise StageError("bad_cameras", f"{name} has a camera that is not a finite, invertible pose with a focal length")
+        raise StageError(
+            "bad_cameras", f"{name} has a camera that is not a finite, invertible pose with a focal length"
+        )
     return Photos(colors, depths, views.intrinsics, np.linalg.inv(cameras).astype(np.float32))

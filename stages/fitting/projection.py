@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
+
+from stages.fitting.compiled import compiled
 
 MEAN, LOG_SCALE, QUATERNION, OPACITY, COLOR, ROWS = 0, 3, 6, 10, 11, 14
 NEAR = np.float32(0.01)
@@ -19,10 +20,8 @@ MARGIN = np.float32(0.3)  # of the half field of view: how far outside the image
 # Ellipse columns: centre x y, conic a b c, opacity, half height, squared radius where the opacity meets CUT.
 CENTER_X, CENTER_Y, CONIC_A, CONIC_B, CONIC_C, ALPHA, HALF_HEIGHT, REACH, ELLIPSE = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
-
-@_jit
+@compiled
 def _axes(parameters, i, view):  # noqa: ANN001, ANN202
     """Camera point, rotation camera-from-Gaussian [3, 3] as nine numbers, scales, and the quaternion's inverse norm."""
     x, y, z = parameters[0, i], parameters[1, i], parameters[2, i]
@@ -42,7 +41,7 @@ def _axes(parameters, i, view):  # noqa: ANN001, ANN202
     return px, py, pz, rotation, scales, (w, a, b, c), inverse
 
 
-@_jit
+@compiled
 def _jacobian(px, py, pz, view, width, height):  # noqa: ANN001, ANN202
     """d(pixel)/d(camera point): xx, xz, yy, yz; and whether x and y were inside the linearised field."""
     fx, fy, cx, cy = view[12], view[13], view[14], view[15]
@@ -51,10 +50,17 @@ def _jacobian(px, py, pz, view, width, height):  # noqa: ANN001, ANN202
     u, v = px * inverse, py * inverse
     clamped_u = min((width - cx) / fx + MARGIN * half_x, max(-cx / fx - MARGIN * half_x, u))
     clamped_v = min((height - cy) / fy + MARGIN * half_y, max(-cy / fy - MARGIN * half_y, v))
-    return fx * inverse, -fx * clamped_u * inverse, fy * inverse, -fy * clamped_v * inverse, clamped_u == u, clamped_v == v
+    return (
+        fx * inverse,
+        -fx * clamped_u * inverse,
+        fy * inverse,
+        -fy * clamped_v * inverse,
+        clamped_u == u,
+        clamped_v == v,
+    )
 
 
-@_jit
+@compiled
 def _image_axes(jacobian, view, rotation):  # noqa: ANN001, ANN202
     """J W [2, 3] and J W R [2, 3], six numbers each."""
     xx, xz, yy, yz = jacobian[0], jacobian[1], jacobian[2], jacobian[3]
@@ -71,7 +77,7 @@ def _image_axes(jacobian, view, rotation):  # noqa: ANN001, ANN202
     return t, u
 
 
-@_jit
+@compiled
 def project(parameters, view, width, height, ellipses, depths):  # noqa: ANN001, ANN201
     """Fill ellipses [N, 8] and depths [N]; a depth of 0 marks what cannot be seen in this view."""
     one, two = np.float32(1), np.float32(2)
@@ -107,7 +113,7 @@ def project(parameters, view, width, height, ellipses, depths):  # noqa: ANN001,
         ellipse[ALPHA], ellipse[HALF_HEIGHT], ellipse[REACH] = opacity, half_height, reach
 
 
-@_jit
+@compiled
 def project_backward(parameters, view, width, height, ellipses, depths, flat, gradients):  # noqa: ANN001, ANN201
     """From gradients in the image, flat [N, 9] (see raster.py), to those of the parameters [14, N]."""
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
@@ -140,8 +146,16 @@ def project_backward(parameters, view, width, height, ellipses, depths, flat, gr
         _rotation_backward(t, (f0, f1, f2, k0, k1, k2), unit, inverse_norm, i, gradients)
 
         # dL/d(J W) = dL/dU R^T, dL/dJ = dL/d(J W) W^T
-        m0, m1, m2 = f0 * r[0] + f1 * r[1] + f2 * r[2], f0 * r[3] + f1 * r[4] + f2 * r[5], f0 * r[6] + f1 * r[7] + f2 * r[8]
-        n0, n1, n2 = k0 * r[0] + k1 * r[1] + k2 * r[2], k0 * r[3] + k1 * r[4] + k2 * r[5], k0 * r[6] + k1 * r[7] + k2 * r[8]
+        m0, m1, m2 = (
+            f0 * r[0] + f1 * r[1] + f2 * r[2],
+            f0 * r[3] + f1 * r[4] + f2 * r[5],
+            f0 * r[6] + f1 * r[7] + f2 * r[8],
+        )
+        n0, n1, n2 = (
+            k0 * r[0] + k1 * r[1] + k2 * r[2],
+            k0 * r[3] + k1 * r[4] + k2 * r[5],
+            k0 * r[6] + k1 * r[7] + k2 * r[8],
+        )
         j_xx, j_xz = m0 * view[0] + m1 * view[1] + m2 * view[2], m0 * view[6] + m1 * view[7] + m2 * view[8]
         j_yy, j_yz = n0 * view[3] + n1 * view[4] + n2 * view[5], n0 * view[6] + n1 * view[7] + n2 * view[8]
         inverse = one / pz
@@ -160,7 +174,7 @@ def project_backward(parameters, view, width, height, ellipses, depths, flat, gr
         gradients[2, i] = view[2] * g_x + view[5] * g_y + view[8] * g_z
 
 
-@_jit
+@compiled
 def _rotation_backward(t, d_u, unit, inverse_norm, i, gradients):  # noqa: ANN001, ANN202
     """dL/dR = (J W)^T dL/dU, then through the quaternion and its normalisation."""
     two = np.float32(2)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
-from stages.fitting.lanes import LANES, largest, load, lanes, spread, store, total, where_at_least, where_less
+from stages.fitting.compiled import compiled
+from stages.fitting.lanes import LANES, largest, load, spread, store, total, where_at_least, where_less
 from stages.fitting.projection import (
     ALPHA,
     CENTER_X,
@@ -36,8 +36,6 @@ OPAQUE = np.float32(0.999)  # no Gaussian hides more than this
 FULL = np.float32(1e-4)  # a pixel that lets less through is not drawn any further
 _SLACK = np.float32(1e-3)  # pixels, against rounding in the bounds; what is outside is cut by its alpha anyway
 _FARTHEST = np.float32(6.0)  # exp(-6) is below CUT
-
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 OFFSETS = np.concatenate([np.tile(np.arange(SIDE), SIDE), np.repeat(np.arange(SIDE), SIDE)]).astype(np.float32)  # x, y
 
@@ -63,7 +61,7 @@ def from_blocks(blocks: np.ndarray, height: int, width: int) -> np.ndarray:
     return split.reshape(rows * SIDE, columns * SIDE, -1)[:height, :width]
 
 
-@_jit
+@compiled
 def sort_by_depth(depths, order, spare, keys, counts):  # noqa: ANN001, ANN201
     """Fill order with the visible ones, nearest first; returns their number. Ties keep their index order.
 
@@ -92,7 +90,7 @@ def sort_by_depth(depths, order, spare, keys, counts):  # noqa: ANN001, ANN201
     return visible
 
 
-@_jit
+@compiled
 def _exp_minus(q):  # noqa: ANN001, ANN202
     """exp(-q) for 0 <= q <= 6, to 1e-6: a polynomial for exp(-q / 16), squared four times."""
     x = where_less(q, spread(_FARTHEST), q, spread(_FARTHEST)) * spread(np.float32(1 / 16))
@@ -107,7 +105,7 @@ def _exp_minus(q):  # noqa: ANN001, ANN202
     return y * y
 
 
-@_jit
+@compiled
 def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, columns):  # noqa: ANN001, ANN202
     """First and past-the-last block that the ellipse touches between two heights, relative to its centre."""
     top, bottom = max(top, -half_height), min(bottom, half_height)
@@ -120,7 +118,7 @@ def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, co
     return max(int(first), 0), min(int(last) + 1, columns)
 
 
-@_jit
+@compiled
 def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):  # noqa: ANN001, ANN201
     """Draw the visible ellipses. Flat arrays: canvas [B * 80], blocks [E], alphas [E * 16]; starts [N + 1], full [B].
 
@@ -144,7 +142,11 @@ def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, f
         half_height, reach = ellipses[i, HALF_HEIGHT], ellipses[i, REACH]
         determinant = a * c - b * b
         opacity = spread(ellipses[i, ALPHA])
-        red, green, blue = spread(parameters[COLOR, i]), spread(parameters[COLOR + 1, i]), spread(parameters[COLOR + 2, i])
+        red, green, blue = (
+            spread(parameters[COLOR, i]),
+            spread(parameters[COLOR + 1, i]),
+            spread(parameters[COLOR + 2, i]),
+        )
         first_row = max(int(math.ceil((center_y - half_height - np.float32(SIDE - 0.5) - _SLACK) / SIDE)), 0)
         last_row = min(int(math.floor((center_y + half_height - np.float32(0.5) + _SLACK) / SIDE)), rows - 1)
         for row in range(first_row, last_row + 1):
@@ -185,7 +187,7 @@ def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, f
     return entry
 
 
-@_jit
+@compiled
 def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):  # noqa: ANN001, ANN201
     """Fill flat [N, 9] for the visible; slope [B * 80] holds colours' gradients, ones, and what light and gradient give."""
     zero, one = spread(np.float32(0)), spread(np.float32(1))
@@ -193,7 +195,11 @@ def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks
     for k in range(visible):
         i = order[k]
         center_x, center_y = ellipses[i, CENTER_X], ellipses[i, CENTER_Y]
-        red, green, blue = spread(parameters[COLOR, i]), spread(parameters[COLOR + 1, i]), spread(parameters[COLOR + 2, i])
+        red, green, blue = (
+            spread(parameters[COLOR, i]),
+            spread(parameters[COLOR + 1, i]),
+            spread(parameters[COLOR + 2, i]),
+        )
         to_red, to_green, to_blue, moment = zero, zero, zero, zero
         moment_x, moment_y, moment_xx, moment_xy, moment_yy = zero, zero, zero, zero, zero
         for entry in range(starts[k], starts[k + 1]):
@@ -224,7 +230,7 @@ def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks
         flat[i, 6], flat[i, 7], flat[i, 8] = total(moment_xx), total(moment_xy), total(moment_yy)
 
 
-@_jit
+@compiled
 def compare(canvas, target, background, full_slope, slope, cells):  # noqa: ANN001, ANN201
     """L1 of the image on a background against target [cells * 4 * 16] (premultiplied RGB, alpha); fills slope.
 
@@ -252,6 +258,3 @@ def compare(canvas, target, background, full_slope, slope, cells):  # noqa: ANN0
         store(slope, at + 3 * LANES, one)
         store(slope, at + 4 * LANES, behind)
     return total(error)
-
-
-__all__ = ["compare", "draw", "draw_backward", "from_blocks", "lanes", "sort_by_depth", "to_blocks"]

@@ -9,7 +9,9 @@ from stages.fitting.photos import Photos
 from stages.splat import SH_ZERO, Splat
 from stages.stage import StageError
 
-_OPAQUE = 255  # alpha of a pixel that shows the object alone
+_FAINTEST = 25  # alpha of a pixel that may show a surface
+_EDGE = 8  # alpha that a pixel may lack beside its neighbours; more, and it is the object's edge
+_BOUND = 1.05  # radius within which the object is
 _BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
 _CANDIDATES = 4  # points a Gaussian, before the farthest are chosen
 _INSET = 0.5  # pixel footprints that a point is put below the surface: what is drawn is blurred and spreads beyond it
@@ -71,11 +73,19 @@ def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return points[kept], normals[kept], colors[kept]
 
 
+def _most_around(images: np.ndarray) -> np.ndarray:
+    """[..., H, W]: the largest of each pixel and its eight neighbours."""
+    edge = [(0, 0)] * (images.ndim - 2) + [(1, 1), (1, 1)]
+    rows = np.pad(images, edge)
+    rows = np.maximum(np.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
+    return np.maximum(np.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+
+
 def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Points, normals, colours [M, 3] and cosines [M] towards the camera of one view's smooth, opaque pixels."""
     depth = photos.depths[view]
     known = np.isfinite(depth) & (depth > 0)
-    opaque = known & (photos.colors[view, ..., 3] >= _OPAQUE)
+    alpha = photos.colors[view, ..., 3].astype(np.int32)
     depth = np.where(known, depth, 0).astype(np.float64)
     height, width = depth.shape
     if height < 3 or width < 3:
@@ -83,7 +93,8 @@ def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np
     inner = (slice(1, -1), slice(1, -1))
     left, right, up, down = depth[1:-1, :-2], depth[1:-1, 2:], depth[:-2, 1:-1], depth[2:, 1:-1]
     footprint = depth[inner] / photos.intrinsics[view, 0, 0]
-    smooth = opaque[inner] & (left > 0) & (right > 0) & (up > 0) & (down > 0)
+    smooth = known[inner] & (alpha[inner] >= np.maximum(_most_around(alpha)[inner] - _EDGE, _FAINTEST))
+    smooth &= (left > 0) & (right > 0) & (up > 0) & (down > 0)
     bend = np.maximum(abs(left + right - 2 * depth[inner]), abs(up + down - 2 * depth[inner]))
     smooth &= bend < _BEND * footprint
     y, x = np.nonzero(smooth)
@@ -129,12 +140,13 @@ def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
 
 
 def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
-    """[M] bool: whether no view that has the point in its image shows nothing there, nor in the pixels around."""
-    inside = np.ones(len(points), bool)
+    """[M] bool: whether points [M, 3] are in the unit sphere, and no view shows nothing where it would see them.
+
+    A pixel's neighbours count as the pixel: every point of a surface is at the rim of some view.
+    """
+    inside = np.linalg.norm(points, axis=1) < _BOUND
     height, width = photos.colors.shape[1:3]
-    covered = np.pad(photos.colors[..., 3] > 0, ((0, 0), (1, 1), (1, 1)))
-    covered = covered[:, :-2] | covered[:, 1:-1] | covered[:, 2:]  # every surface point is at the rim of some view
-    covered = covered[..., :-2] | covered[..., 1:-1] | covered[..., 2:]
+    covered = _most_around(photos.colors[..., 3]) > 0
     for view in range(len(photos)):
         camera = photos.world_to_camera[view].astype(np.float64)
         seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
@@ -154,7 +166,9 @@ def _inside_hull(photos: Photos, count: int, random: np.random.Generator) -> tup
     for _ in range(16):
         pick = random.integers(len(view), size=4 * count)
         v = view[pick]
-        pixels = np.stack([x[pick] + random.random(len(pick)), y[pick] + random.random(len(pick)), np.ones(len(pick))], 1)
+        pixels = np.stack(
+            [x[pick] + random.random(len(pick)), y[pick] + random.random(len(pick)), np.ones(len(pick))], 1
+        )
         rays = np.einsum("nij,nj->ni", inverse[v], pixels)
         rays = np.einsum("nij,nj->ni", to_world[v, :3, :3], rays)
         origin = to_world[v, :3, 3]
@@ -163,7 +177,7 @@ def _inside_hull(photos: Photos, count: int, random: np.random.Generator) -> tup
         nearest = np.linalg.norm(origin + rays * middle[:, None], axis=1)
         reach = np.sqrt(np.maximum(1 - nearest**2, 0)) / length
         at = origin + rays * (middle + reach * random.uniform(-1, 1, len(pick)))[:, None]
-        kept = seen_inside(at, photos)
+        kept = seen_inside(at, photos) & (middle > 0)
         points.append(at[kept])
         colors.append(photos.colors[v, y[pick], x[pick], :3][kept] / 255.0)
         found += int(kept.sum())

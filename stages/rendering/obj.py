@@ -132,8 +132,10 @@ def _add(
     for column, (table, what) in enumerate(((vertices, "vertex"), (uv, "texture coordinate"), (normals, "normal"))):
         if len(corners) and corners[:, column].max() >= len(table):
             raise StageError("corrupt_file", f"a face names {what} {corners[:, column].max() + 1:,} of {len(table):,}")
-    if len(corners) and corners[:, 0].min() < 0:
-        raise StageError("corrupt_file", "a face names vertex 0; they count from 1")
+    if len(corners) and (corners[:, 0].min() < 0 or corners.min() < -1):
+        raise StageError(
+            "corrupt_file", "a face counts back beyond the first line, or names vertex 0; they count from 1"
+        )
     keys = ((corners[:, 0] * (len(uv) + 1) + corners[:, 1] + 1) * (len(normals) + 1)) + corners[:, 2] + 1
     _, first, place = np.unique(keys, return_index=True, return_inverse=True)
     rows = corners[first]

@@ -20,9 +20,9 @@ def read(data: bytes, name: str, limits: Limits) -> Model:
 
 
 def _read(data: bytes, name: str, limits: Limits) -> Model:
-    lines = data.count(b"\n")
-    if lines > 2 * (limits.max_vertices + limits.max_faces):
-        raise StageError("too_large", f"{name} has {lines:,} lines, more than max_vertices and max_faces can need")
+    line_count = data.count(b"\n")
+    if line_count > 2 * (limits.max_vertices + limits.max_faces):
+        raise StageError("too_large", f"{name} has {line_count:,} lines, more than max_vertices and max_faces can need")
     text = re.sub(r"#[^\n]*", "", data.decode("latin-1")).lstrip()
     kind = _HEADER.match(text)
     if kind is None or kind.group(4):

@@ -48,7 +48,11 @@ def project(
 
 
 def draw(
-    parameters: dict[str, torch.Tensor], world_to_camera: torch.Tensor, intrinsics: torch.Tensor, width: int, height: int
+    parameters: dict[str, torch.Tensor],
+    world_to_camera: torch.Tensor,
+    intrinsics: torch.Tensor,
+    width: int,
+    height: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """[H, W, 4]: premultiplied colour and alpha. Parameters: means, log_scales, quaternions, opacity_logits, colors.
 

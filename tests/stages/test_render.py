@@ -497,3 +497,10 @@ def test_a_stage_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError):
         Render(veiws=3)  # type: ignore[call-arg]
     assert Render().key({"up": "z"}) != Render().key({"up": "y"})
+
+
+def test_obj_that_counts_back_too_far_is_corrupt(tmp_path: Path) -> None:
+    for face in (b"f -9 1 2\n", b"f 0 1 2\n", b"f 1 2 9\n"):
+        with pytest.raises(StageError) as caught:
+            model_of(b"v 0 0 0\nv 1 0 0\nv 1 1 0\n" + face, tmp_path, "a.obj")
+        assert caught.value.reason == "corrupt_file"

@@ -1,0 +1,82 @@
+# `make` lists the targets. All of them work in .venv, which `make setup` makes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Rendering needs them. `make setup SYSTEM_PACKAGES=` leaves the check out, where the libraries came another way.
+SYSTEM_PACKAGES ?= libegl1 libgl1 libgles2 libgl1-mesa-dri
+# More words for pip, such as --extra-index-url URL for PyTorch's CPU builds (README.md).
+PIP_ARGS ?=
+# More words for `make demo` (--corpus.count 100), `make test` (-k render) and the benchmarks.
+ARGS ?=
+
+VENV := .venv
+STAMP := $(VENV)/installed
+RUN := $(VENV)/bin/python
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help setup demo test test-slow lint bench-manifest bench-runner clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything pinned; once, and again when pyproject.toml or constraints.txt change
+
+demo: $(STAMP) ## Build the demo dataset in runs/demo on a local Ray (ARGS="--corpus.count 100" for more objects)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pipeline build demo --run runs/demo $(ARGS)
+	@echo "In a new shell, first: . $(VENV)/bin/activate"
+
+test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them)
+	@$(RUN) -m pytest -q $(ARGS)
+
+test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
+	@$(RUN) -m pytest -q -m "slow and not gpu" $(ARGS)
+
+lint: $(STAMP) ## Check style and formatting
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+bench-manifest: $(STAMP) ## Fold 6,000,000 records of 1,000,000 rows: seconds and memory
+	@$(RUN) -m tests.benchmarks.manifest $(ARGS)
+
+bench-runner: $(STAMP) ## The scheduler's own cost: rows a second through five stages that do nothing
+	@$(RUN) -m tests.benchmarks.runner $(ARGS)
+
+clean: ## Remove .venv and caches; runs/ stays
+	@rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	@find manifests pipeline stages tests -name __pycache__ -prune -exec rm -rf {} +
+
+# -- set-up ------------------------------------------------------------------------------------------------------------
+
+# Run a command and show what it printed only where it failed.
+define quietly
+log=$$(mktemp); $(1) > $$log 2>&1 || { cat $$log >&2; rm -f $$log; exit 1; }; rm -f $$log
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: install it, or name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@missing=""; \
+	if command -v dpkg-query > /dev/null; then \
+		for package in $(SYSTEM_PACKAGES); do \
+			[ "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2> /dev/null)" = installed ] || missing+=" $$package"; \
+		done; \
+	elif [ -n "$(strip $(SYSTEM_PACKAGES))" ]; then \
+		$(PYTHON) -c 'import ctypes; ctypes.CDLL("libEGL.so.1"), ctypes.CDLL("libGL.so.1")' 2> /dev/null || \
+			missing+=" (this system's packages of EGL, OpenGL and Mesa's drivers)"; \
+	fi; \
+	$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
+		missing+=" $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
+	[ -z "$$missing" ] && exit 0; \
+	sudo=""; [ "$$(id -u)" = 0 ] || sudo=$$(command -v sudo) || sudo=none; \
+	if [ "$$sudo" = none ] || ! command -v apt-get > /dev/null; then \
+		echo "Install$$missing, then run make again." >&2; exit 1; \
+	fi; \
+	echo "Installing system packages:$$missing"; \
+	$(call quietly,$$sudo apt-get -q update); \
+	$(call quietly,$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $$missing)
+	@echo "Installing into $(VENV) (a few minutes, once)"
+	@$(call quietly,$(PYTHON) -m venv --clear $(VENV))
+	@$(call quietly,$(RUN) -m pip install --no-input --disable-pip-version-check -c constraints.txt -e '.[test]' $(PIP_ARGS))
+	@touch $@

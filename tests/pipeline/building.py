@@ -1,0 +1,71 @@
+"""Builds with the real stages on small meshes, through the command line in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.corpus import Corpus
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--render.size", "48", "--render.views", "6", "--fit.steps", "20", "--fit.gaussians", "200"]
+BLOCKS = ["--splits.rows_per_shard", "3"]
+
+
+def write_meshes(folder: Path, count: int = 5, seed: int = 1) -> Path:
+    """Some demo objects as plain files, without the corpus's list."""
+    corpus = Corpus(count=count, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        row, data = corpus.make(number)
+        (folder / Path(row["uri"]).name).write_bytes(data)
+    return folder
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "pipeline", *map(str, words)]
+
+
+def build_command(source: Path, run: Path | str, *more: str) -> list[str]:
+    return command("build", "cpu", "--source", source, "--run", run, "--engine", "local", *SMALL, *BLOCKS, *more)
+
+
+def call(words: list[str], code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+    )
+    if code is not None:
+        assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def build(source: Path, run: Path | str, *more: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return call(build_command(source, run, *more), code)
+
+
+def status(run: Path | str) -> dict[str, Any]:
+    return json.loads(call(command("status", "--run", run, "--failed", "--json")).stdout)
+
+
+def reasons(run: Path | str) -> dict[str, str]:
+    return {row["id"]: row["reason"] for row in status(run)["failed"]}
+
+
+def dataset_files(run: Path) -> dict[str, bytes]:
+    folder = run / "dataset"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def index(run: Path) -> dict[str, Any]:
+    return json.loads((run / "dataset" / "index.json").read_text())
+
+
+def ids_in_dataset(run: Path) -> set[str]:
+    import pyarrow.parquet as pq
+
+    shards = [run / "dataset" / shard["shard"] for shard in index(run)["shards"]]
+    return {name for shard in shards for name in pq.read_table(shard, columns=["id"]).column("id").to_pylist()}

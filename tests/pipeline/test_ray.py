@@ -1,0 +1,128 @@
+"""The Ray placement: on a Ray of its own, and as a job submitted to a head that the test starts on its own ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.building import BLOCKS, ROOT, SMALL, call, dataset_files, ids_in_dataset, write_meshes
+
+RAY = Path(sys.executable).parent / "ray"
+TROUBLE = """
+from pathlib import Path
+import sys
+from pipeline.ray_placement import RayPlacement
+from pipeline.step import Step
+from tests.pipeline.running import QUICK, make_rows, run_steps
+from tests.pipeline.trouble import Finish, Start, Trouble
+
+rows = make_rows(raises="raise", exits="exit", crashes="segfault", sleeps="sleep", fails="fail", a="", b="", c="")
+trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 1.0, "attempts": 1}))
+ran = run_steps(Path(sys.argv[1]), rows, [Step(Start(), QUICK), trouble, Step(Finish(), QUICK)], RayPlacement())
+print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in ("raises", "exits", "crashes", "sleeps", "fails")})
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[dict[str, str]]:
+    """A Ray head with two CPUs: the environment that leads to it."""
+    gcs, dashboard, client, agent = free_ports(4)
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets in it need a short path
+    process = subprocess.Popen(
+        [
+            RAY, "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--disable-usage-stats",
+            "--node-ip-address=127.0.0.1", f"--port={gcs}", f"--dashboard-port={dashboard}",
+            f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+            "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000", f"--temp-dir={folder}",
+        ],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    environment = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
+    deadline = time.monotonic() + 90
+    jobs = [RAY, "job", "list", "--address", environment["RAY_API_SERVER_ADDRESS"]]
+    while subprocess.run(jobs, capture_output=True, check=False).returncode != 0:
+        assert time.monotonic() < deadline and process.poll() is None, "the Ray head did not start"
+        time.sleep(1)
+    yield environment
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def submit(head: dict[str, str], *words: str | Path) -> subprocess.CompletedProcess[str]:
+    address = head["RAY_API_SERVER_ADDRESS"]
+    words = [RAY, "job", "submit", "--address", address, "--working-dir", ROOT, "--", sys.executable, *words]
+    return call([str(word) for word in words], code=None)
+
+
+def test_trouble_on_ray_costs_its_own_row_only(head: dict[str, str], tmp_path: Path) -> None:
+    done = call([sys.executable, "-c", TROUBLE, str(tmp_path)], **head)
+    said = "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'sleeps': 'timeout', 'fails': 'made_to_fail'}"
+    assert f"['a', 'b', 'c'] {said}" in done.stdout
+
+
+def test_a_submitted_job_makes_the_dataset_a_local_build_makes(head: dict[str, str], tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source", count=3)
+    words = ["-m", "pipeline", "build", "cpu", "--source", source, *SMALL, *BLOCKS]
+    done = submit(head, *words, "--run", tmp_path / "job")
+    assert done.returncode == 0, done.stdout + done.stderr
+    call([sys.executable, *map(str, words), "--engine", "local", "--run", str(tmp_path / "local")])
+    assert len(ids_in_dataset(tmp_path / "job")) == 3
+    assert dataset_files(tmp_path / "job") == dataset_files(tmp_path / "local")
+
+
+def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source", count=1)
+    (source / "empty.glb").write_bytes(b"")
+    words = ["-m", "pipeline", "build", "cpu", "--source", source, "--only", "ingest", "--run", tmp_path / "run"]
+    assert submit(head, *words, "--max-failed", "0").returncode == 1
+    assert submit(head, *words, "--max-failed", "1").returncode == 0
+    relative = submit(head, *words[:-1], "runs/here")
+    assert relative.returncode == 1
+    assert "--run runs/here: relative" in relative.stdout + relative.stderr
+
+
+def test_stopping_a_job_keeps_what_is_done(head: dict[str, str], tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source", count=12)
+    words = ["-m", "pipeline", "build", "cpu", "--source", source, "--run", tmp_path / "run", *BLOCKS, "--render.size", "64"]
+    address = head["RAY_API_SERVER_ADDRESS"]
+    shell = [RAY, "job", "submit", "--no-wait", "--submission-id", "stopped", "--address", address, "--working-dir", ROOT]
+    call([str(word) for word in [*shell, "--", sys.executable, *words]])
+    fitted = tmp_path / "run" / "artifacts" / "fit"
+    deadline = time.monotonic() + 120
+    while len(list(fitted.rglob("*.ply"))) < 2:
+        assert time.monotonic() < deadline, "the job makes nothing"
+        time.sleep(0.2)
+    call([str(RAY), "job", "stop", "--address", address, "stopped"])
+    holder = sorted((tmp_path / "run" / "manifest" / "lease").glob("*-beat.json"))[-1]
+    assert '"released": true' in holder.read_text()
+    made = {path.name for path in fitted.rglob("*.ply")}
+    done = submit(head, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(ids_in_dataset(tmp_path / "run")) == 12
+    assert made <= {path.name for path in fitted.rglob("*.ply")}
