@@ -39,7 +39,7 @@ def _broadcast(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 
 @lower_cast(types.Float, LanesType)
-def _float_to_lanes(context, builder, from_type, to_type, value):  # noqa: ANN001, ANN202
+def _float_to_lanes(context, builder, from_type, to_type, value):
     return _broadcast(builder, context.cast(builder, value, from_type, types.float32))
 
 
@@ -53,7 +53,7 @@ def _arithmetic(symbol: Any, instruction: str) -> None:
             return None
 
     @lower_builtin(symbol, lanes, lanes)
-    def _lower(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def _lower(context, builder, sig, arguments):
         return getattr(builder, instruction)(*arguments, flags=_FLAGS)
 
 
@@ -66,8 +66,8 @@ _arithmetic(operator.truediv, "fdiv")
 def _select(comparison: str, name: str, about: str) -> Any:
     """An intrinsic `f(x, y, a, b)`: lane by lane a where x compares so to y, else b."""
 
-    def rule(typing_context, x, y, a, b):  # noqa: ANN001, ANN202
-        def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def rule(typing_context, x, y, a, b):
+        def generate(context, builder, sig, arguments):
             left, right, yes, no = arguments
             return builder.select(builder.fcmp_ordered(comparison, left, right), yes, no)
 
@@ -82,10 +82,10 @@ where_at_least = _select(">=", "where_at_least", "a where x >= y, else b")
 
 
 @intrinsic
-def spread(typing_context, value):  # noqa: ANN001, ANN201
+def spread(typing_context, value):
     """One number in all lanes."""
 
-    def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, arguments):
         return _broadcast(builder, arguments[0])
 
     return lanes(types.float32), generate
@@ -97,20 +97,20 @@ def _address(context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Val
 
 
 @intrinsic
-def load(typing_context, array, index):  # noqa: ANN001, ANN201
+def load(typing_context, array, index):
     """Sixteen numbers of a flat contiguous float32 array from `index` on."""
 
-    def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, arguments):
         return builder.load(_address(context, builder, sig.args[0], *arguments), align=4)
 
     return lanes(array, types.intp), generate
 
 
 @intrinsic
-def store(typing_context, array, index, value):  # noqa: ANN001, ANN201
+def store(typing_context, array, index, value):
     """Put sixteen numbers into a flat contiguous float32 array from `index` on."""
 
-    def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, arguments):
         target = _address(context, builder, sig.args[0], arguments[0], arguments[1])
         builder.store(arguments[2], target, align=4)
         return context.get_dummy_value()
@@ -131,20 +131,20 @@ def _fold(builder: ir.IRBuilder, value: ir.Value, join: Any) -> ir.Value:
 
 
 @intrinsic
-def total(typing_context, value):  # noqa: ANN001, ANN201
+def total(typing_context, value):
     """The sum over the lanes."""
 
-    def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, arguments):
         return _fold(builder, arguments[0], lambda a, b: builder.fadd(a, b))
 
     return types.float32(lanes), generate
 
 
 @intrinsic
-def largest(typing_context, value):  # noqa: ANN001, ANN201
+def largest(typing_context, value):
     """The largest of the lanes."""
 
-    def generate(context, builder, sig, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, arguments):
         return _fold(builder, arguments[0], lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
     return types.float32(lanes), generate

@@ -14,7 +14,7 @@ EPSILON = np.float32(1e-15)
 
 
 @compiled
-def adam(parameters, gradients, first, second, rates, step):  # noqa: ANN001, ANN201
+def adam(parameters, gradients, first, second, rates, step):
     """One step, counted from 1; all [14, N] but rates [14]. Colours stay within 0 and 1, where their gradient lives."""
     one = np.float32(1)
     root = np.float32(math.sqrt(1 - SECOND**step))

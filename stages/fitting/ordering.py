@@ -10,7 +10,7 @@ from stages.fitting.compiled import compiled
 
 
 @compiled
-def farthest_first(points, count, start):  # noqa: ANN001, ANN201
+def farthest_first(points, count, start):
     """Indices [count] of points [N, D] float32: each next one is the farthest from all before. Ties: lowest index."""
     amount, dimensions = points.shape
     across = np.ascontiguousarray(points.T)
@@ -35,8 +35,8 @@ def farthest_first(points, count, start):  # noqa: ANN001, ANN201
 
 
 @compiled
-def neighbour_distances(points):  # noqa: ANN001, ANN201
-    """[N] float32: root mean square distance of each of points [N, 3] to its three nearest others; inf where too few."""
+def neighbour_distances(points):
+    """[N] float32: root mean square distance of points [N, 3] to their three nearest others; inf for too few."""
     amount = points.shape[0]
     distances = np.empty(amount, np.float32)
     for i in range(amount):

@@ -22,7 +22,7 @@ CENTER_X, CENTER_Y, CONIC_A, CONIC_B, CONIC_C, ALPHA, HALF_HEIGHT, REACH, ELLIPS
 
 
 @compiled
-def _axes(parameters, i, view):  # noqa: ANN001, ANN202
+def _axes(parameters, i, view):
     """Camera point, rotation camera-from-Gaussian [3, 3] as nine numbers, scales, and the quaternion's inverse norm."""
     x, y, z = parameters[0, i], parameters[1, i], parameters[2, i]
     px = view[0] * x + view[1] * y + view[2] * z + view[9]
@@ -42,7 +42,7 @@ def _axes(parameters, i, view):  # noqa: ANN001, ANN202
 
 
 @compiled
-def _jacobian(px, py, pz, view, width, height):  # noqa: ANN001, ANN202
+def _jacobian(px, py, pz, view, width, height):
     """d(pixel)/d(camera point): xx, xz, yy, yz; and whether x and y were inside the linearised field."""
     fx, fy, cx, cy = view[12], view[13], view[14], view[15]
     inverse = np.float32(1) / pz
@@ -61,7 +61,7 @@ def _jacobian(px, py, pz, view, width, height):  # noqa: ANN001, ANN202
 
 
 @compiled
-def _image_axes(jacobian, view, rotation):  # noqa: ANN001, ANN202
+def _image_axes(jacobian, view, rotation):
     """J W [2, 3] and J W R [2, 3], six numbers each."""
     xx, xz, yy, yz = jacobian[0], jacobian[1], jacobian[2], jacobian[3]
     t = (
@@ -78,7 +78,7 @@ def _image_axes(jacobian, view, rotation):  # noqa: ANN001, ANN202
 
 
 @compiled
-def project(parameters, view, width, height, ellipses, depths):  # noqa: ANN001, ANN201
+def project(parameters, view, width, height, ellipses, depths):
     """Fill ellipses [N, 8] and depths [N]; a depth of 0 marks what cannot be seen in this view."""
     one, two = np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
@@ -114,7 +114,7 @@ def project(parameters, view, width, height, ellipses, depths):  # noqa: ANN001,
 
 
 @compiled
-def project_backward(parameters, view, width, height, ellipses, depths, flat, gradients):  # noqa: ANN001, ANN201
+def project_backward(parameters, view, width, height, ellipses, depths, flat, gradients):
     """From gradients in the image, flat [N, 9] (see raster.py), to those of the parameters [14, N]."""
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
@@ -175,7 +175,7 @@ def project_backward(parameters, view, width, height, ellipses, depths, flat, gr
 
 
 @compiled
-def _rotation_backward(t, d_u, unit, inverse_norm, i, gradients):  # noqa: ANN001, ANN202
+def _rotation_backward(t, d_u, unit, inverse_norm, i, gradients):
     """dL/dR = (J W)^T dL/dU, then through the quaternion and its normalisation."""
     two = np.float32(2)
     w, x, y, z = unit

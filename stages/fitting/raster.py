@@ -62,7 +62,7 @@ def from_blocks(blocks: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @compiled
-def sort_by_depth(depths, order, spare, keys, counts):  # noqa: ANN001, ANN201
+def sort_by_depth(depths, order, spare, keys, counts):
     """Fill order with the visible ones, nearest first; returns their number. Ties keep their index order.
 
     A radix sort over the bits of the positive floats, eleven at a time. Scratch: spare [N], keys [N], counts [2048].
@@ -91,7 +91,7 @@ def sort_by_depth(depths, order, spare, keys, counts):  # noqa: ANN001, ANN201
 
 
 @compiled
-def _exp_minus(q):  # noqa: ANN001, ANN202
+def _exp_minus(q):
     """exp(-q) for 0 <= q <= 6, to 1e-6: a polynomial for exp(-q / 16), squared four times."""
     x = where_less(q, spread(_FARTHEST), q, spread(_FARTHEST)) * spread(np.float32(1 / 16))
     y = spread(np.float32(-0.006917927652258515)) * x + spread(np.float32(0.0410837019534876))
@@ -106,7 +106,7 @@ def _exp_minus(q):  # noqa: ANN001, ANN202
 
 
 @compiled
-def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, columns):  # noqa: ANN001, ANN202
+def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, columns):
     """First and past-the-last block that the ellipse touches between two heights, relative to its centre."""
     top, bottom = max(top, -half_height), min(bottom, half_height)
     widest = b / c * math.sqrt(reach * c / determinant)  # height of the leftmost point; the rightmost is its mirror
@@ -119,7 +119,7 @@ def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, co
 
 
 @compiled
-def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):  # noqa: ANN001, ANN201
+def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):
     """Draw the visible ellipses. Flat arrays: canvas [B * 80], blocks [E], alphas [E * 16]; starts [N + 1], full [B].
 
     Returns the number of entries, or -1 where blocks and alphas are too small.
@@ -188,8 +188,8 @@ def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, f
 
 
 @compiled
-def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):  # noqa: ANN001, ANN201
-    """Fill flat [N, 9] for the visible; slope [B * 80] holds colours' gradients, ones, and what light and gradient give."""
+def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):
+    """Fill flat [N, 9] for the visible, after `draw`; slope [B * 80] is as `compare` leaves it, and is used up."""
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     offset_x, offset_y = load(offsets, 0), load(offsets, LANES)
     for k in range(visible):
@@ -231,7 +231,7 @@ def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks
 
 
 @compiled
-def compare(canvas, target, background, full_slope, slope, cells):  # noqa: ANN001, ANN201
+def compare(canvas, target, background, full_slope, slope, cells):
     """L1 of the image on a background against target [cells * 4 * 16] (premultiplied RGB, alpha); fills slope.
 
     Within full_slope of the target the loss is a parabola. Padding has an alpha below zero. Returns the mean error.

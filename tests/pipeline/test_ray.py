@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -48,6 +49,7 @@ def head() -> Iterator[dict[str, str]]:
     """A Ray head with two CPUs: the environment that leads to it."""
     gcs, dashboard, client, agent = free_ports(4)
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets in it need a short path
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     process = subprocess.Popen(
         [
             RAY, "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--disable-usage-stats",
@@ -55,14 +57,19 @@ def head() -> Iterator[dict[str, str]]:
             f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
             "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000", f"--temp-dir={folder}",
         ],
+        env={**os.environ, **secret},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    environment = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
+    environment = {
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        "RAY_ADDRESS": f"127.0.0.1:{gcs}",
+        **secret,
+    }
     deadline = time.monotonic() + 90
     jobs = [RAY, "job", "list", "--address", environment["RAY_API_SERVER_ADDRESS"]]
-    while subprocess.run(jobs, capture_output=True, check=False).returncode != 0:
+    while subprocess.run(jobs, env={**os.environ, **secret}, capture_output=True, check=False).returncode != 0:
         assert time.monotonic() < deadline and process.poll() is None, "the Ray head did not start"
         time.sleep(1)
     yield environment
@@ -75,9 +82,13 @@ def head() -> Iterator[dict[str, str]]:
 
 
 def submit(head: dict[str, str], *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return ray_job(head, "submit", "--working-dir", ROOT, "--", sys.executable, *words)
+
+
+def ray_job(head: dict[str, str], verb: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     address = head["RAY_API_SERVER_ADDRESS"]
-    words = [RAY, "job", "submit", "--address", address, "--working-dir", ROOT, "--", sys.executable, *words]
-    return call([str(word) for word in words], code=None)
+    secret = {name: head[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    return call([str(word) for word in (RAY, "job", verb, "--address", address, *words)], code=None, **secret)
 
 
 def test_trouble_on_ray_costs_its_own_row_only(head: dict[str, str], tmp_path: Path) -> None:
@@ -110,15 +121,13 @@ def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) 
 def test_stopping_a_job_keeps_what_is_done(head: dict[str, str], tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=12)
     words = ["-m", "pipeline", "build", "cpu", "--source", source, "--run", tmp_path / "run", *BLOCKS, "--render.size", "64"]
-    address = head["RAY_API_SERVER_ADDRESS"]
-    shell = [RAY, "job", "submit", "--no-wait", "--submission-id", "stopped", "--address", address, "--working-dir", ROOT]
-    call([str(word) for word in [*shell, "--", sys.executable, *words]])
+    ray_job(head, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", ROOT, "--", sys.executable, *words)
     fitted = tmp_path / "run" / "artifacts" / "fit"
     deadline = time.monotonic() + 120
     while len(list(fitted.rglob("*.ply"))) < 2:
         assert time.monotonic() < deadline, "the job makes nothing"
         time.sleep(0.2)
-    call([str(RAY), "job", "stop", "--address", address, "stopped"])
+    ray_job(head, "stop", "stopped")
     holder = sorted((tmp_path / "run" / "manifest" / "lease").glob("*-beat.json"))[-1]
     assert '"released": true' in holder.read_text()
     made = {path.name for path in fitted.rglob("*.ply")}

@@ -194,10 +194,6 @@ def test_oblong_and_odd_images(store: LocalStore) -> None:
     assert fitted(fit(store, oblong)[0])[0]["psnr"] > 25
 
 
-def changed(views: Views, **parts: Any) -> Views:
-    return replace(views, **parts)
-
-
 def test_bad_input_has_its_reason(store: LocalStore) -> None:
     colors, depths, intrinsics, poses = ball(count=3, size=16)
     good = views_of(colors, depths, intrinsics, poses)
@@ -208,14 +204,14 @@ def test_bad_input_has_its_reason(store: LocalStore) -> None:
             Views([], [], np.zeros((0, 3, 3)), np.zeros((0, 4, 4)), 1.0, np.eye(4)),
         ],
         "unequal_views": [
-            changed(good, colors=[good.colors[0], other, good.colors[2]]),
-            changed(good, depths=[encode(np.zeros((8, 8), np.uint16))] * 3),
+            replace(good, colors=[good.colors[0], other, good.colors[2]]),
+            replace(good, depths=[encode(np.zeros((8, 8), np.uint16))] * 3),
         ],
-        "bad_views": [b"not a zip", good.to_bytes()[:-400], changed(good, colors=[b"no png"] * 3)],
+        "bad_views": [b"not a zip", good.to_bytes()[:-400], replace(good, colors=[b"no png"] * 3)],
         "bad_cameras": [
-            changed(good, camera_to_world=np.full((3, 4, 4), np.nan, np.float32)),
-            changed(good, camera_to_world=np.zeros((3, 4, 4), np.float32)),
-            changed(good, intrinsics=np.zeros((3, 3, 3), np.float32)),
+            replace(good, camera_to_world=np.full((3, 4, 4), np.nan, np.float32)),
+            replace(good, camera_to_world=np.zeros((3, 4, 4), np.float32)),
+            replace(good, intrinsics=np.zeros((3, 3, 3), np.float32)),
         ],
     }
     cases = [(reason, views) for reason, group in bad.items() for views in group]

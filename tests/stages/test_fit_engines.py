@@ -48,8 +48,10 @@ def scene(name: str, seed: int = 0) -> tuple[np.ndarray, int, int]:
     return rows.astype(np.float32), height, width
 
 
-SCENES = ("plain", "none", "one", "odd", "pixel", "behind", "off_screen", "saturated", "faint", "large", "tiny", "needles",
-          "deep")  # fmt: skip
+SCENES = (
+    "plain", "none", "one", "odd", "pixel", "behind", "off_screen", "saturated", "faint", "large", "tiny",
+    "needles", "deep",
+)  # fmt: skip
 
 
 def camera(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
