@@ -74,9 +74,10 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "Install$$missing, then run make again." >&2; exit 1; \
 	fi; \
 	echo "Installing system packages:$$missing"; \
-	$(call quietly,$$sudo apt-get -q update); \
+	$$sudo apt-get -q update > /dev/null 2>&1 || true; \
 	$(call quietly,$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $$missing)
 	@echo "Installing into $(VENV) (a few minutes, once)"
-	@$(call quietly,$(PYTHON) -m venv --clear $(VENV))
-	@$(call quietly,$(RUN) -m pip install --no-input --disable-pip-version-check -c constraints.txt -e '.[test]' $(PIP_ARGS))
+	@$(call quietly,$(PYTHON) -m venv $(VENV))
+	@$(call quietly,$(RUN) -m pip install --no-input --disable-pip-version-check \
+		-c constraints.txt -e ".[test]" $(PIP_ARGS))
 	@touch $@

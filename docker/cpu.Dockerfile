@@ -1,8 +1,9 @@
 # Workers and drivers without a GPU:  docker build -f docker/cpu.Dockerfile -t gs-triplets:cpu .
 FROM python:3.11-slim-bookworm
 
+# wget: KubeRay's health checks call it.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libegl1 libgl1 libgles2 libgl1-mesa-dri \
+    && apt-get install -y --no-install-recommends wget libegl1 libgl1 libgles2 libgl1-mesa-dri \
     && rm -rf /var/lib/apt/lists/*
 
 # More words for pip: "--extra-index-url URL" with PyTorch's CPU index makes the image several GB smaller.

@@ -1,7 +1,7 @@
 """The log: append-only Parquet parts by stage, written by the driver alone, and their fold into the latest state.
 
-`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot (`...-snapshot.parquet`) stands for
-every part before it, so old parts can go. A part that a superseded driver wrote after it lost the run is not counted.
+`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot
+(`...-snapshot.parquet`) stands for every part before it, so old parts can go. A part that a superseded driver wrote after it lost the run is not counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from manifests.records import SCHEMA, Record
 from manifests.store import Store
 
 FOLDER = "manifest/log"
-_PART = re.compile(r"manifest/log/(?P<stage>[^/]+)/(?P<epoch>\d{8})-(?P<sequence>\d{8})(?P<snapshot>-snapshot)?\.parquet$")
+_PART = re.compile(
+    r"manifest/log/(?P<stage>[^/]+)/(?P<epoch>\d{8})-(?P<sequence>\d{8})(?P<snapshot>-snapshot)?\.parquet$"
+)
 STATE_COLUMNS = ("key", "status", "reason", "transient", "attempts")
 
 logger = logging.getLogger(__name__)

@@ -31,7 +31,13 @@ class Outcomes:
             return None
 
     def publish(
-        self, stage: str, key: str, columns: dict[str, Any], artifact: bytes | None = None, column: str = "", suffix: str = ""
+        self,
+        stage: str,
+        key: str,
+        columns: dict[str, Any],
+        artifact: bytes | None = None,
+        column: str = "",
+        suffix: str = "",
     ) -> dict[str, Any]:
         """Store an outcome and return the one that stands: this one, or another worker's that came first."""
         reference = None

@@ -80,7 +80,9 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
         return str(path), sorted(found)
     if path.exists():
         if not source.lower().endswith(MESH_ENDINGS):
-            raise SourceError(f"{source}: neither a mesh ({', '.join(MESH_ENDINGS)}) nor a list ({', '.join(LIST_ENDINGS)})")
+            raise SourceError(
+                f"{source}: neither a mesh ({', '.join(MESH_ENDINGS)}) nor a list ({', '.join(LIST_ENDINGS)})"
+            )
         return str(path.parent), [str(path)]
     if glob.has_magic(source):
         found = sorted(file for file in glob.glob(str(path), recursive=True) if file.lower().endswith(MESH_ENDINGS))

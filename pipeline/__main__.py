@@ -68,10 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--only", default="", metavar="STAGE", help="work this stage and what it needs, nothing after it")
     make.add_argument("--limit", type=_positive, metavar="N", help="take only the first N rows of the source")
     make.add_argument(
-        "--retry-failed", nargs="?", const="", default=None, metavar="REASON", help="try failed rows again, all or one reason's"
+        "--retry-failed",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="REASON",
+        help="try failed rows again, all or one reason's",
     )
     make.add_argument(
-        "--max-failed", default=None, metavar="N", help="exit with 1 when more rows fail: a number, or a share such as 5%%"
+        "--max-failed",
+        default=None,
+        metavar="N",
+        help="exit with 1 when more rows fail: a number, or a share such as 5%%",
     )
     make.add_argument(
         "--refresh", action=argparse.BooleanOptionalAction, default=None,

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress
+
 from manifests import dataset
 from manifests.lease import Lease
 from manifests.listing import Listing, read_listing, update_listing
@@ -27,6 +30,7 @@ from pipeline.plan import Plan, Retry, Task
 from pipeline.recipe import Recipe
 from pipeline.run import RECIPE, RunError, make_plan
 from pipeline.scheduler import Scheduler
+from stages.corpus import Corpus
 
 _FLUSH_SECONDS = 2.0
 _INDEX_SECONDS = 60.0
@@ -95,15 +99,20 @@ def _make_corpus(order: Order, store: Store) -> str:
     if order.source:
         raise RunError(f"--source {order.source}: this recipe makes its own corpus; leave one of the two out")
     corpus = order.recipe.corpus
-    print(f"Making {corpus.count} demo objects (seed {corpus.seed})", file=sys.stderr)
     if isinstance(store, LocalStore):
-        return str(corpus.write(Path(store.root) / "corpus"))
+        return str(_write_corpus(corpus, Path(store.root) / "corpus"))
     with tempfile.TemporaryDirectory() as scratch:
-        listed = corpus.write(Path(scratch))
+        listed = _write_corpus(corpus, Path(scratch))
         for path in sorted(Path(scratch).rglob("*.glb")):
             store.replace(f"corpus/{path.relative_to(scratch)}", path.read_bytes())
         store.replace(f"corpus/{listed.name}", listed.read_bytes())
         return f"{store.root}/corpus/{listed.name}"
+
+
+def _write_corpus(corpus: Corpus, folder: Path) -> Path:
+    with Progress(console=Console(file=sys.stderr)) as progress:
+        task = progress.add_task(f"Demo corpus, seed {corpus.seed}", total=corpus.count)
+        return corpus.write(folder, lambda done: progress.update(task, completed=done))
 
 
 def _list_rows(order: Order, store: Store, source: str, epoch: int) -> Listing:
@@ -133,9 +142,7 @@ class _Build:
         self.log = Log(store, lease.epoch)
         if self.log.compact(folder.parts):
             folder = Folder(store, lease.bounds)
-        self.plan: Plan = make_plan(
-            store, recipe, listing, folder, Freshness(order.refresh), order.retry, order.only
-        )
+        self.plan: Plan = make_plan(store, recipe, listing, folder, Freshness(order.refresh), order.retry, order.only)
         self.rates = Rates()
         self.report = Report({}, 0.0)
         self._index_changed = True
@@ -151,7 +158,7 @@ class _Build:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            self.log.flush()
+            self._flush()
         self._write_index(final=not self.report.stopped_by)
         self.report.figures = self._figures(scheduler)
         self.report.seconds = time.monotonic() - begun
@@ -168,8 +175,7 @@ class _Build:
             scheduler.step(0.2)
             now = time.monotonic()
             if now - flushed_at > _FLUSH_SECONDS:
-                self.lease.check()
-                self.log.flush()
+                self._flush()
                 self.lease.status = self._figures(scheduler)
                 flushed_at = now
             if now - indexed_at > _INDEX_SECONDS:
@@ -178,6 +184,10 @@ class _Build:
             if display.due:
                 display.show(self._figures(scheduler))
         display.show(self._figures(scheduler))
+
+    def _flush(self) -> None:
+        self.lease.check()  # what a superseded driver still holds no longer counts
+        self.log.flush()
 
     def _record(self, task: Task, result: Result, attempts: int, worker: str) -> None:
         stage, index = task
@@ -222,4 +232,3 @@ class _Build:
         self._index_changed = False
         if final:
             dataset.remove_superseded(self.store, self.report.index)
-

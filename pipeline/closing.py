@@ -35,7 +35,9 @@ def print_closing(order: Order, report: Report) -> None:
 
 
 def _stage_table(report: Report) -> Table:
-    table = Table(title=f"Built in {to_clock(report.seconds)}", title_justify="left", header_style="bold", pad_edge=False)
+    table = Table(
+        title=f"Built in {to_clock(report.seconds)}", title_justify="left", header_style="bold", pad_edge=False
+    )
     for column in ("stage", "worked", "ok", "failed", "seconds of work", "seconds each"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for name, stage in report.figures.items():

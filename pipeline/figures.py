@@ -1,4 +1,4 @@
-"""Figures of a run: per stage rows todo, running, ok, failed by reason, rows a minute, time left; as data and as a table."""
+"""Figures of a run, as data and as a table: per stage todo, running, ok, failed by reason, rows a minute, time left."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from stages.stage import Row
 
 @dataclass(frozen=True)
 class Freshness:
-    """`refresh`: None looks at local files, by their size and time; True reads everything again; False trusts the log."""
+    """`refresh`: None looks at local files (size, time), True fetches remote ones again too, False trusts the log."""
 
     refresh: bool | None = None
 

@@ -6,6 +6,7 @@ The actor itself loads nothing heavy and runs no stage code, so a row that crash
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +40,9 @@ class RayPlacement(Placement):
     def __init__(self, address: str | None = None):
         address = address or os.environ.get("RAY_ADDRESS")
         inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # In a submitted job the working directory is on every node already; elsewhere nodes share this checkout.
         in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
-        self._own = not address
         ray.init(
             address=address or "local",
             runtime_env=None if in_job else inherited,
@@ -68,6 +67,7 @@ class RayPlacement(Placement):
 
     def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
         if not self._streams:
+            time.sleep(min(seconds, 0.05))
             return []
         ready, _ = ray.wait(list(self._streams), num_returns=len(self._streams), timeout=0, fetch_local=False)
         if not ready:

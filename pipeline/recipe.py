@@ -1,4 +1,4 @@
-"""The recipe: every setting of a build in one typed model. A preset or a YAML file, then the command line's words on top."""
+"""The recipe: every setting of a build in one typed model. A preset or a YAML file, the command line's words on top."""
 
 from __future__ import annotations
 

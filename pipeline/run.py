@@ -33,7 +33,7 @@ def absolute_place(given: str, field: str) -> str:
     path = Path(given).expanduser()
     if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise RunError(
-            f"{field} {given}: relative, but a Ray job works in a copy of its working directory that goes with the job; "
+            f"{field} {given}: relative, but a Ray job works in a copy of its working directory, gone with the job; "
             "give an absolute path on storage that all nodes see, or a URI"
         )
     return str(path.absolute())

@@ -30,7 +30,9 @@ def show_status(root: str, as_json: bool = False, failed: bool = False) -> None:
         print()
         return
     console = Console()
-    state = f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
+    state = (
+        f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
+    )
     console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
     if failed:
         _print_failed(console, rows)

@@ -1,6 +1,6 @@
 """The worker process: opens one stage, then turns batches of rows into published outcomes.
 
-Started by a supervisor as `python -m pipeline.worker FD SCRATCH`; it speaks over that descriptor until it is told to end.
+Started by a supervisor as `python -m pipeline.worker FD SCRATCH`; it speaks over that descriptor until told to end.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Bench:
         return row
 
     def _work(self, rows: list[Row]) -> Iterator[Result]:
-        """Run the stage. Where it raises what it does not explain, the rows left are run one by one to find whose it is."""
+        """Run the stage. Where it raises what it does not explain, the rows left are run one by one to find whose."""
         left = {row["id"]: row for row in rows}
         begun = time.perf_counter()
         try:

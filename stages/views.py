@@ -15,7 +15,7 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # zip members carry a time; a fixed one keeps e
 
 @dataclass(frozen=True)
 class Views:
-    """V views of one object. Cameras look along +z with x right and y down (OpenCV); the object is in the unit sphere."""
+    """V views of one object in the unit sphere. Cameras look along +z with x right and y down (OpenCV)."""
 
     colors: list[bytes]  # V PNGs, RGBA 8 bit, straight alpha
     depths: list[bytes]  # V PNGs, 16 bit, along the camera's axis; 0 where empty

@@ -73,7 +73,14 @@ def test_lists_of_every_kind_say_the_same(tmp_path: Path, ending: str) -> None:
 
 def test_bad_rows_keep_their_place_and_have_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
-    lines = ['{"uri": "a.glb"}', "{broken", '{"id": "no file"}', "[1]", '{"uri": "b.glb", "up": "x"}', '{"uri": "c.glb"}']
+    lines = [
+        '{"uri": "a.glb"}',
+        "{broken",
+        '{"id": "no file"}',
+        "[1]",
+        '{"uri": "b.glb", "up": "x"}',
+        '{"uri": "c.glb"}',
+    ]
     path.write_text("\n".join(lines))
     rows = read_source(str(path))
     assert [row["id"] for row in rows] == ["a.glb", "line 2", "no file", "line 4", "b.glb", "c.glb"]
@@ -96,7 +103,12 @@ def test_uris_are_kept_and_remote_lists_resolve_beside_themselves(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere", "not there"), ("empty", "no mesh in it"), ("notes.txt", "neither a mesh"), ("bad.parquet", "not a Parquet")],
+    [
+        ("nowhere", "not there"),
+        ("empty", "no mesh in it"),
+        ("notes.txt", "neither a mesh"),
+        ("bad.parquet", "not a Parquet"),
+    ],
 )
 def test_a_source_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -13,6 +13,7 @@ from stages.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--render.size", "48", "--render.views", "6", "--fit.steps", "20", "--fit.gaussians", "200"]
+SMALL += ["--schedule.fit.workers", "1"]
 BLOCKS = ["--splits.rows_per_shard", "3"]
 
 

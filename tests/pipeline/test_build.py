@@ -1,4 +1,4 @@
-"""Whole builds with the real stages: what a user does with the command line, and what stands in the run folder after."""
+"""Whole builds with the real stages: what a user says on the command line, and what stands in the run folder after."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.pipeline.building import (
@@ -21,6 +22,7 @@ from tests.pipeline.building import (
     status,
     write_meshes,
 )
+from tests.stages.meshes import glb, obj_cube, png
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +105,9 @@ def test_a_changed_file_an_added_and_a_withdrawn_row(copy: Path) -> None:
 
 
 def test_a_changed_texture_beside_the_mesh_is_seen(tmp_path: Path) -> None:
-    import numpy as np
-
-    from tests.stages.meshes import obj_cube, png
-
     source = tmp_path / "source"
     source.mkdir()
-    (source / "cube.obj").write_bytes(obj_cube("mtllib cube.mtl\nusemtl paint\n"))
+    (source / "cube.obj").write_bytes(obj_cube("mtllib cube.mtl\nusemtl paint"))
     (source / "cube.mtl").write_text("newmtl paint\nKd 1 1 1\nmap_Kd paint.png\n")
     (source / "paint.png").write_bytes(png(np.full((4, 4, 3), (200, 30, 30), np.uint8)))
     build(source, tmp_path / "run")
@@ -141,15 +139,31 @@ def test_bad_files_fail_with_their_reasons_and_cost_no_other(tmp_path: Path) -> 
         "ply\nformat binary_little_endian 1.0\nelement vertex 4000000000\nproperty float x\nend_header\n"
     )
     (source / "nan.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    (source / "Möbel und mehr.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n")
+    (source / "loop.glb").symlink_to(source / "loop.glb")
+    (source / "nothing.glb").write_bytes(glb({"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": []}]}, b""))
+    (source / "cut.obj").write_bytes(obj_cube("mtllib cut.mtl\nusemtl paint"))
+    (source / "cut.mtl").write_text("newmtl paint\nmap_Kd cut.png\n")
+    (source / "cut.png").write_bytes(png(np.zeros((64, 64, 3), np.uint8))[:60])
+    (source / "outside.obj").write_bytes(obj_cube("mtllib ../../cut.mtl\nusemtl paint"))
+    (source / "Möbel und mehr.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+    )
     build(source, tmp_path / "run")
     assert ids_in_dataset(tmp_path / "run") == good | {"Möbel und mehr.obj"}
     said = reasons(tmp_path / "run")
-    assert said.keys() == {"corrupt.glb", "empty.glb", "billions.ply", "nan.obj"}
-    assert said["empty.glb"] == "empty_file"
+    assert said == {
+        "corrupt.glb": "corrupt_file",
+        "empty.glb": "empty_file",
+        "billions.ply": "corrupt_file",
+        "nan.obj": "bad_coordinates",
+        "loop.glb": "unreadable",
+        "nothing.glb": "empty_scene",
+        "cut.obj": "bad_texture",
+        "outside.obj": "external_reference",
+    }
     assert all(row["detail"] for row in status(tmp_path / "run")["failed"])
-    assert build(source, tmp_path / "run", "--max-failed", "3", code=1)
-    assert build(source, tmp_path / "run", "--max-failed", "4", code=0)
+    assert build(source, tmp_path / "run", "--max-failed", "7", code=1)
+    assert build(source, tmp_path / "run", "--max-failed", "8", code=0)
     assert build(source, tmp_path / "run", "--max-failed", "10%", code=1)
 
 
@@ -199,12 +213,21 @@ def test_a_list_brings_its_words_its_split_and_other_columns(built: Path, tmp_pa
     names = sorted(path.name for path in (built / "source").iterdir())
     rows = [
         {"path": str(built / "source" / names[0]), "id": "one", "caption": "A thing.", "split": "test", "maker": "Ana"},
-        {"path": str(built / "source" / names[1]), "id": "two", "category": "chair", "group": "g", "licence": "CC0-1.0"},
+        {
+            "path": str(built / "source" / names[1]),
+            "id": "two",
+            "category": "chair",
+            "group": "g",
+            "licence": "CC0-1.0",
+        },
     ]
     listed = tmp_path / "list.jsonl"
     listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     build(listed, tmp_path / "run")
-    tables = {shard["split"]: pq.read_table(tmp_path / "run/dataset" / shard["shard"]) for shard in index(tmp_path / "run")["shards"]}
+    tables = {
+        shard["split"]: pq.read_table(tmp_path / "run/dataset" / shard["shard"])
+        for shard in index(tmp_path / "run")["shards"]
+    }
     one = tables["test"].to_pylist()[0]
     assert one["captions"][0]["text"] == "A thing."
     assert json.loads(one["metadata"])["maker"] == "Ana"

@@ -30,7 +30,8 @@ from tests.pipeline.trouble import Finish, Start, Trouble
 rows = make_rows(raises="raise", exits="exit", crashes="segfault", sleeps="sleep", fails="fail", a="", b="", c="")
 trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 1.0, "attempts": 1}))
 ran = run_steps(Path(sys.argv[1]), rows, [Step(Start(), QUICK), trouble, Step(Finish(), QUICK)], RayPlacement())
-print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in ("raises", "exits", "crashes", "sleeps", "fails")})
+bad = ("raises", "exits", "crashes", "sleeps", "fails")
+print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in bad})
 """
 
 
@@ -93,7 +94,9 @@ def ray_job(head: dict[str, str], verb: str, *words: str | Path) -> subprocess.C
 
 def test_trouble_on_ray_costs_its_own_row_only(head: dict[str, str], tmp_path: Path) -> None:
     done = call([sys.executable, "-c", TROUBLE, str(tmp_path)], **head)
-    said = "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'sleeps': 'timeout', 'fails': 'made_to_fail'}"
+    said = (
+        "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'sleeps': 'timeout', 'fails': 'made_to_fail'}"
+    )
     assert f"['a', 'b', 'c'] {said}" in done.stdout
 
 
@@ -120,8 +123,22 @@ def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) 
 
 def test_stopping_a_job_keeps_what_is_done(head: dict[str, str], tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=12)
-    words = ["-m", "pipeline", "build", "cpu", "--source", source, "--run", tmp_path / "run", *BLOCKS, "--render.size", "64"]
-    ray_job(head, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", ROOT, "--", sys.executable, *words)
+    words = [
+        "-m",
+        "pipeline",
+        "build",
+        "cpu",
+        "--source",
+        source,
+        "--run",
+        tmp_path / "run",
+        *BLOCKS,
+        "--render.size",
+        "64",
+    ]
+    ray_job(
+        head, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", ROOT, "--", sys.executable, *words
+    )
     fitted = tmp_path / "run" / "artifacts" / "fit"
     deadline = time.monotonic() + 120
     while len(list(fitted.rglob("*.ply"))) < 2:

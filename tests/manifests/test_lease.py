@@ -1,0 +1,92 @@
+"""One driver a run: who may take it, when, and what a superseded driver is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from manifests.lease import Lease, LeaseLost, RunBusy, find_holder, read_bounds
+from manifests.log import Log
+from manifests.records import OK, Record
+from manifests.store import open_store
+
+
+def pretend_elsewhere(root: Path) -> None:
+    """The newest holder is on another host, where its process cannot be looked at."""
+    claim = sorted(path for path in (root / "manifest" / "lease").iterdir() if "beat" not in path.name)[-1]
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "elsewhere"}))
+
+
+def test_epochs_follow_each_other_and_a_released_run_is_free_at_once(tmp_path: Path) -> None:
+    for epoch in (1, 2, 3):
+        lease = Lease.acquire(open_store(tmp_path))
+        assert lease.epoch == epoch
+        assert find_holder(lease.store).at_work
+        lease.release()
+        assert not find_holder(lease.store).at_work
+
+
+def test_a_held_run_is_refused_with_its_holder(tmp_path: Path) -> None:
+    lease = Lease.acquire(open_store(tmp_path))
+    with pytest.raises(RunBusy, match="another build is at work"):
+        Lease.acquire(open_store(tmp_path))
+    lease.release()
+
+
+def test_a_holder_elsewhere_that_shows_life_is_respected(tmp_path: Path) -> None:
+    lease = Lease.acquire(open_store(tmp_path))
+    pretend_elsewhere(tmp_path)
+    with pytest.raises(RunBusy):
+        Lease.acquire(open_store(tmp_path), wait_seconds=10)
+    lease.release()
+
+
+def test_a_silent_holder_elsewhere_loses_the_run_and_is_told(tmp_path: Path) -> None:
+    first = Lease.acquire(open_store(tmp_path))
+    first._stop.set()  # as if its host had stopped
+    first._thread.join()
+    pretend_elsewhere(tmp_path)
+    second = Lease.acquire(open_store(tmp_path), wait_seconds=1)
+    assert second.epoch == 2
+    second.check()
+    with pytest.raises(LeaseLost, match="taken for dead"):
+        first.check()
+    second.release()
+
+
+def test_what_counts_of_earlier_epochs_is_fixed_when_the_run_is_taken(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    Lease.acquire(store).release()
+    old = Log(store, epoch=1)
+    old.add(Record("a", "fit", "k", OK))
+    old.flush()
+    second = Lease.acquire(store)
+    old.add(Record("b", "fit", "k", OK))
+    old.flush()
+    second.release()
+    third = Lease.acquire(store)
+    assert third.bounds == {1: 1, 2: 0}
+    assert read_bounds(store) == {1: 1, 2: 0}
+    third.release()
+
+
+def test_one_of_many_drivers_gets_the_run(tmp_path: Path) -> None:
+    got: list[Lease] = []
+    refused: list[RunBusy] = []
+
+    def take() -> None:
+        try:
+            got.append(Lease.acquire(open_store(tmp_path), wait_seconds=0.1))
+        except RunBusy as busy:
+            refused.append(busy)
+
+    threads = [threading.Thread(target=take) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 5)
+    got[0].release()

@@ -1,0 +1,56 @@
+"""The listing: numbers for life, withdrawn rows remembered, a damaged file survived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests.listing import read_listing, update_listing
+from manifests.store import open_store
+
+
+def rows(*names: str) -> list[dict[str, object]]:
+    return [{"id": name, "uri": f"/m/{name}", "extra": {"size": 3}} for name in names]
+
+
+def numbers(root: Path) -> dict[str, int]:
+    listing = read_listing(open_store(root))
+    return dict(zip(listing.ids.to_pylist(), listing.sequences.tolist(), strict=True))
+
+
+def test_numbers_are_given_once_and_for_life(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    update_listing(store, rows("a", "b", "c"), epoch=1)
+    update_listing(store, rows("c", "d"), epoch=2)
+    assert numbers(tmp_path) == {"c": 2, "d": 3}
+    update_listing(store, rows("b", "e", "c"), epoch=3)
+    assert numbers(tmp_path) == {"b": 1, "c": 2, "e": 4}
+
+
+def test_rows_come_back_whole(tmp_path: Path) -> None:
+    listing = update_listing(open_store(tmp_path), [{**rows("ä b")[0], "tags": ["x", "y"]}], epoch=1)
+    assert listing.rows([0]) == [
+        {
+            "id": "ä b",
+            "uri": "/m/ä b",
+            "tags": ["x", "y"],
+            "extra": {"size": 3},
+            "sequence": 0,
+            "withdrawn": False,
+        }
+    ]
+
+
+def test_nothing_is_written_where_nothing_changed(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    update_listing(store, rows("a"), epoch=1)
+    update_listing(store, rows("a"), epoch=2)
+    assert len(store.list("manifest/rows")) == 1
+
+
+def test_a_damaged_listing_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    update_listing(store, rows("a", "b"), epoch=1)
+    update_listing(store, rows("b", "c"), epoch=2)
+    newest = sorted((tmp_path / "manifest" / "rows").iterdir())[-1]
+    newest.write_bytes(b"PAR1 no more")
+    assert numbers(tmp_path) == {"a": 0, "b": 1}

@@ -1,0 +1,100 @@
+"""The log and its fold: the last record of a row counts, whatever became of parts and drivers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from manifests.log import Folder, Log, list_parts
+from manifests.records import FAILED, OK, Record
+from manifests.store import open_store
+
+
+def record(name: str, key: str = "k", status: str = OK, stage: str = "fit", **more: object) -> Record:
+    return Record(name, stage, key, status, **more)
+
+
+def fold(
+    root: Path, ids: list[str], stage: str = "fit", bounds: dict[int, int] | None = None
+) -> dict[str, tuple[str, str]]:
+    found = Folder(open_store(root), bounds).fold(stage, pa.array(ids, pa.string()))
+    records = found.records.to_pylist()
+    return {ids[row]: (told["key"], told["status"]) for row, told in zip(found.rows.tolist(), records, strict=True)}
+
+
+def test_the_last_record_of_a_row_counts(tmp_path: Path) -> None:
+    log = Log(open_store(tmp_path), epoch=1)
+    log.add(record("a", "1", FAILED, reason="broken"))
+    log.add(record("b", "1"))
+    log.flush()
+    log.add(record("a", "2"))
+    log.add(record("other stage", stage="render"))
+    log.flush()
+    later = Log(open_store(tmp_path), epoch=2)
+    later.add(record("b", "3", FAILED, reason="broken"))
+    later.flush()
+    assert fold(tmp_path, ["b", "c", "a"]) == {"a": ("2", OK), "b": ("3", FAILED)}
+    assert fold(tmp_path, ["other stage"], "render") == {"other stage": ("k", OK)}
+    assert fold(tmp_path, [], "fit") == {}
+    assert fold(tmp_path, ["a"], "never seen") == {}
+
+
+def test_repeats_within_a_part_count_once_and_in_order(tmp_path: Path) -> None:
+    log = Log(open_store(tmp_path), epoch=1)
+    for number in range(50):
+        log.add(record("a", str(number)))
+    log.flush()
+    assert fold(tmp_path, ["a"]) == {"a": ("49", OK)}
+    assert Folder(open_store(tmp_path)).latest("fit").num_rows == 1
+
+
+def test_what_a_superseded_driver_wrote_after_it_lost_the_run_does_not_count(tmp_path: Path) -> None:
+    log = Log(open_store(tmp_path), epoch=1)
+    log.add(record("a", "in time"))
+    log.flush()
+    log.add(record("a", "too late"))
+    log.flush()
+    assert fold(tmp_path, ["a"], bounds={1: 1}) == {"a": ("in time", OK)}
+
+
+def test_a_damaged_part_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = Log(open_store(tmp_path), epoch=1)
+    for key in ("1", "2"):
+        log.add(record("a", key))
+        log.flush()
+    part = sorted((tmp_path / "manifest" / "log" / "fit").iterdir())[-1]
+    part.write_bytes(part.read_bytes()[:40])
+    assert fold(tmp_path, ["a"]) == {"a": ("1", OK)}
+    assert part.name in caplog.text
+
+
+def test_a_snapshot_stands_for_all_before_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    log = Log(store, epoch=1)
+    for number in range(30):
+        log.add(record(f"row {number % 7}", str(number), columns={"n": number}))
+        log.flush()
+    before = fold(tmp_path, [f"row {number}" for number in range(7)])
+    later = Log(store, epoch=2)
+    assert later.compact(list_parts(store))
+    assert len(list_parts(store)) == 1
+    assert fold(tmp_path, [f"row {number}" for number in range(7)]) == before
+    later.add(record("row 0", "new"))
+    later.flush()
+    assert fold(tmp_path, ["row 0"]) == {"row 0": ("new", OK)}
+    assert not later.compact(list_parts(store))
+
+
+def test_a_crash_between_snapshot_and_deletion_changes_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    log = Log(store, epoch=1)
+    for number in range(25):
+        log.add(record("a", str(number)))
+        log.flush()
+    old = {name: store.read(name) for name in store.list("manifest/log")}
+    Log(store, epoch=2).compact(list_parts(store))
+    for name, data in old.items():
+        store.replace(name, data)
+    assert fold(tmp_path, ["a"]) == {"a": ("24", OK)}

@@ -1,0 +1,52 @@
+"""The floors of the house: imports run downwards only, and looking at the packages loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("manifests", "stages", "pipeline", "tests")  # from the ground up
+HEAVY = ("torch", "ray", "gsplat", "transformers", "OpenGL", "pyrender", "trimesh", "numba", "datasets")
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_run_downwards_only(floor: str) -> None:
+    above = set(FLOORS[FLOORS.index(floor) + 1 :])
+    files = list((ROOT / floor).rglob("*.py"))
+    assert files
+    for path in files:
+        wrong = imports_of(path) & above
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)} from above"
+
+
+def test_stages_never_import_ray() -> None:
+    for path in (ROOT / "stages").rglob("*.py"):
+        assert "ray" not in imports_of(path), path
+
+
+def test_importing_the_packages_loads_nothing_heavy() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for floor in FLOORS[:3]
+        for path in sorted((ROOT / floor).glob("*.py"))
+        if path.stem not in ("__init__", "__main__", "ray_placement")
+    ]
+    code = f"import sys, {', '.join(modules)}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
