@@ -59,6 +59,7 @@ class Report:
     stopped_by: int = 0  # a signal
     worked: Counter[str] = field(default_factory=Counter)  # outcomes by stage, in this run
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    psnrs: list[float] = field(default_factory=list)  # of the rows fitted in this run
     index: dict[str, Any] | None = None
 
     @property
@@ -216,6 +217,8 @@ class _Build:
         self.rates.note(stage)
         self.report.worked[stage] += 1
         self.report.stage_seconds[stage] += result.seconds
+        if result.columns.get("psnr") is not None:
+            self.report.psnrs.append(result.columns["psnr"])
         self._index_changed |= step is None
 
     def _figures(self, scheduler: Scheduler) -> Figures:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +27,10 @@ def print_closing(order: Order, report: Report) -> None:
         console.print(
             f"\n[bold]{sum(rows.values())} triplets[/bold] ({splits}) in {len(report.index['shards'])} Parquet shards, "
             f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{order.run}/dataset[/bold]"
+        )
+    if report.psnrs:
+        console.print(
+            f"Median PSNR on held-out views: {statistics.median(report.psnrs):.1f} dB ({len(report.psnrs)} fitted in this run)"
         )
     if report.failed:
         console.print(f"{report.failed} failed; see which and why: {again}")
