@@ -70,6 +70,8 @@ def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.nda
     representative, colors = _thin(points, colors, facing, count * _CANDIDATES)
     points, normals = points[representative], normals[representative]
     kept = seen_inside(points, photos)
+    if kept.sum() < _ENOUGH:  # the views contradict each other: a sheet, say, that is shown from one side only
+        kept = np.linalg.norm(points, axis=1) < _BOUND
     return points[kept], normals[kept], colors[kept]
 
 
@@ -142,12 +144,13 @@ def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
 def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
     """[M] bool: whether points [M, 3] are in the unit sphere, and no view shows nothing where it would see them.
 
-    A pixel's neighbours count as the pixel: every point of a surface is at the rim of some view.
+    A pixel's neighbours count as the pixel: every point of a surface is at the rim of some view. A view that shows
+    nothing at all says nothing: what is shown from one side only has such views.
     """
     inside = np.linalg.norm(points, axis=1) < _BOUND
     height, width = photos.colors.shape[1:3]
     covered = _most_around(photos.colors[..., 3]) > 0
-    for view in range(len(photos)):
+    for view in np.flatnonzero(covered.any((1, 2))):
         camera = photos.world_to_camera[view].astype(np.float64)
         seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
         ahead = seen[:, 2] > 1e-6

@@ -181,6 +181,17 @@ def test_a_sheet_seen_from_its_edge_too(store: LocalStore) -> None:
     assert columns["psnr"] > 10
 
 
+def test_a_sheet_shown_from_one_side_only(store: LocalStore) -> None:
+    colors, depths, intrinsics, poses = ball()
+    below = poses[:, 2, 3] < 0  # as if faces away from these cameras were culled
+    colors[below], depths[below] = 0, 0
+    depths[:, :, :32] = 0
+    colors[:, :, :32] = 0
+    columns, splat = fitted(fit(store, views_of(colors, depths, intrinsics, poses))[0])
+    assert columns["gaussian_count"] > 16
+    assert splat.is_finite
+
+
 def test_a_transparent_object(store: LocalStore) -> None:
     colors, depths, intrinsics, poses = ball()
     colors[..., 3] //= 3
