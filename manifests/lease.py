@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,12 @@ def newest_epoch(store: Store) -> int:
     return max(epochs, default=0)
 
 
+def _here() -> str:
+    """This machine since it started, and this container of it: where a process number means something."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+
+
 def _process_start(pid: int) -> str:
     """Tells a process from a later one with the same number; "" where there is none."""
     try:
@@ -63,12 +70,13 @@ class Holder:
     epoch: int
     host: str = ""
     pid: int = 0
+    place: str = ""
     process: str = ""
     beat: dict[str, Any] = field(default_factory=dict)
 
     @property
     def here(self) -> bool:
-        return self.host == socket.gethostname()
+        return self.place == _here()
 
     @property
     def gone(self) -> bool:
@@ -88,7 +96,8 @@ def find_holder(store: Store) -> Holder:
         return Holder(0)
     told = _read_json(store, _name(epoch))
     beat = _read_json(store, _beat_name(epoch))
-    return Holder(epoch, told.get("host", ""), told.get("pid", 0), told.get("process", ""), beat)
+    known = {name: told[name] for name in ("host", "pid", "place", "process") if name in told}
+    return Holder(epoch, **known, beat=beat)
 
 
 def read_bounds(store: Store) -> dict[int, int]:
@@ -117,11 +126,17 @@ class Lease:
     @classmethod
     def acquire(cls, store: Store, wait_seconds: float = PATIENCE_SECONDS) -> Lease:
         """Take the run, at once where its last driver is known to be gone, else once that has been silent for long."""
+        _probe(store)
         while True:
             holder = find_holder(store)
             if not holder.gone:
                 _watch(store, holder, wait_seconds)
-            claim = {"host": socket.gethostname(), "pid": os.getpid(), "process": _process_start(os.getpid())}
+            claim = {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "place": _here(),
+                "process": _process_start(os.getpid()),
+            }
             if store.create(_name(holder.epoch + 1), json.dumps(claim).encode()):
                 return cls(store, holder.epoch + 1)
 
@@ -161,6 +176,16 @@ class Lease:
         self._stop.set()
         self._thread.join()
         self._beat(released=True)
+
+
+def _probe(store: Store) -> None:
+    """Refuse a store that lets a second writer change what the first one created: no lease is safe on it."""
+    name = f"{FOLDER}/probe-{uuid.uuid4().hex}"
+    try:
+        if not store.create(name, b"1") or store.create(name, b"2"):
+            raise OSError(f"{store.root}: this store has no create-only writes, which a run needs")
+    finally:
+        store.delete(name)
 
 
 def _watch(store: Store, holder: Holder, wait_seconds: float) -> None:

@@ -113,9 +113,10 @@ def _to_table(rows: list[dict[str, Any]], numbers: dict[str, int]) -> pa.Table:
 
 
 def _read_newest(store: Store) -> pa.Table:
-    for name in reversed(list(store.list(FOLDER))):
+    for name in reversed([name for name in store.list(FOLDER) if name.endswith(".parquet")]):
+        data = store.read(name)
         try:
-            return pq.read_table(pa.BufferReader(store.read(name))).cast(SCHEMA)
-        except (pa.ArrowException, ValueError) as error:
+            return pq.read_table(pa.BufferReader(data), use_threads=False).cast(SCHEMA)
+        except (pa.ArrowException, OSError) as error:  # what pyarrow says of damage
             logger.warning("%s is damaged (%s): the listing before it counts", name, " ".join(str(error).split())[:120])
     return SCHEMA.empty_table()

@@ -1,7 +1,7 @@
 """The log: append-only Parquet parts by stage, written by the driver alone, and their fold into the latest state.
 
-`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot
-(`...-snapshot.parquet`) stands for every part before it, so old parts can go. A part that a superseded driver wrote after it lost the run is not counted.
+`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot (`...-snapshot.parquet`) stands
+for every part before it, so those can go. A part that a superseded driver wrote after it lost the run does not count.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     tables = [schema.empty_table()]
     for part in parts[newest_snapshot:]:
+        data = store.read(part.name)
         try:
-            table = pq.read_table(pa.BufferReader(store.read(part.name)), columns=list(columns))
+            table = pq.read_table(pa.BufferReader(data), columns=list(columns), use_threads=False)
             tables.append(table.cast(schema))
         except (pa.ArrowException, OSError) as error:
             logger.warning(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,15 @@ class Outcomes:
         return f"{FOLDER}/{stage}/{key[:2]}/{key}.json"
 
     def find(self, stage: str, key: str) -> dict[str, Any] | None:
-        """The columns under this key, or None."""
+        """The columns under this key, or None; a damaged file counts as none."""
         try:
             return json.loads(self.store.read(self.name(stage, key)))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
+
+    def withdraw(self, stage: str, key: str) -> None:
+        """Take an outcome back whose artifact turned out damaged."""
+        self.store.delete(self.name(stage, key))
 
     def publish(
         self,
@@ -38,18 +43,21 @@ class Outcomes:
         artifact: bytes | None = None,
         column: str = "",
         suffix: str = "",
+        stands: Callable[[dict[str, Any]], bool] = lambda columns: True,
     ) -> dict[str, Any]:
-        """Store an outcome and return the one that stands: this one, or another worker's that came first."""
+        """Store an outcome and return the one that counts: this one, or another worker's that came first and stands."""
         reference = None
         if artifact is not None:
             reference = f"{FOLDER}/{stage}/{key[:2]}/{key}-{uuid.uuid4().hex[:8]}{suffix}"
             self.store.replace(reference, artifact)
             columns = {**columns, column: reference}
-        if self.store.create(self.name(stage, key), json.dumps(columns).encode()):
+        data = json.dumps(columns).encode()
+        if self.store.create(self.name(stage, key), data):
             return columns
-        if reference is not None:
-            self.store.delete(reference)
-        standing = self.find(stage, key)
-        if standing is None:
-            raise OSError(f"{self.name(stage, key)} was there and is gone: is another process cleaning this run?")
-        return standing
+        first = self.find(stage, key)
+        if first is not None and stands(first):
+            if reference is not None:
+                self.store.delete(reference)
+            return first
+        self.store.replace(self.name(stage, key), data)  # damaged, or what it names is gone
+        return columns

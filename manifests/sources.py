@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
+import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,12 +45,15 @@ def read_source(source: str) -> list[dict[str, Any]]:
 
 
 def _mark_duplicate_ids(rows: list[dict[str, Any]]) -> None:
+    given_ids = {row["id"] for row in rows}
     seen: Counter[str] = Counter()
     for row in rows:
         given = row["id"]
         seen[given] += 1
         if seen[given] > 1:
-            row["id"] = f"{given}#{seen[given]}"
+            while (name := f"{given}#{seen[given]}") in given_ids:
+                seen[given] += 1
+            row["id"] = name
             row["problem"] = "duplicate_id"
             row["problem_detail"] = f"id {given!r} is taken by an earlier row; give every row an id of its own"
 
@@ -86,7 +92,8 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
         return str(path.parent), [str(path)]
     if glob.has_magic(source):
         found = sorted(file for file in glob.glob(str(path), recursive=True) if file.lower().endswith(MESH_ENDINGS))
-        return (os.path.commonpath([os.path.dirname(file) for file in found]) if found else ""), found
+        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
+        return str(Path(*fixed)), found
     raise SourceError(f"{source}: not there; name a folder, a glob, a mesh, or a list ({', '.join(LIST_ENDINGS)})")
 
 
@@ -117,15 +124,15 @@ def _read_list(source: str) -> Iterator[tuple[str, Any]]:
         yield from _read_parquet(source, data)
         return
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{source}: not UTF-8 text: {error}") from error
     if source.lower().endswith(".csv"):
-        for number, told in enumerate(csv.DictReader(lines, skipinitialspace=True), 2):
+        for number, told in enumerate(csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True), 2):
             extra = told.pop(None, None)
-            yield f"line {number}", told if extra is None else f"{len(extra)} more fields than the header has"
+            yield f"row {number - 1}", told if extra is None else f"{len(extra)} more fields than the header has"
         return
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield f"line {number}", json.loads(line)
@@ -138,7 +145,7 @@ def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except pa.ArrowException as error:
         raise SourceError(f"{source}: not a Parquet file: {error}") from error
     for batch in table.to_batches(max_chunksize=10_000):
@@ -153,7 +160,7 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     for name, value in told.items():
         column = ALIASES.get(name, name)
-        if value is None or value == "":
+        if value is None or value == "" or value != value:  # NaN is how some lists spell an empty field
             continue
         if column in COLUMNS:
             row.setdefault(column, value)
@@ -170,6 +177,9 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
         row["tags"] = _to_tags(row["tags"])
     if row.get("up", "y") not in ("y", "z"):
         return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}; it is 'y' or 'z'"}
+    if not re.fullmatch(r"\w+", row.get("split", "train")):
+        detail = f"split is {row['split']!r}; letters, digits and underscores make a split's name"
+        return {**row, "problem": "bad_row", "problem_detail": detail}
     if extra:
         row["extra"] = extra
     return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ class Splits(BaseModel):
     @field_validator("shares")
     @classmethod
     def _whole(cls, shares: dict[str, float]) -> dict[str, float]:
+        if wrong := [name for name in shares if not re.fullmatch(r"\w+", name)]:
+            raise ValueError(f"{wrong[0]!r}: letters, digits and underscores make a split's name")
         if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError("shares must be positive and add up to 1")
         return shares

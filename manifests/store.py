@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+DRAFT = ".draft"  # the ending of a file being written; one that is left was its writer's last
 
 
 class Store(ABC):
@@ -56,7 +60,7 @@ class LocalStore(Store):
             return file.read()
 
     def _draft(self, target: str, data: bytes) -> str:
-        draft = f"{target}.{uuid.uuid4().hex}.draft"
+        draft = f"{target}.{uuid.uuid4().hex}{DRAFT}"
         try:
             file = open(draft, "xb")
         except FileNotFoundError:
@@ -99,8 +103,6 @@ class LocalStore(Store):
         found = {}
         for parent, _, files in os.walk(self._path(folder)):
             for file in files:
-                if file.endswith(".draft"):
-                    continue
                 path = os.path.join(parent, file)
                 try:
                     found[os.path.relpath(path, self.root).replace(os.sep, "/")] = os.path.getsize(path)
@@ -113,6 +115,17 @@ class LocalStore(Store):
 
     def exists(self, name: str) -> bool:
         return os.path.exists(self._path(name))
+
+
+@contextmanager
+def _as_os_errors(name: str) -> Iterator[None]:
+    """Object stores' libraries have errors of their own for a server out of reach; callers know OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -131,38 +144,45 @@ class RemoteStore(Store):
         return f"{self.root}/{name}"
 
     def read(self, name: str) -> bytes:
-        return self._files.cat_file(self._path(name))
+        with _as_os_errors(name):
+            return self._files.cat_file(self._path(name))
 
     def create(self, name: str, data: bytes) -> bool:
-        try:
-            self._files.pipe_file(self._path(name), data, mode="create")  # a conditional put
-        except FileExistsError:
-            return False
-        return True
+        with _as_os_errors(name):
+            try:
+                self._files.pipe_file(self._path(name), data, mode="create")  # a conditional put
+            except FileExistsError:
+                return False
+            return True
 
     def replace(self, name: str, data: bytes) -> None:
-        self._files.pipe_file(self._path(name), data)
+        with _as_os_errors(name):
+            self._files.pipe_file(self._path(name), data)
 
     def upload(self, name: str, path: Path) -> None:
-        self._files.put_file(str(path), self._path(name))
+        with _as_os_errors(name):
+            self._files.put_file(str(path), self._path(name))
         path.unlink()
 
     def list(self, folder: str) -> dict[str, int]:
-        base = self._files._strip_protocol(self.root)
-        try:
-            found = self._files.find(self._path(folder), detail=True)
-        except FileNotFoundError:
-            return {}
-        return {name[len(base) + 1 :]: info["size"] for name, info in sorted(found.items())}
+        with _as_os_errors(folder):
+            base = self._files._strip_protocol(self.root)
+            try:
+                found = self._files.find(self._path(folder), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {name[len(base) + 1 :]: info["size"] for name, info in sorted(found.items())}
 
     def delete(self, name: str) -> None:
-        try:
-            self._files.rm_file(self._path(name))
-        except FileNotFoundError:
-            return
+        with _as_os_errors(name):
+            try:
+                self._files.rm_file(self._path(name))
+            except FileNotFoundError:
+                return
 
     def exists(self, name: str) -> bool:
-        return self._files.exists(self._path(name))
+        with _as_os_errors(name):
+            return self._files.exists(self._path(name))
 
 
 def is_uri(text: str) -> bool:

@@ -76,7 +76,10 @@ class Blocks:
 
     def reopen(self, index: int) -> None:
         """A settled row has work again."""
-        block = self._blocks[self._number_of[index]]
+        number = self._number_of.get(index)
+        if number is None:
+            return
+        block = self._blocks[number]
         if block.rows.get(index):
             block.rows[index] = False
             block.unsettled += 1
@@ -116,6 +119,7 @@ class Blocks:
         block = self._blocks[number]
         row = {"id": block.id, "split": block.split, "index": block.index, "members": members}
         row["key"] = self.step.stage.key(row, (), json.dumps(members, sort_keys=True, default=str))
+        row["failure_key"] = row["key"]
         return row
 
     def is_packed(self, number: int, key: str) -> bool:
@@ -133,8 +137,12 @@ class Blocks:
         block.failed = "" if result.ok else result.reason
 
     def shards(self) -> list[Row]:
-        """What the dataset is made of, so far."""
-        return [block.shard for block in sorted(self._blocks, key=lambda block: block.id) if block.shard]
+        """What the dataset is made of, so far. A block that cannot be packed keeps the shard it had."""
+        return [shard for block in self._blocks if (shard := block.shard or self._last_shard(block))]
+
+    def _last_shard(self, block: _Block) -> Row | None:
+        known = self._known.get(block.id) if block.failed else None
+        return known["columns"] if known and known["columns"]["shard"] in self._there else None
 
     def rows_in_shards(self) -> list[int]:
         return [index for block in self._blocks if block.shard for index in block.rows]

@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from manifests import dataset
-from manifests.lease import Lease
+from manifests.lease import BEAT_SECONDS, Lease
 from manifests.listing import Listing, read_listing, update_listing
 from manifests.log import Folder, Log
 from manifests.records import FAILED, OK, Record
 from manifests.sources import read_source
-from manifests.store import LocalStore, Store, open_store
+from manifests.store import LocalStore, Store, is_uri, open_store
 from pipeline.display import Display
-from pipeline.figures import Figures, Rates, add_rates, count_failed
-from pipeline.freshness import Freshness
+from pipeline.figures import Figures, Rates, add_rates
+from pipeline.freshness import Freshness, stamp
 from pipeline.messages import Result
 from pipeline.placement import Placement
 from pipeline.plan import Plan, Retry, Task
@@ -32,7 +32,9 @@ from pipeline.run import RECIPE, RunError, make_plan
 from pipeline.scheduler import Scheduler
 from stages.corpus import Corpus
 
-_FLUSH_SECONDS = 2.0
+_FLUSH_SECONDS = 10.0
+_FLUSH_RECORDS = 5_000
+_COMPACT_PARTS = 1_000
 _INDEX_SECONDS = 60.0
 
 
@@ -56,27 +58,34 @@ class Report:
 
     figures: Figures
     seconds: float
+    rows: int = 0
     stopped_by: int = 0  # a signal
     worked: Counter[str] = field(default_factory=Counter)  # outcomes by stage, in this run
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     psnrs: list[float] = field(default_factory=list)  # of the rows fitted in this run
     index: dict[str, Any] | None = None
 
+    lost: int = 0  # rows that a failure keeps out of the dataset
+
     @property
-    def failed(self) -> int:
-        return count_failed(self.figures)
+    def unfinished(self) -> int:
+        """What is left although nothing can be worked: shards that could not be packed, rows whose input is gone."""
+        return sum(stage["todo"] for stage in self.figures.values()) + self.figures.get("pack", {}).get("failed", 0)
 
 
 def build(order: Order) -> Report:
     """Run a build to its end, or to a signal; what is done by then is kept."""
     store = open_store(order.run)
+    rows = _read_rows(order, store)
     lease = Lease.acquire(store)
     try:
-        source = _make_corpus(order, store) if order.recipe.corpus else order.source
-        listing = _list_rows(order, store, source, lease.epoch)
+        if order.recipe.corpus:
+            rows = read_source(_make_corpus(order, store))
+        listing = read_listing(store) if rows is None else update_listing(store, rows, lease.epoch)
         placement = _open_placement(order.engine)
         try:
             recipe = order.recipe.resolve(placement.capacity().gpus)
+            lease.check()
             store.replace(RECIPE, recipe.to_yaml().encode())
             return _Build(order, recipe, store, lease, listing, placement).run()
         finally:
@@ -97,8 +106,6 @@ def _open_placement(engine: str) -> Placement:
 
 def _make_corpus(order: Order, store: Store) -> str:
     """The demo corpus in the run folder; behind a URI it is made here and carried there."""
-    if order.source:
-        raise RunError(f"--source {order.source}: this recipe makes its own corpus; leave one of the two out")
     corpus = order.recipe.corpus
     if isinstance(store, LocalStore):
         return str(_write_corpus(corpus, Path(store.root) / "corpus"))
@@ -116,17 +123,21 @@ def _write_corpus(corpus: Corpus, folder: Path) -> Path:
         return corpus.write(folder, lambda done: progress.update(task, completed=done))
 
 
-def _list_rows(order: Order, store: Store, source: str, epoch: int) -> Listing:
-    if not source:
-        listing = read_listing(store)
-        if not len(listing):
+def _read_rows(order: Order, store: Store) -> list[dict[str, Any]] | None:
+    """The source's rows; None where the run's own listing, or a corpus to be made, stands for them."""
+    before = set(read_listing(store).ids.to_pylist())
+    if order.recipe.corpus:
+        if order.source:
+            raise RunError(f"--source {order.source}: this recipe makes its own corpus; leave one of the two out")
+        return None
+    if not order.source:
+        if not before:
             raise RunError("--source is missing: a folder, a glob, a mesh, or a list of meshes")
-        return listing
-    rows = read_source(source)
+        return None
+    rows = read_source(order.source)
     if order.limit is not None:
-        before = set(read_listing(store).ids.to_pylist())
         rows = [row for number, row in enumerate(rows) if number < order.limit or row["id"] in before]
-    return update_listing(store, rows, epoch)
+    return rows
 
 
 class _Build:
@@ -141,12 +152,14 @@ class _Build:
         self.placement = placement
         folder = Folder(store, lease.bounds)
         self.log = Log(store, lease.epoch)
+        lease.check()
         if self.log.compact(folder.parts):
             folder = Folder(store, lease.bounds)
         self.plan: Plan = make_plan(store, recipe, listing, folder, Freshness(order.refresh), order.retry, order.only)
         self.rates = Rates()
-        self.report = Report({}, 0.0)
+        self.report = Report({}, 0.0, rows=len(listing))
         self._index_changed = True
+        self._compacted_at = self.log.sequence
 
     def run(self) -> Report:
         begun = time.monotonic()
@@ -160,8 +173,9 @@ class _Build:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self._flush()
-        self._write_index(final=not self.report.stopped_by)
         self.report.figures = self._figures(scheduler)
+        self.report.lost = self.plan.count_lost()
+        self._write_index(final=not self.report.stopped_by and not self.report.unfinished)
         self.report.seconds = time.monotonic() - begun
         return self.report
 
@@ -171,17 +185,19 @@ class _Build:
         signal.signal(number, signal.SIG_DFL)
 
     def _loop(self, scheduler: Scheduler, display: Display) -> None:
-        flushed_at = indexed_at = time.monotonic()
+        flushed_at = indexed_at = told_at = time.monotonic()
         while not scheduler.done and not self.report.stopped_by:
             scheduler.step(0.2)
             now = time.monotonic()
-            if now - flushed_at > _FLUSH_SECONDS:
+            if now - flushed_at > _FLUSH_SECONDS or self.log.pending > _FLUSH_RECORDS:
                 self._flush()
-                self.lease.status = self._figures(scheduler)
                 flushed_at = now
             if now - indexed_at > _INDEX_SECONDS:
                 self._write_index(final=False)
                 indexed_at = now
+            if now - told_at > BEAT_SECONDS:
+                self.lease.status = self._figures(scheduler)
+                told_at = now
             if display.due:
                 display.show(self._figures(scheduler))
         display.show(self._figures(scheduler))
@@ -189,6 +205,9 @@ class _Build:
     def _flush(self) -> None:
         self.lease.check()  # what a superseded driver still holds no longer counts
         self.log.flush()
+        if self.log.sequence - self._compacted_at > _COMPACT_PARTS:
+            self.log.compact(Folder(self.store, self.lease.bounds).parts)
+            self._compacted_at = self.log.sequence
 
     def _record(self, task: Task, result: Result, attempts: int, worker: str) -> None:
         stage, index = task
@@ -196,7 +215,9 @@ class _Build:
         seen = {}
         if step is not None and step.stage.keyed_by_content:
             uri = self.listing.table.column("uri")[index].as_py()
-            seen = {"uri": uri, "files": result.files}
+            # A failure that could not name its files is at least about the mesh itself.
+            files = result.files or ([] if is_uri(uri) else [[uri, *stamp(uri)]])
+            seen = {"uri": uri, "files": files}
         self.log.add(
             Record(
                 id=result.id,
@@ -226,12 +247,18 @@ class _Build:
         return add_rates(self.plan.count(), self.rates, running)
 
     def _write_index(self, final: bool) -> None:
-        """Make what is packed the dataset. Shards that others replaced go when the run is through."""
+        """Make what is packed the dataset. Before the run is through, only where that is more than stands."""
         if not self.plan.blocks or not (self._index_changed or final):
             return
         self.lease.check()
+        shards = self.plan.blocks.shards()
+        standing = None if final else dataset.read_index(self.store)
+        if standing and sum(standing["rows"].values()) >= sum(shard["rows"] for shard in shards):
+            self.report.index = standing
+            return
         provenance = {"recipe": self.recipe.model_dump(mode="json", exclude={"schedule", "corpus"})}
-        self.report.index = dataset.write_index(self.store, self.plan.blocks.shards(), provenance=provenance)
+        self.report.index = dataset.write_index(self.store, shards, provenance=provenance)
         self._index_changed = False
         if final:
+            self.lease.check()
             dataset.remove_superseded(self.store, self.report.index)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.lease import Lease, RunBusy, find_holder
+from manifests.lease import Lease
 from manifests.outcomes import FOLDER
-from manifests.store import Store
+from manifests.store import DRAFT, Store
 from pipeline.plan import OK
 from pipeline.run import Run, open_run
 
@@ -35,7 +37,7 @@ def find_waste(run: Run, packed: bool = False) -> Waste:
     found = run.store.list(FOLDER)
     for name, size in found.items():
         match = _KEY.match(name)
-        if match is None or match["key"] not in needed[match["stage"]]:
+        if match is None or name.endswith(DRAFT) or match["key"] not in needed[match["stage"]]:
             files[name] = size
         elif match["rest"] != ".json":
             artifacts[match["stage"], match["key"]].append(name)
@@ -58,20 +60,18 @@ def _needed_keys(run: Run, packed: bool) -> dict[str, set[str]]:
     return needed
 
 
-def clean(root: str, packed: bool = False) -> tuple[Store, Waste]:
-    """What would go; `remove` takes it away."""
-    run = open_run(root)
-    holder = find_holder(run.store)
-    if holder.at_work:
-        raise RunBusy(f"{run.store.root}: a build is at work (host {holder.host}, process {holder.pid}); stop it first")
-    return run.store, find_waste(run, packed)
+@contextmanager
+def cleaning(root: str, packed: bool = False) -> Iterator[tuple[Store, Waste]]:
+    """Holds the run while its waste is looked at, asked about and removed."""
+    store = open_run(root).store
+    lease = Lease.acquire(store)
+    try:
+        yield store, find_waste(open_run(root), packed)
+    finally:
+        lease.release()
 
 
 def remove(store: Store, waste: Waste) -> None:
-    lease = Lease.acquire(store)
-    try:
-        # Outcomes go before the artifacts they name, so that none ever speaks of what is gone.
-        for name in sorted(waste.files, key=lambda name: not name.endswith(".json")):
-            store.delete(name)
-    finally:
-        lease.release()
+    # Outcomes go before the artifacts they name, so that none ever speaks of what is gone.
+    for name in sorted(waste.files, key=lambda name: not name.endswith(".json")):
+        store.delete(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import sys
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +15,8 @@ from pipeline.figures import to_clock
 
 def print_closing(order: Order, report: Report) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    again = f"python -m pipeline status --run {order.run} --failed"
+    python = os.path.relpath(sys.executable) if sys.prefix.startswith(os.getcwd()) else "python"
+    again = f"{python} -m pipeline status --run {order.run} --failed"
     if report.stopped_by:
         console.print("Stopped. What is done is kept; the same command goes on from here.")
         return
@@ -29,14 +32,17 @@ def print_closing(order: Order, report: Report) -> None:
             f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{order.run}/dataset[/bold]"
         )
     if report.psnrs:
-        console.print(
-            f"Median PSNR on held-out views: {statistics.median(report.psnrs):.1f} dB ({len(report.psnrs)} fitted in this run)"
-        )
-    if report.failed:
-        console.print(f"{report.failed} failed; see which and why: {again}")
+        median = statistics.median(report.psnrs)
+        console.print(f"Median PSNR on held-out views: {median:.1f} dB ({len(report.psnrs)} fitted in this run)")
+    if report.lost:
+        console.print(f"{report.lost} rows failed; see which and why: {again}")
+    if report.unfinished:
+        console.print(f"{report.unfinished} rows or shards could not be finished; the same command tries again")
     console.print("\nTry next:")
     if report.index is not None and report.index["shards"]:
-        console.print(f"  python -c \"from datasets import load_dataset; print(load_dataset('{order.run}/dataset'))\"")
+        console.print(
+            f"  {python} -c \"from datasets import load_dataset; print(load_dataset('{order.run}/dataset'))\""
+        )
     console.print(f"  {again.removesuffix(' --failed')}")
 
 

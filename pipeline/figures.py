@@ -48,10 +48,6 @@ def add_rates(figures: Figures, rates: Rates, running: dict[str, int]) -> Figure
     return figures
 
 
-def count_failed(figures: Figures) -> int:
-    return sum(stage["failed"] for stage in figures.values())
-
-
 def to_line(figures: Figures) -> str:
     """For a log file."""
     parts = []

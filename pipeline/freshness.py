@@ -23,10 +23,11 @@ class Freshness:
             return self.refresh is not True
         if self.refresh is False:
             return True
-        return all(_stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
+        return all(stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
 
 
-def _stamp(path: str) -> tuple[int | None, int | None]:
+def stamp(path: str) -> tuple[int | None, int | None]:
+    """Size and time of a file; None where there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -40,7 +40,7 @@ class LocalPlacement(Placement):
     def capacity(self) -> Capacity:
         return Capacity(cpus=float(len(os.sched_getaffinity(0))), gpus=float(_count_gpus()))
 
-    def start(self, worker: WorkerId, post: Post, cpus: float) -> None:
+    def start(self, worker: WorkerId, post: Post) -> None:
         self._desks[worker] = _Desk(worker, post, self._told)
 
     def send(self, worker: WorkerId, rows: list[Row]) -> None:

@@ -27,7 +27,7 @@ class Placement(ABC):
         """The cluster's, never the driver's own."""
 
     @abstractmethod
-    def start(self, worker: WorkerId, post: Post, cpus: float) -> None: ...
+    def start(self, worker: WorkerId, post: Post) -> None: ...
 
     @abstractmethod
     def send(self, worker: WorkerId, rows: list[Row]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from manifests.records import OK as RECORDED_OK
 from pipeline.blocks import Blocks
 from pipeline.messages import Result
 from pipeline.step import Step
-from stages.stage import MISSING_INPUT, Row
+from stages.stage import Row
 
 TODO, OK, FAILED = 0, 1, 2
 LIFETIME_ATTEMPTS = 10  # a failure that may pass is tried so often over all runs
@@ -59,14 +59,23 @@ class Plan:
         self._keeper: dict[bytes, int] = {}
         self._frontier = 0  # every row before it is through with the root stage
         self._consumers: dict[str, list[str]] = defaultdict(list)
+        self._ancestors: dict[str, set[str]] = {}
         for step in steps:
+            self._ancestors[step.name] = set(step.stage.needs)
             for needed in step.stage.needs:
                 self._consumers[needed].append(step.name)
+                self._ancestors[step.name] |= self._ancestors[needed]
 
     # -- what is known -------------------------------------------------------------------------------------------
 
-    def load(self, folder: Folder, is_fresh: Callable[[Row, Seen], bool], retry: Retry = Retry()) -> None:
-        """Take in the log. `is_fresh` says whether a row's source still is what its ingest saw."""
+    def load(
+        self, folder: Folder, is_fresh: Callable[[Row, Seen], bool], retry: Retry = Retry(), as_told: bool = False
+    ) -> None:
+        """Take in the log. `is_fresh` says whether a row's source still is what its ingest saw.
+
+        `as_told`: every failure counts as failed, also one that the next build would try again.
+        """
+        self._fail_unusable_rows()
         for name, step in self.steps.items():
             columns = STATE_COLUMNS + (("seen", "content") if step.stage.keyed_by_content else ())
             fold = folder.fold(name, self.listing.ids, columns)
@@ -74,11 +83,10 @@ class Plan:
                 indices = fold.rows[start : start + _CHUNK].tolist()
                 records = fold.records.slice(start, _CHUNK).to_pylist()
                 for index, row, record in zip(indices, self._source_rows(step, indices), records, strict=True):
-                    self._recall(step, index, row, record, is_fresh, retry)
+                    self._recall(step, index, row, record, is_fresh, retry, as_told)
             if name == self.root:
                 for index in np.flatnonzero(self.states[name] == OK).tolist():
                     self._mark_duplicate(index)
-        self._fail_unusable_rows()
         if self.blocks:
             self.blocks.load(folder)
 
@@ -88,34 +96,38 @@ class Plan:
         return [{} for _ in indices]
 
     def _recall(
-        self, step: Step, index: int, row: Row, record: Row, is_fresh: Callable[[Row, Seen], bool], retry: Retry
+        self,
+        step: Step,
+        index: int,
+        row: Row,
+        record: Row,
+        is_fresh: Callable[[Row, Seen], bool],
+        retry: Retry,
+        as_told: bool,
     ) -> None:
-        stage = step.stage
-        if stage.keyed_by_content:
-            present = stage.key(row, (), record["content"] or "")
-            if not is_fresh(row, json.loads(record["seen"] or "{}")):
-                return
-        else:
-            if any(self.states[needed][index] != OK for needed in stage.needs):
-                return
-            present = stage.key(row, self._needed_keys(stage.needs, index))
+        stage, failed = step.stage, record["status"] != RECORDED_OK
+        if self.states[self.root][index] == FAILED or not self._has_needs(step.name, index):
+            return
+        if stage.keyed_by_content and not is_fresh(row, json.loads(record["seen"] or "{}")):
+            return
+        content = record.get("content") or ""
+        present = stage.key(row, self._needed_keys(stage.needs, index), content, failed)
         if record["key"] != present:
             return
-        if record["status"] == RECORDED_OK:
+        if not failed:
             self.states[step.name][index] = OK
             self.keys[step.name][index] = bytes.fromhex(present)
             if step.name == self.root and self.blocks:
-                self.blocks.assign(index, row, record.get("content") or present)
+                self.blocks.assign(index, row, content or present)
         elif not retry.covers(record["reason"]):
             self.attempts[step.name, index] = record["attempts"]
-            if not record["transient"] or record["attempts"] >= LIFETIME_ATTEMPTS:
+            if as_told or not record["transient"] or record["attempts"] >= LIFETIME_ATTEMPTS:
                 self._set_failed(step.name, index, record["reason"])
 
     def _fail_unusable_rows(self) -> None:
         problems = self.listing.table.column("problem")
         for index in np.flatnonzero(problems.is_valid().to_numpy()).tolist():
-            if self.states[self.root][index] != FAILED:
-                self._set_failed(self.root, index, problems[index].as_py())
+            self._set_failed(self.root, index, problems[index].as_py())
 
     def _set_failed(self, stage: str, index: int, reason: str) -> None:
         self.states[stage][index] = FAILED
@@ -146,31 +158,36 @@ class Plan:
 
     # -- what is to do -------------------------------------------------------------------------------------------
 
-    def ready(self, stage: str) -> Iterator[int]:
+    def ready(self, stage: str) -> np.ndarray:
         """Rows that can be worked at a stage now, first listed first."""
+        if stage not in self.steps:
+            return np.zeros(0, np.int64)
         able = (self.states[stage] == TODO) & ~self.duplicates
         for needed in self.steps[stage].stage.needs:
             able &= self.states[needed] == OK
-        yield from np.flatnonzero(able).tolist()
+        return np.flatnonzero(able)
+
+    def is_open(self, task: Task) -> bool:
+        """Whether a row that was ready still is to be worked."""
+        stage, index = task
+        return self.states[stage][index] == TODO and not self.duplicates[index]
+
+    def has_worked(self, stage: str) -> bool:
+        return stage in self.steps and bool((self.states[stage] == OK).any())
 
     def items(self, stage: str, indices: list[int]) -> list[Row]:
-        """Rows as a worker gets them: the source's columns, the row's key, and the keys of all that went before."""
+        """Rows as a worker gets them: the source's columns, the row's keys, and the keys of the stages it needs."""
         if self.blocks and stage == self.blocks.name:
             return [self._block_item(index) for index in indices]
         step = self.steps[stage]
         rows = self.listing.rows(indices)
         for index, row in zip(indices, rows, strict=True):
-            row["needed"] = {name: self.key(name, index) for name in self._ancestors(stage)}
+            keys = self._needed_keys(step.stage.needs, index)
+            row["needed"] = dict(zip(step.stage.needs, keys, strict=True))
+            row["failure_key"] = step.stage.key(row, keys, failed=True)
             if not step.stage.keyed_by_content:
-                row["key"] = step.stage.key(row, self._needed_keys(step.stage.needs, index))
+                row["key"] = step.stage.key(row, keys)
         return rows
-
-    def _ancestors(self, stage: str) -> list[str]:
-        wanted = set(self.steps[stage].stage.needs)
-        for name in reversed(self.steps):
-            if name in wanted:
-                wanted.update(self.steps[name].stage.needs)
-        return [name for name in self.steps if name in wanted]
 
     def _block_item(self, number: int) -> Row:
         indices = self.blocks.members(number)
@@ -188,12 +205,8 @@ class Plan:
         """Take in what became of a task; returns the tasks that are ready because of it."""
         stage, index = task
         if self.blocks and stage == self.blocks.name:
-            if result.reason == MISSING_INPUT:
-                return self._redo_members(index)
             self.blocks.apply(index, result)
             return []
-        if result.reason == MISSING_INPUT:
-            return self.redo(index, [result.detail])
         if not result.ok:
             self._set_failed(stage, index, result.reason)
             return self._advance(index)
@@ -210,28 +223,37 @@ class Plan:
         return [
             (name, index)
             for name in self._consumers[stage]
-            if self.states[name][index] == TODO
-            and all(self.states[needed][index] == OK for needed in self.steps[name].stage.needs)
+            if self.states[name][index] == TODO and self._has_needs(name, index)
         ]
 
-    def redo(self, index: int, lost: list[str]) -> list[Task]:
-        """Outcomes of a row that others need are gone: make them again, what they need first."""
+    def _has_needs(self, stage: str, index: int) -> bool:
+        return all(self.states[needed][index] == OK for needed in self.steps[stage].stage.needs)
+
+    def redo(self, task: Task, lost: list[str]) -> list[Task]:
+        """Outcomes that a task needs are gone: make them again. The task is ready again once they are there."""
+        stage, index = task
+        if self.blocks and stage == self.blocks.name:
+            return self._redo_members(index)
+        return self._redo_stages(index, lost)
+
+    def _redo_stages(self, index: int, lost: list[str]) -> list[Task]:
+        """Stages under way already are left out: they come by themselves."""
         for stage in lost:
-            self.states[stage][index] = TODO
+            if self.states[stage][index] == OK:
+                self.states[stage][index] = TODO
         if self.blocks and index < self._frontier:
             self.blocks.reopen(index)
-        return [
-            (stage, index)
-            for stage in lost
-            if all(self.states[needed][index] == OK for needed in self.steps[stage].stage.needs)
+        tasks = [
+            (stage, index) for stage in lost if self.states[stage][index] == TODO and self._has_needs(stage, index)
         ]
+        return tasks or self._advance(index)
 
     def _redo_members(self, number: int) -> list[Task]:
         tasks = []
         for index in self.blocks.members(number):
             lost = [name for name in self.steps if self.states[name][index] == OK and not self._is_kept(name, index)]
-            tasks += self.redo(index, lost) if lost else []
-        return tasks
+            tasks += self._redo_stages(index, lost) if lost else []
+        return tasks or [(self.blocks.name, number)]
 
     def _is_kept(self, stage: str, index: int) -> bool:
         columns = self.outcomes.find(stage, self.key(stage, index))
@@ -247,7 +269,7 @@ class Plan:
             state = self.states[name][index]
             if state == OK:
                 continue
-            if state == TODO and not any(needed in out for needed in step.stage.needs):
+            if state == TODO and not out.intersection(self._ancestors[name]):
                 return None
             out.add(name)
             member = member and step.schedule.optional
@@ -294,6 +316,14 @@ class Plan:
         return inside
 
     # -- figures -------------------------------------------------------------------------------------------------
+
+    def count_lost(self) -> int:
+        """Rows that are not in the dataset because of a failure."""
+        lost = np.zeros(len(self.listing), bool)
+        for name, step in self.steps.items():
+            if not step.schedule.optional:
+                lost |= self.states[name] == FAILED
+        return int((lost & ~self.duplicates).sum())
 
     def count(self) -> dict[str, dict[str, Any]]:
         """Rows by state and stage."""

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
 from pipeline.messages import LOST, BatchEnd, Died, Message, Post
 from pipeline.placement import Capacity, Placement, WorkerId
 from pipeline.supervisor import Supervisor
 from stages.stage import Row
 
+_TOKEN_CPUS = 0.001  # keeps actors off nodes that offer no CPU
 _ROOT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -57,10 +58,12 @@ class RayPlacement(Placement):
         total = ray.cluster_resources()
         return Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
 
-    def start(self, worker: WorkerId, post: Post, cpus: float) -> None:
-        # The share is rounded down to Ray's precision, so that the shares of all stages never exceed the whole.
-        share = int(cpus * 1000) / 1000
-        self._actors[worker] = Place.options(num_cpus=share, num_gpus=post.gpus, max_restarts=0).remote(post)
+    def start(self, worker: WorkerId, post: Post) -> None:
+        # The scheduler counts the CPUs of busy workers. Asking Ray for them too would let idle workers of one stage
+        # keep those of another from a place on a small or fragmented cluster, for ever.
+        self._actors[worker] = Place.options(
+            num_cpus=_TOKEN_CPUS, num_gpus=post.gpus, max_restarts=0, scheduling_strategy="SPREAD"
+        ).remote(post)
 
     def send(self, worker: WorkerId, rows: list[Row]) -> None:
         self._streams[self._actors[worker].run.remote(rows)] = worker
@@ -84,11 +87,11 @@ class RayPlacement(Placement):
     def _next(self, stream: ray.ObjectRefGenerator) -> Message:
         try:
             return ray.get(next(stream))
-        except RayActorError as error:
-            self._actors.pop(self._streams[stream], None)
-            return Died(LOST, f"its Ray actor is gone: {' '.join(str(error).split())[:200]}")
         except (RayError, StopIteration) as error:
-            return Died(LOST, f"its Ray actor broke off: {' '.join(str(error).split())[:200]}")
+            actor = self._actors.pop(self._streams[stream], None)
+            if actor is not None:
+                ray.kill(actor)
+            return Died(LOST, f"its Ray actor is gone: {' '.join(str(error).split())[:200]}")
 
     def stop(self, worker: WorkerId) -> None:
         actor = self._actors.pop(worker, None)

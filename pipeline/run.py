@@ -56,13 +56,14 @@ def make_plan(
     freshness: Freshness,
     retry: Retry = Retry(),
     only: str = "",
+    as_told: bool = False,
 ) -> Plan:
     blocks = None
     if only in ("", recipe.pack.name):
         there = set(store.list(dataset.DATA))
         blocks = Blocks(recipe.pack_step(), recipe.splits, listing, there)
     plan = Plan(recipe.steps(only), listing, Outcomes(store), blocks)
-    plan.load(folder, freshness, retry)
+    plan.load(folder, freshness, retry, as_told)
     return plan
 
 
@@ -77,8 +78,17 @@ def open_run(root: str) -> Run:
         recipe = parse_recipe(told)
     except RecipeError as error:
         raise RunError(f"{root}/{RECIPE}: made by another version: {error}") from error
+    for _ in range(3):
+        try:
+            return _open(store, recipe)
+        except FileNotFoundError:
+            continue  # a build at work put a snapshot in the place of parts that were just listed
+    return _open(store, recipe)
+
+
+def _open(store: Store, recipe: Recipe) -> Run:
     listing = read_listing(store)
     folder = Folder(store, read_bounds(store))
-    plan = make_plan(store, recipe, listing, folder, Freshness(False))
+    plan = make_plan(store, recipe, listing, folder, Freshness(False), as_told=True)
     plan.begin()  # which blocks stand
     return Run(store, recipe, listing, folder, plan)

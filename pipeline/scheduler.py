@@ -12,6 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.messages import DEATHS, EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Died, Message, Post, Result
 from pipeline.placement import Placement, WorkerId
 from pipeline.plan import Plan, Task
@@ -19,7 +21,8 @@ from pipeline.step import Step
 from stages.stage import MISSING_INPUT
 
 _SUSPICIOUS = 10  # so many first rows failing without one success are a bug of the stage, not of the rows
-_OPEN_ATTEMPTS = 2
+_OPEN_ATTEMPTS = 3  # in a row, without a result between them
+_MISSING_ROUNDS = 3  # so often an input is made again for a task
 _IDLE_SECONDS = 30.0
 _NOT_DATA = {EXCEPTION, *DEATHS}
 
@@ -34,14 +37,16 @@ _Batch = dict[str, Task]  # by row id
 @dataclass
 class _Pool:
     step: Step
+    backlog: np.ndarray  # rows that were ready when the run began; a million of them must not be a million tuples
+    taken: int = 0  # of the backlog
     queue: deque[Task] = field(default_factory=deque)
     suspects: deque[list[Task]] = field(default_factory=deque)  # batches to be worked alone, after a death
     workers: dict[WorkerId, _Batch | None] = field(default_factory=dict)  # None: idle
     idle_since: dict[WorkerId, float] = field(default_factory=dict)
     fed_at: float = 0.0
     running: int = 0
-    worked: int = 0  # rows with an outcome that says the stage itself works
-    broken: Counter[str] = field(default_factory=Counter)
+    works: bool = False  # some row's outcome says that the stage itself works
+    broken: set[str] = field(default_factory=set)  # rows that failed for no reason of their own
     open_failures: int = 0
     last_detail: str = ""
 
@@ -51,7 +56,7 @@ class _Pool:
 
     @property
     def waiting(self) -> int:
-        return len(self.queue) + sum(len(tasks) for tasks in self.suspects)
+        return len(self.backlog) - self.taken + len(self.queue) + sum(len(tasks) for tasks in self.suspects)
 
 
 class Scheduler:
@@ -70,24 +75,29 @@ class Scheduler:
         self.run_root = run
         self.record = record
         steps = [*plan.steps.values(), *([pack] if pack else [])]
-        self.pools = {step.name: _Pool(step) for step in steps}
+        self.pools = {step.name: _Pool(step, plan.ready(step.name)) for step in steps}
         self._consumers = {
             name: [other for other in self.pools.values() if name in other.step.stage.needs] for name in self.pools
         }
+        self._active: set[Task] = set()  # queued or running
         self._tries: Counter[Task] = Counter()
+        self._missed: Counter[Task] = Counter()
         self._next_worker: WorkerId = 0
         self._pool_of: dict[WorkerId, _Pool] = {}
         self._capacity = placement.capacity()
         self._capacity_at = time.monotonic()
-        for name in plan.steps:
-            self.pools[name].queue.extend((name, index) for index in plan.ready(name))
+        for name, pool in self.pools.items():
+            pool.works = plan.has_worked(name)
         self.add(plan.begin())
 
     def add(self, tasks: list[Task]) -> None:
         for task in tasks:
-            pool = self.pools[task[0]]
-            pool.queue.append(task)
-            pool.fed_at = time.monotonic()
+            if task not in self._active:
+                self._active.add(task)
+                pool = self.pools[task[0]]
+                if not pool.waiting:
+                    pool.fed_at = time.monotonic()
+                pool.queue.append(task)
 
     @property
     def done(self) -> bool:
@@ -122,7 +132,7 @@ class Scheduler:
 
     def _is_due(self, pool: _Pool) -> bool:
         """A batch goes when it is full, when it has waited long enough, or when nothing more is coming."""
-        if pool.suspects or len(pool.queue) >= pool.step.schedule.batch:
+        if pool.suspects or pool.waiting >= pool.step.schedule.batch:
             return True
         if time.monotonic() - pool.fed_at >= pool.step.schedule.linger_seconds:
             return True
@@ -160,16 +170,15 @@ class Scheduler:
             open_timeout_seconds=schedule.open_timeout_seconds,
             renew_rows=schedule.renew_rows,
         )
-        # All pools at full size take at most the whole, so that no worker waits for a place for ever.
-        wanted = sum(other.step.schedule.cpus * self._most_workers(other.step) for other in self.pools.values())
-        share = schedule.cpus * min(1.0, self._capacity.cpus / wanted)
-        self.placement.start(self._next_worker, post, share)
+        self.placement.start(self._next_worker, post)
         pool.workers[self._next_worker] = None
         self._pool_of[self._next_worker] = pool
         return self._next_worker
 
     def _send(self, pool: _Pool, worker: WorkerId) -> None:
         tasks = self._next_batch(pool)
+        if not tasks:
+            return
         items = self.plan.items(pool.step.name, [index for _, index in tasks])
         pool.workers[worker] = {item["id"]: task for item, task in zip(items, tasks, strict=True)}
         pool.running += len(tasks)
@@ -179,9 +188,16 @@ class Scheduler:
         if pool.suspects:
             return pool.suspects.popleft()
         # Near the end the rows left are shared out, so that no worker idles while another has a full batch.
-        fair = math.ceil(len(pool.queue) / self._most_workers(pool.step))
+        fair = math.ceil(pool.waiting / self._most_workers(pool.step))
         size = min(pool.step.schedule.batch, fair)
-        return [pool.queue.popleft() for _ in range(size)]
+        tasks = [pool.queue.popleft() for _ in range(min(size, len(pool.queue)))]
+        while len(tasks) < size and pool.taken < len(pool.backlog):
+            task = pool.step.name, int(pool.backlog[pool.taken])
+            pool.taken += 1
+            if task not in self._active and self.plan.is_open(task):
+                self._active.add(task)
+                tasks.append(task)
+        return tasks
 
     # -- taking in -----------------------------------------------------------------------------------------------
 
@@ -214,23 +230,28 @@ class Scheduler:
     def _finish(self, pool: _Pool, task: Task, result: Result, worker: str) -> None:
         """Record a result and queue what it makes ready, or try again where the failure may pass."""
         if result.reason == MISSING_INPUT:
-            self.add(self.plan.apply(task, result))
-            return
+            self._missed[task] += 1
+            if self._missed[task] <= _MISSING_ROUNDS:
+                self._active.discard(task)
+                self.add(self.plan.redo(task, result.detail.split()))
+                return
         if not result.ok:
             self._tries[task] += 1
             if result.transient and self._tries[task] < pool.step.schedule.attempts:
                 pool.queue.append(task)
                 return
+        self._active.discard(task)
         tries = self._tries.pop(task, 0) + result.ok + self.plan.attempts.pop(task, 0)
         self.record(task, result, tries, worker)
         self.add(self.plan.apply(task, result))
 
     def _judge(self, pool: _Pool, result: Result) -> None:
         if result.ok or result.reason not in _NOT_DATA:
-            pool.worked += 1
+            pool.works = True
+            pool.open_failures = 0
             return
-        pool.broken[result.reason] += 1
-        if pool.worked == 0 and pool.broken.total() >= _SUSPICIOUS:
+        pool.broken.add(result.id)
+        if not pool.works and len(pool.broken) >= _SUSPICIOUS:
             raise RunStopped(
                 f"{pool.step.name}: the first {_SUSPICIOUS} rows all failed with {result.reason}, which is not the "
                 f"rows' doing; the last: {result.detail}"
@@ -247,8 +268,7 @@ class Scheduler:
             pool.suspects += [left[:middle], left[middle:]]
         elif left:
             item = self.plan.items(pool.step.name, [left[0][1]])[0]
-            key = item.get("key") or pool.step.stage.key(item)
-            result = Result(item["id"], key, False, died.reason, died.detail, transient=True)
+            result = Result(item["id"], item["failure_key"], False, died.reason, died.detail, transient=True)
             self._judge(pool, result)
             self._finish(pool, left[0], result, self.placement.name)
 

@@ -49,6 +49,13 @@ class Supervisor:
 
     def run(self, rows: list[Row]) -> Iterator[Message]:
         """The batch's results as they come, ended by BatchEnd or, where the worker is lost, by Died."""
+        try:
+            yield from self._run(rows)
+        except Exception as error:  # no process to be had, a full /tmp: whatever it is, the batch must have an end
+            self.kill()
+            yield Died(EXITED, f"no worker could be kept: {type(error).__name__}: {error}")
+
+    def _run(self, rows: list[Row]) -> Iterator[Message]:
         if self._process is None:
             died = self._start()
             if died:

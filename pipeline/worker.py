@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from manifests.outcomes import Outcomes
+from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
 from pipeline.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, STORE_FAILED, BatchEnd, Died, Post, Result
 from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, Stage, StageError, Work
@@ -129,13 +129,21 @@ class Bench:
         return Result(item["id"], item["key"], True, columns=columns)
 
     def _complete(self, item: Row) -> Row:
-        row = dict(item)
+        """The row with the columns of the stages it needs."""
+        row, missing = dict(item), []
         for stage, key in row.pop("needed", {}).items():
             columns = self.outcomes.find(stage, key)
-            if columns is None:
-                raise StageError(MISSING_INPUT, stage, transient=True)
-            row |= columns
+            if columns is None or not self._has_artifact(columns):
+                missing.append(stage)
+            else:
+                row |= columns
+        if missing:
+            raise StageError(MISSING_INPUT, " ".join(missing), transient=True)
         return row
+
+    def _has_artifact(self, columns: Row) -> bool:
+        references = [value for value in columns.values() if isinstance(value, str) and value.startswith(FOLDER + "/")]
+        return all(self.store.exists(reference) for reference in references)
 
     def _work(self, rows: list[Row]) -> Iterator[Result]:
         """Run the stage. Where it raises what it does not explain, the rows left are run one by one to find whose."""
@@ -143,8 +151,9 @@ class Bench:
         begun = time.perf_counter()
         try:
             for name, outcome in self.work(rows) if rows else ():
-                row = left.pop(name)
-                yield self._settle(row, outcome, time.perf_counter() - begun)
+                result = self._settle(left[name], outcome, time.perf_counter() - begun)
+                del left[name]
+                yield result
                 begun = time.perf_counter()
         except Exception as error:  # a bug in the stage or its libraries: its row fails with what was raised
             if len(rows) == 1:
@@ -171,12 +180,19 @@ class Bench:
 
     def _publish(self, key: str, outcome: Done) -> dict[str, Any]:
         return self.outcomes.publish(
-            self.stage.name, key, outcome.columns, outcome.artifact, self.stage.artifact, self.stage.suffix
+            self.stage.name,
+            key,
+            outcome.columns,
+            outcome.artifact,
+            self.stage.artifact,
+            self.stage.suffix,
+            lambda columns: self.stage.stands(self.store, columns),
         )
 
     def _failure(self, row: Row, error: StageError) -> Result:
-        key = row.get("key") or self.stage.key(row)
-        return Result(row["id"], key, False, error.reason, error.detail, error.transient, files=error.files)
+        return Result(
+            row["id"], row["failure_key"], False, error.reason, error.detail, error.transient, files=error.files
+        )
 
 
 def _from_bug(error: Exception) -> StageError:

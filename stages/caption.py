@@ -30,6 +30,6 @@ class Caption(Stage):
     def open(self, context: Context) -> Work:
         return importlib.import_module(f"stages.captioning.{self.engine}").open_engine(self, context)
 
-    def key(self, row: Row, needed: Sequence[str] = (), content: str = "") -> str:
+    def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         # Only the words in the names of the file and its folders are used: a collection that moves keeps its captions.
-        return super().key({**row, "uri": words_in(row.get("uri") or "")}, needed, content)
+        return super().key({**row, "uri": words_in(row.get("uri") or "")}, needed, content, failed)

@@ -31,7 +31,7 @@ from stages.stage import Context, Done, Row, Stage, StageError, Work, each
 class Ingest(Stage):
     """Fetch one mesh.  in: uri   out: mesh, content_hash, format, mesh_name, mesh_bytes, warnings"""
 
-    keyed_by_content = True
+    limits = ("max_bytes", "allow_http", "timeout_seconds")
     artifact = "mesh"
     suffix = ".zip"
     keyed_by_content = True

@@ -113,8 +113,8 @@ def _read(block: Row, context: Context) -> Iterator[tuple[Row, Views, Splat]]:
         for stage in ("ingest", "render", "fit"):
             if stage not in found:
                 raise StageError("missing_key", f"{member['id']}: no key of {stage} among {sorted(member['keys'])}")
-        views = _artifact(member, found["render"]["views"], Views.from_bytes, context)
-        splat = _artifact(member, found["fit"]["splat"], Splat.from_ply, context)
+        views = _artifact(member, "render", found["render"]["views"], Views.from_bytes, context)
+        splat = _artifact(member, "fit", found["fit"]["splat"], Splat.from_ply, context)
         yield _row(member, found), views, splat
 
 
@@ -126,13 +126,14 @@ def _outcome(member: Row, stage: str, key: str, context: Context) -> Row:
     return columns
 
 
-def _artifact(member: Row, name: str, parse: Any, context: Context) -> Any:
+def _artifact(member: Row, stage: str, name: str, parse: Any, context: Context) -> Any:
     try:
         return parse(context.store.read(name))
     except FileNotFoundError as error:
         raise StageError(MISSING_INPUT, f"{member['id']}: {name} is gone", transient=True) from error
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StageError("bad_artifact", f"{member['id']}: {name} cannot be read: {error}") from error
+        context.outcomes.withdraw(stage, member["keys"][stage])  # damaged is as good as gone: it is made again
+        raise StageError(MISSING_INPUT, f"{member['id']}: {name} cannot be read: {error}", transient=True) from error
 
 
 def _row(member: Row, found: dict[str, Row]) -> Row:

@@ -36,6 +36,7 @@ class Render(Stage):
     reads = ("up",)
     artifact = "views"
     suffix = ".zip"
+    limits: ClassVar[tuple[str, ...]] = ("max_faces", "max_vertices", "max_texture_pixels", "max_nodes")
     environment: ClassVar[dict[str, str]] = {
         "PYOPENGL_PLATFORM": "egl",
         "LP_NUM_THREADS": "0",  # Mesa draws in the worker's own thread: as many workers as cores, and they do not fight

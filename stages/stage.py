@@ -84,6 +84,7 @@ class Stage(BaseModel):
     reads: ClassVar[tuple[str, ...]] = ()  # columns of the source list that it reads
     artifact: ClassVar[str] = ""  # the column that refers to its artifact, "" if it has none
     suffix: ClassVar[str] = ""  # the artifact's file name ending
+    limits: ClassVar[tuple[str, ...]] = ()  # fields that refuse rows and change nothing of those they let through
     keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
 
@@ -103,14 +104,16 @@ class Stage(BaseModel):
         return not self.artifact or store.exists(columns[self.artifact])
 
     @cached_property
-    def identity(self) -> str:
-        """All of a key that does not depend on the row."""
-        return json.dumps([self.name, self.version, self.model_dump(mode="json")], sort_keys=True)
+    def _identities(self) -> tuple[str, str]:
+        """All of a key that does not depend on the row: of an outcome, and of a failure, which limits may explain."""
+        settings = self.model_dump(mode="json")
+        made = {name: value for name, value in settings.items() if name not in self.limits}
+        return tuple(json.dumps([self.name, self.version, told], sort_keys=True) for told in (made, settings))
 
-    def key(self, row: Row, needed: Sequence[str] = (), content: str = "") -> str:
+    def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         """The name of this row's outcome: same stage, settings and inputs, same key."""
         read = [row.get(column) for column in self.reads]
-        text = json.dumps([self.identity, list(needed), read, content], sort_keys=True, default=str)
+        text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -12,6 +12,7 @@ _PACKAGES = "libegl1, libgl1, libgles2 and libgl1-mesa-dri"
 
 def open_context(size: int) -> Any:
     """A current pyrender.OffscreenRenderer. EGL_DEVICE_ID names the device, where it is set."""
+    os.environ.setdefault("PYGLET_HEADLESS", "true")  # pyrender imports pyglet, which else looks for X11's libraries
     np.infty = np.inf  # pyrender 0.1.45 still uses a name that NumPy 2 has dropped
     try:
         import pyrender

@@ -190,6 +190,7 @@ class Renderer:
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
         GL.glViewport(0, 0, self.size, self.size)
         GL.glEnable(GL.GL_DEPTH_TEST)
+        GL.glDepthFunc(GL.GL_LEQUAL)  # of faces in one place the last is seen, as in the viewers that authors use
         GL.glDisable(GL.GL_BLEND)
         GL.glDepthMask(True)
         GL.glClearColor(0, 0, 0, 0)

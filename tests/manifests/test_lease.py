@@ -17,7 +17,7 @@ from manifests.store import open_store
 def pretend_elsewhere(root: Path) -> None:
     """The newest holder is on another host, where its process cannot be looked at."""
     claim = sorted(path for path in (root / "manifest" / "lease").iterdir() if "beat" not in path.name)[-1]
-    claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "elsewhere"}))
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), "place": "elsewhere"}))
 
 
 def test_epochs_follow_each_other_and_a_released_run_is_free_at_once(tmp_path: Path) -> None:

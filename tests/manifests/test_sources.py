@@ -30,7 +30,7 @@ def test_a_folder_gives_every_mesh_in_a_fixed_order_with_relative_ids(tmp_path: 
 def test_a_glob_and_a_single_mesh(tmp_path: Path) -> None:
     write(tmp_path, "x/1.glb", "y/2.glb", "y/3.obj")
     assert [row["id"] for row in read_source(f"{tmp_path}/*/*.glb")] == ["x/1.glb", "y/2.glb"]
-    assert [row["id"] for row in read_source(f"{tmp_path}/**/*.obj")] == ["3.obj"]
+    assert [row["id"] for row in read_source(f"{tmp_path}/**/*.obj")] == ["y/3.obj"]
     assert [row["id"] for row in read_source(str(tmp_path / "y" / "3.obj"))] == ["3.obj"]
 
 

@@ -255,6 +255,39 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     build(copy / "source", fresh, "--fit.steps", "25")
     assert ids_in_dataset(fresh) == ids_in_dataset(copy / "run")
     assert before != dataset_files(copy / "run")
+    # And where a setting changed that needs it.
+    call(command("clean", "--run", copy / "run", "--packed", "--yes"))
+    build(copy / "source", copy / "run", "--fit.steps", "22")
+    assert len(ids_in_dataset(copy / "run")) == 4
+
+
+def test_a_damaged_artifact_is_made_again_and_costs_no_row(copy: Path) -> None:
+    build(copy / "source", copy / "run")
+    before = dataset_files(copy / "run")
+    shutil.rmtree(copy / "run" / "dataset" / "data")
+    for pack in (copy / "run" / "artifacts" / "pack").rglob("*.json"):
+        pack.unlink()
+    splat = next((copy / "run" / "artifacts" / "fit").rglob("*.ply"))
+    splat.write_bytes(splat.read_bytes()[:-50])
+    build(copy / "source", copy / "run")
+    assert dataset_files(copy / "run") == before
+
+
+def test_a_raised_limit_redoes_only_what_it_refused(copy: Path) -> None:
+    names = sorted(path.name for path in (copy / "source").iterdir())
+    sizes = sorted(path.stat().st_size for path in (copy / "source").iterdir())
+    fresh = copy / "fresh"
+    build(copy / "source", fresh, "--ingest.max_bytes", str(sizes[-1] - 1))
+    assert list(reasons(fresh).values()) == ["too_large"]
+    before = set((fresh / "artifacts").rglob("*.ply"))
+    build(copy / "source", fresh)
+    assert ids_in_dataset(fresh) == set(names)
+    assert len(set((fresh / "artifacts").rglob("*.ply")) - before) == 1
+
+
+def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
+    build(copy / "source", copy / "fresh", "--schedule.fit.memory_gb", "0.05", "--schedule.fit.attempts", "1", code=1)
+    assert "out_of_memory" in set(reasons(copy / "fresh").values())
 
 
 @pytest.mark.parametrize(

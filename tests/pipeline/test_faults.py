@@ -24,6 +24,7 @@ from tests.pipeline.building import (
     status,
     write_meshes,
 )
+from tests.pipeline.processes import is_alive, workers_of
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
@@ -35,21 +36,6 @@ def wait_for(found: Path, pattern: str, count: int = 1, seconds: float = 90) -> 
     while len(list(found.rglob(pattern))) < count:
         assert time.monotonic() < deadline, f"no {count} files {pattern} in {found}"
         time.sleep(0.02)
-
-
-def workers_of(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(pid), "-f", "pipeline.worker"], capture_output=True, text=True, check=False
-    )
-    return [int(word) for word in found.stdout.split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_sigterm_leaves_soon_and_keeps_what_is_done(tmp_path: Path) -> None:
@@ -111,7 +97,7 @@ def test_a_driver_that_was_taken_for_dead_cannot_write_behind(tmp_path: Path) ->
         os.kill(pid, signal.SIGSTOP)
     claim = next((tmp_path / "run" / "manifest" / "lease").glob("*1.json"))
     told = json.loads(claim.read_text())
-    claim.write_text(json.dumps({**told, "host": "another-host"}))  # so that only its silence can tell
+    claim.write_text(json.dumps({**told, "place": "another host"}))  # so that only its silence can tell
     call(words)
     after = dataset_files(tmp_path / "run")
     for pid in [*workers_of(first.pid), first.pid]:

@@ -68,18 +68,20 @@ def head() -> Iterator[dict[str, str]]:
         "RAY_ADDRESS": f"127.0.0.1:{gcs}",
         **secret,
     }
-    deadline = time.monotonic() + 90
-    jobs = [RAY, "job", "list", "--address", environment["RAY_API_SERVER_ADDRESS"]]
-    while subprocess.run(jobs, env={**os.environ, **secret}, capture_output=True, check=False).returncode != 0:
-        assert time.monotonic() < deadline and process.poll() is None, "the Ray head did not start"
-        time.sleep(1)
-    yield environment
-    os.killpg(process.pid, signal.SIGTERM)
     try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
+        deadline = time.monotonic() + 90
+        jobs = [RAY, "job", "list", "--address", environment["RAY_API_SERVER_ADDRESS"]]
+        while subprocess.run(jobs, env={**os.environ, **secret}, capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < deadline and process.poll() is None, "the Ray head did not start"
+            time.sleep(1)
+        yield environment
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def submit(head: dict[str, str], *words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,8 +15,9 @@ from pipeline.local_placement import LocalPlacement
 from pipeline.plan import Retry
 from pipeline.scheduler import RunStopped
 from pipeline.step import Schedule, Step
+from tests.pipeline.processes import workers_of
 from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Broken, Buggy, Finish, Keep, Start, Trouble, Use
+from tests.pipeline.trouble import Broken, Buggy, Finish, Keep, Start, Trouble, Use, UseToo
 
 GOOD = {f"good{number}": "" for number in range(6)}
 
@@ -123,6 +124,40 @@ def test_a_lost_artifact_is_made_again(tmp_path: Path) -> None:
     assert ran.ok("keep") == {"a", "b"}
 
 
+@pytest.mark.parametrize("damage", ["json gone", "artifact gone", "json empty"])
+def test_whatever_of_an_outcome_is_lost_it_is_made_again(tmp_path: Path, damage: str) -> None:
+    rows = make_rows(a="", b="")
+    steps = [Step(Keep(), QUICK), Step(Use(), QUICK), Step(UseToo(), QUICK)]
+    run_steps(tmp_path, rows, steps[:1])
+    for file in (tmp_path / "artifacts" / "keep").rglob("*.txt" if damage == "artifact gone" else "*.json"):
+        file.write_text("") if damage == "json empty" else file.unlink()
+    ran = run_steps(tmp_path, rows, steps)
+    assert ran.ok("use") == ran.ok("usetoo") == {"a", "b"}
+    assert run_steps(tmp_path, rows, steps).results == {}
+
+
+def test_what_went_before_is_made_again_from_the_start_where_all_is_lost(tmp_path: Path) -> None:
+    rows = make_rows(a="", b="", c="")
+    run_steps(tmp_path, rows, steps())
+    shutil.rmtree(tmp_path / "artifacts")
+    changed = [*steps()[:2], Step(Finish(setting=1), QUICK)]
+    assert run_steps(tmp_path, rows, changed).ok("finish") == {"a", "b", "c"}
+
+
+def test_rows_that_crash_again_in_a_later_run_do_not_stop_it(tmp_path: Path) -> None:
+    rows = make_rows(**GOOD, **{f"bad{number}": "exit" for number in range(12)})
+    run_steps(tmp_path, rows, steps(attempts=1))
+    again = run_steps(tmp_path, [*rows, *make_rows(new="")], steps(attempts=1))
+    assert again.ok("finish") == {"new"}
+
+
+def test_a_worker_that_cannot_be_started_ends_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    ran = run_steps(tmp_path, make_rows(a=""), [Step(Start(), QUICK.model_copy(update={"attempts": 1}))])
+    assert ran.reason("start", "a") == "exited"
+    assert "no worker could be kept" in ran.results["start", "a"].detail
+
+
 def test_a_stage_that_cannot_open_stops_the_run_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match="broken cannot start: RuntimeError: no such model"):
         run_steps(tmp_path, make_rows(a=""), [Step(Broken(), QUICK)])
@@ -143,12 +178,9 @@ def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
     def kill_some() -> None:
         while not stop.is_set() and len(killed) < 3:
             time.sleep(0.6)
-            workers = subprocess.run(
-                ["pgrep", "-P", str(os.getpid()), "-f", "pipeline.worker"], capture_output=True, text=True, check=False
-            )
-            for pid in workers.stdout.split()[:1]:
-                os.kill(int(pid), signal.SIGKILL)
-                killed.append(int(pid))
+            for pid in workers_of(os.getpid())[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
 
     killer = threading.Thread(target=kill_some)
     killer.start()
@@ -162,10 +194,7 @@ def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
 def test_workers_are_renewed_and_leave_nothing_behind(tmp_path: Path) -> None:
     ran = run_steps(tmp_path, make_rows(**GOOD), steps(renew_rows=1, batch=1))
     assert ran.ok("finish") == set(GOOD)
-    left = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "pipeline.worker"], capture_output=True, text=True, check=False
-    )
-    assert left.stdout == ""
+    assert workers_of(os.getpid()) == []
 
 
 def test_little_waits_before_a_slow_stage(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ class Finish(Stage):
     """in: survived   out: finished"""
 
     needs: ClassVar[tuple[str, ...]] = ("trouble",)
+    setting: int = 0
 
     def open(self, context: Context) -> Work:
         return each(lambda row: Done({"finished": row["survived"]}))
@@ -116,3 +117,7 @@ class Use(Stage):
 
     def open(self, context: Context) -> Work:
         return each(lambda row: Done({"used": context.store.read(row["kept"]).decode()}))
+
+
+class UseToo(Use):
+    """Another that needs the same.  in: kept   out: used"""

@@ -169,7 +169,7 @@ def draco_glb() -> bytes:
         "extensions": {"KHR_draco_mesh_compression": {"bufferView": made.view(packed), "attributes": ids}},
     }
     made.node(mesh=made.add("meshes", {"primitives": [primitive]}))
-    made.document["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+    made.document["extensionsRequired"] = made.document["extensionsUsed"] = ["KHR_draco_mesh_compression"]
     return made.glb()
 
 

@@ -227,8 +227,8 @@ def too_many_gaussians(run, member):
     [
         (lose_outcome, "missing_input", True),
         (lose_artifact, "missing_input", True),
-        (damage_artifact, "bad_artifact", False),
-        (damage_splat, "bad_artifact", False),
+        (damage_artifact, "missing_input", True),
+        (damage_splat, "missing_input", True),
         (not_finite, "not_finite", False),
         (other_views, "mixed_views", False),
         (too_many_gaussians, "mixed_gaussians", False),
