@@ -117,6 +117,7 @@ def test_a_changed_texture_beside_the_mesh_is_seen(tmp_path: Path) -> None:
     assert dataset_files(tmp_path / "run").keys() != before.keys()
 
 
+@pytest.mark.slow
 def test_duplicate_content_keeps_the_first_row_and_marks_the_others(copy: Path) -> None:
     names = sorted(path.name for path in (copy / "source").iterdir())
     shutil.copy(copy / "source" / names[0], copy / "source" / "zz copy.glb")
@@ -167,6 +168,7 @@ def test_bad_files_fail_with_their_reasons_and_cost_no_other(tmp_path: Path) -> 
     assert build(source, tmp_path / "run", "--max-failed", "10%", code=1)
 
 
+@pytest.mark.slow
 def test_a_mended_file_needs_only_the_same_command(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=2)
     bad = sorted(source.iterdir())[0]
@@ -182,6 +184,7 @@ def test_a_mended_file_needs_only_the_same_command(tmp_path: Path) -> None:
     assert dataset_files(tmp_path / "run") == dataset_files(fresh)
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_has_its_reason(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=1)
     (source / "gone.glb").symlink_to(tmp_path / "nowhere.glb")
@@ -189,6 +192,7 @@ def test_an_unreadable_file_has_its_reason(tmp_path: Path) -> None:
     assert reasons(tmp_path / "run") == {"gone.glb": "not_found"}
 
 
+@pytest.mark.slow
 def test_only_one_stage_with_what_it_needs(built: Path, tmp_path: Path) -> None:
     build(built / "source", tmp_path / "run", "--only", "render")
     assert sorted(os.listdir(tmp_path / "run" / "artifacts")) == ["ingest", "render"]
@@ -197,6 +201,7 @@ def test_only_one_stage_with_what_it_needs(built: Path, tmp_path: Path) -> None:
     assert dataset_files(tmp_path / "run") == dataset_files(built / "run")
 
 
+@pytest.mark.slow
 def test_limit_takes_the_first_rows_and_later_ones_follow(built: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (built / "source").iterdir())
     build(built / "source", tmp_path / "run", "--limit", "2")
@@ -235,6 +240,7 @@ def test_a_list_brings_its_words_its_split_and_other_columns(built: Path, tmp_pa
     assert (two["category"], two["group"], two["licence"]) == ("chair", "g", "CC0-1.0")
 
 
+@pytest.mark.slow
 def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> None:
     build(copy / "source", copy / "run")
     build(copy / "source", copy / "run", "--fit.steps", "25")
@@ -261,6 +267,7 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     assert len(ids_in_dataset(copy / "run")) == 4
 
 
+@pytest.mark.slow
 def test_a_damaged_artifact_is_made_again_and_costs_no_row(copy: Path) -> None:
     build(copy / "source", copy / "run")
     before = dataset_files(copy / "run")
@@ -273,6 +280,7 @@ def test_a_damaged_artifact_is_made_again_and_costs_no_row(copy: Path) -> None:
     assert dataset_files(copy / "run") == before
 
 
+@pytest.mark.slow
 def test_a_raised_limit_redoes_only_what_it_refused(copy: Path) -> None:
     names = sorted(path.name for path in (copy / "source").iterdir())
     sizes = sorted(path.stat().st_size for path in (copy / "source").iterdir())
@@ -285,6 +293,7 @@ def test_a_raised_limit_redoes_only_what_it_refused(copy: Path) -> None:
     assert len(set((fresh / "artifacts").rglob("*.ply")) - before) == 1
 
 
+@pytest.mark.slow
 def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
     build(copy / "source", copy / "fresh", "--schedule.fit.memory_gb", "0.05", "--schedule.fit.attempts", "1", code=1)
     assert "out_of_memory" in set(reasons(copy / "fresh").values())

@@ -56,6 +56,7 @@ def test_sigterm_leaves_soon_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert len(ids_in_dataset(tmp_path / "run")) == 8
 
 
+@pytest.mark.slow
 def test_workers_die_with_a_killed_driver_and_the_run_is_free_at_once(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=6)
     words = build_command(source, tmp_path / "run", "--fit.steps", "200")
@@ -87,6 +88,7 @@ def test_a_second_driver_is_refused_while_the_first_is_at_work(tmp_path: Path) -
     assert len(ids_in_dataset(tmp_path / "run")) == 6
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_taken_for_dead_cannot_write_behind(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=6)
     words = build_command(source, tmp_path / "run", "--fit.steps", "400")

@@ -112,6 +112,7 @@ def test_a_submitted_job_makes_the_dataset_a_local_build_makes(head: dict[str, s
     assert dataset_files(tmp_path / "job") == dataset_files(tmp_path / "local")
 
 
+@pytest.mark.slow
 def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=1)
     (source / "empty.glb").write_bytes(b"")
@@ -123,6 +124,7 @@ def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) 
     assert "--run runs/here: relative" in relative.stdout + relative.stderr
 
 
+@pytest.mark.slow
 def test_stopping_a_job_keeps_what_is_done(head: dict[str, str], tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=12)
     words = [
