@@ -32,7 +32,7 @@ test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them)
 	@$(RUN) -m pytest -q $(ARGS)
 
 test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
-	@$(RUN) -m pytest -q -m "slow and not gpu" $(ARGS)
+	@$(RUN) -m pytest -q -m "slow and not gpu and not render" $(ARGS)
 
 lint: $(STAMP) ## Check style and formatting
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
