@@ -114,7 +114,8 @@ def _put(told: dict[str, Any], field: str, value: Any) -> None:
 def _explain(told: dict[str, Any], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{path}: no such field; allowed are {', '.join(_fields_at(problem['loc'][:-1]))}"
+        allowed = ", ".join(_fields_at(problem["loc"][:-1]))
+        return f"{path}: no such field (given {problem['input']!r}); allowed are {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{path}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
 

@@ -305,7 +305,7 @@ def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
         (["build", "cpu", "--run", "x"], "--source is missing"),
         (["build", "cpu", "--source", "."], "--run is missing"),
         (["build", "nothing", "--run", "x"], "nothing: no such recipe"),
-        (["build", "cpu", "--fit.stps", "3", "--run", "x"], "fit.stps: no such field; allowed are"),
+        (["build", "cpu", "--fit.stps", "3", "--run", "x"], "fit.stps: no such field (given 3); allowed are"),
         (["build", "cpu", "--fit.steps", "many", "--run", "x"], "fit.steps: 'many' is not allowed"),
         (["build", "cpu", "--fit.engine", "cuda", "--run", "x"], "fit.engine: 'cuda' is not allowed"),
         (["build", "cpu", "--only", "fly", "--run", "x"], "--only fly: no such stage"),
