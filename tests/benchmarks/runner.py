@@ -1,6 +1,8 @@
 """The runner's own cost: rows a second through five stages that do nothing, and the driver's memory, by number of rows.
 
-python -m tests.benchmarks.runner [ROWS ...]
+python -m tests.benchmarks.runner [ROWS ...] [--root FOLDER]
+
+The run lies in memory (/dev/shm) where that is there, so that the disk is not what is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def resident_mb() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def measure(engine: str, count: int) -> None:
+def measure(engine: str, count: int, folder: str | None) -> None:
     placement: Placement
     if engine == "ray":
         from pipeline.ray_placement import RayPlacement
@@ -37,7 +39,7 @@ def measure(engine: str, count: int) -> None:
     rows = [{"id": f"row-{number:07d}", "uri": "/nowhere"} for number in range(count)]
     steps = [Step(stage(), schedule) for stage in (One, Two, Three, Four, Five)]
     before = resident_mb()
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=folder) as root:
         begun = time.perf_counter()
         ran = run_steps(Path(root), rows, steps, placement, keep_results=False)
         seconds = time.perf_counter() - begun
@@ -57,14 +59,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--engine", choices=["local", "ray"])
+    parser.add_argument("--root", default="/dev/shm" if Path("/dev/shm").is_dir() else None)
     options = parser.parse_args()
     if options.engine:
-        measure(options.engine, options.rows[0])
+        measure(options.engine, options.rows[0], options.root)
         return
     for engine in ("local", "ray"):
         for count in options.rows:
             command = [sys.executable, "-m", "tests.benchmarks.runner", str(count), "--engine", engine]
-            subprocess.run(command, check=True)
+            subprocess.run([*command, *(["--root", options.root] if options.root else [])], check=True)
 
 
 if __name__ == "__main__":

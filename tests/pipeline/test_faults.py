@@ -153,16 +153,19 @@ def test_a_full_disk_is_a_passing_failure_and_nothing_is_half_written(tmp_path: 
 
 @pytest.mark.slow
 def test_kill_9_of_the_driver_at_ten_random_moments_changes_no_byte(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=12)
-    more = ["--fit.steps", "150", "--fit.gaussians", "500"]
+    source = write_meshes(tmp_path / "source", count=24)
+    more = ["--fit.steps", "800", "--fit.gaussians", "2000", "--render.size", "96"]
     build(source, tmp_path / "whole", *more)
     words = build_command(source, tmp_path / "run", *more)
-    moments = random.Random(0)
+    moments = random.Random()
+    in_the_middle = 0
     for _ in range(10):
         driver = start(words)
-        time.sleep(moments.uniform(0.3, 6.0))
+        time.sleep(moments.uniform(0.3, 5.0))
+        in_the_middle += driver.poll() is None
         driver.kill()
         driver.wait()
+    assert in_the_middle >= 8
     call(words)
     assert dataset_files(tmp_path / "run") == dataset_files(tmp_path / "whole")
 
