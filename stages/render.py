@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.rendering import cameras, encoding
+from stages.rendering.memory import give_back_memory
 from stages.rendering.model import Limits, Model, normalization
 from stages.rendering.reading import read_model
 from stages.stage import Context, Done, Row, Stage, StageError, Work, each
@@ -32,6 +33,7 @@ _LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192  # a view shows no more tha
 class Render(Stage):
     """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
 
+    version = 2  # 2: of faces in one place the last is seen
     needs = ("ingest",)
     reads = ("up",)
     artifact = "views"
@@ -73,7 +75,14 @@ class Render(Stage):
         from stages.rendering.drawing import Renderer
 
         renderer = Renderer(self.size, self.samples)
-        return each(lambda row: self.render(row, context.store.read(row["mesh"]), renderer))
+
+        def work_one(row: Row) -> Done:
+            try:
+                return self.render(row, context.store.read(row["mesh"]), renderer)
+            finally:
+                give_back_memory()
+
+        return each(work_one)
 
     def render(self, row: Row, archive: bytes, renderer: Renderer) -> Done:
         up = row.get("up") or "y"

@@ -35,6 +35,7 @@ class _Batch:
     array: int
     buffers: list[int]
     count: int  # indices
+    glowing: bool  # whether any vertex has emission
     faces: np.ndarray | None = None  # [F, 3] uint32, kept for what must be sorted
     centres: np.ndarray | None = None  # [F, 3] float32
 
@@ -72,6 +73,7 @@ class Renderer:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each camera: colours [S, S, 4] uint8 multiplied by alpha, and depth [S, S] float32, 0 where empty."""
         batches: list[_Batch] = []
+        self._context._platform.make_current()  # another renderer of this process may have been at work
         try:
             self._upload(model, to_sphere, batches)
             for matrix, pose in zip(intrinsics, camera_to_world, strict=True):
@@ -155,7 +157,7 @@ class Renderer:
         for texture in (material.color_texture, material.emission_texture):
             if texture is not None and id(texture) not in self._textures:
                 self._textures[id(texture)] = self._upload_texture(texture)
-        batch = _Batch(material, array, buffers, faces.size)
+        batch = _Batch(material, array, buffers, faces.size, bool(vertices[:, 14:17].any()))
         if material.alpha == "BLEND":
             batch.faces, batch.centres = faces, vertices[:, 0:3][faces].mean(1)
         return batch
@@ -211,6 +213,9 @@ class Renderer:
         else:
             GL.glEnable(GL.GL_CULL_FACE)
             GL.glCullFace(GL.GL_FRONT)  # rows run from the top down here, which turns the winding around
+        if program == "color":
+            GL.glUniform1i(self._set(program, "textured"), material.color_texture is not None)
+            GL.glUniform1i(self._set(program, "glowing"), batch.glowing)
         GL.glBindVertexArray(batch.array)
 
     def _light(self, flat: bool) -> None:
@@ -270,8 +275,10 @@ class Renderer:
             GL.glUniform1f(self._set("depth", "cutoff"), _cutoff(batch.material))
             self._triangles(batch)
         steps = self._read(GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, np.float32, 1)
-        depth = near * far / (far - steps.astype(np.float64) * (far - near))
-        return np.where(steps < 1, depth, 0).astype(np.float32)
+        seen = steps < 1
+        depth = np.float32(near * far) / (np.float32(far) - steps * np.float32(far - near))
+        depth[~seen] = 0
+        return depth
 
     def _read(self, form: int, kind: int, dtype: type, channels: int) -> np.ndarray:
         GL = self.gl

@@ -14,6 +14,7 @@ from stages.stage import StageError
 SUPPORTED = {
     "KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit",
     "KHR_materials_pbrSpecularGlossiness", "KHR_materials_emissive_strength", "EXT_texture_webp",
+    "EXT_mesh_gpu_instancing",
 }  # fmt: skip
 # their base colour is drawn, the finer look is not
 _IGNORED = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "KHR_node_")
@@ -49,8 +50,9 @@ class _Reader:
             mesh = self.data.list("meshes")[node["mesh"]]
             weights = node.get("weights") or mesh.get("weights") or []
             skin = self._skin(node["skin"]) if "skin" in node else None
-            for primitive in mesh["primitives"]:
-                self._primitive(primitive, self.globals[number], weights, skin)
+            for matrix in self._instances(node, self.globals[number]):
+                for primitive in mesh["primitives"]:
+                    self._primitive(primitive, matrix, weights, skin)
         if not drawn:
             raise StageError("empty_scene", "the scene has no mesh")
         return self.model
@@ -83,13 +85,23 @@ class _Reader:
         accessors = self.data.list("accessors")
         vertices = faces = 0
         for number in drawn:
-            for primitive in self.data.list("meshes")[self.data.list("nodes")[number]["mesh"]]["primitives"]:
+            node = self.data.list("nodes")[number]
+            times = max((accessors[index]["count"] for index in _instance_accessors(node).values()), default=1)
+            for primitive in self.data.list("meshes")[node["mesh"]]["primitives"]:
                 points = accessors[primitive["attributes"]["POSITION"]]["count"]
                 corners = accessors[primitive["indices"]]["count"] if "indices" in primitive else points
-                vertices += points
-                faces += corners // 3 if primitive.get("mode", _TRIANGLES) == _TRIANGLES else corners
+                vertices += points * times
+                faces += (corners // 3 if primitive.get("mode", _TRIANGLES) == _TRIANGLES else corners) * times
         self.limits.check("vertices", vertices)
         self.limits.check("faces", faces)
+
+    def _instances(self, node: dict[str, Any], matrix: np.ndarray) -> list[np.ndarray]:
+        """[4, 4] each: where a node's mesh is drawn, once but for EXT_mesh_gpu_instancing."""
+        values = {name.lower(): self.data.accessor(index) for name, index in _instance_accessors(node).items()}
+        if not values:
+            return [matrix]
+        count = min(map(len, values.values()))
+        return [matrix @ _local({name: rows[index] for name, rows in values.items()}) for index in range(count)]
 
     def _skin(self, number: int) -> np.ndarray:
         """[J, 4, 4]: what each joint does to a vertex in the pose the nodes stand in."""
@@ -155,6 +167,11 @@ class _Reader:
         if slot.transform is None:
             return uv.astype(np.float32)
         return (uv @ slot.transform[:, :2].T + slot.transform[:, 2]).astype(np.float32)
+
+
+def _instance_accessors(node: dict[str, Any]) -> dict[str, int]:
+    told = ((node.get("extensions") or {}).get("EXT_mesh_gpu_instancing") or {}).get("attributes") or {}
+    return {name: index for name, index in told.items() if name in ("TRANSLATION", "ROTATION", "SCALE")}
 
 
 def _local(node: dict[str, Any]) -> np.ndarray:

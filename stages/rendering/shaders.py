@@ -39,6 +39,8 @@ uniform vec3 light_slope;
 uniform float cutoff;      // fragments below are not there; 0 keeps all
 uniform float ceiling;     // fragments from here on belong to another pass; above 1 keeps all
 uniform bool opaque;
+uniform bool textured;      // looking a texture up costs a software driver most of its time
+uniform bool glowing;
 out vec4 pixel;
 
 vec3 srgb(vec3 light) {
@@ -46,7 +48,8 @@ vec3 srgb(vec3 light) {
 }
 
 void main() {
-    vec4 base = frag_color * texture(color_texture, frag_uv.xy);
+    vec4 base = frag_color;
+    if (textured) base *= texture(color_texture, frag_uv.xy);
     if (base.a < cutoff || base.a >= ceiling) discard;
     vec3 facing = cross(dFdx(frag_position), dFdy(frag_position));
     facing *= sign(dot(facing, eye - frag_position));
@@ -54,7 +57,8 @@ void main() {
     if (dot(n, facing) < 0.0) n = -n;
     float size = length(n);
     float light = light_base + (size > 0.0 ? dot(light_slope, n) / size : 0.0);
-    vec3 color = base.rgb * light + frag_emission * texture(emission_texture, frag_uv.zw).rgb;
+    vec3 color = base.rgb * light;
+    if (glowing) color += frag_emission * texture(emission_texture, frag_uv.zw).rgb;
     float alpha = opaque ? 1.0 : clamp(base.a, 0.0, 1.0);
     pixel = vec4(srgb(clamp(color, 0.0, 1.0)) * alpha, alpha);
 }

@@ -104,8 +104,8 @@ def take_in(path: Path, root: str) -> tuple[Row, bytes] | None:
 
 def measure_ours(paths: list[Path], size: int, views: int) -> dict[str, Any]:
     stage = Render(views=views, size=size)
-    warm, clock = Clock(), Clock()
-    renderer = timed_renderer(stage, warm)
+    clock = Clock()
+    renderer = timed_renderer(stage, clock)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as root:
         for path in paths:
@@ -115,7 +115,7 @@ def measure_ours(paths: list[Path], size: int, views: int) -> dict[str, Any]:
             try:
                 if not seconds:  # drivers build their code on first use
                     stage.render(*taken, renderer)
-                    renderer = timed_renderer(stage, clock)
+                    clock.seconds = dict.fromkeys(_PHASES, 0.0)
                 clock.begin()
                 done = stage.render(*taken, renderer)
             except StageError as error:
@@ -143,19 +143,19 @@ def measure_script(paths: list[Path], size: int, views: int) -> dict[str, Any]:
 
 
 def measure_memory(paths: list[Path], count: int) -> dict[str, Any]:
-    from stages.rendering.drawing import Renderer
-
-    stage = Render()
-    renderer = Renderer(stage.size, stage.samples)
     resident: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as root:
+        store = open_store(root)
+        work = Render().open(Context(store, Path(root)))
         for number in range(1, count + 1):
-            taken = take_in(paths[number * 37 % len(paths)], root)  # another order each time around
+            taken = take_in(paths[number * 37 % len(paths)], root)  # not in the order of their names
             if taken is not None:
-                try:
-                    stage.render(*taken, renderer)
-                except StageError as error:
-                    print(f"{taken[0]['id']}: {error.reason}", file=sys.stderr)
+                row, archive = taken
+                store.replace("mesh.zip", archive)
+                for _, outcome in work([{**row, "mesh": "mesh.zip"}]):
+                    if isinstance(outcome, StageError):
+                        print(f"{row['id']}: {outcome.reason}", file=sys.stderr)
+                del taken, archive, outcome
             if number in _LOOK_AT or number == count:
                 resident[number] = resident_mib()
     return {"resident": resident}
@@ -214,7 +214,8 @@ def main() -> None:
         for size in options.sizes:
             ours, script = (call(what, folder, size, options) for what in ("ours", "script"))
             if size == options.sizes[0]:
-                print(f"{options.views} views an object, {ours['device']}, {'all cores' if options.free else 'one core'}")
+                cores = "all cores" if options.free else "one core"
+                print(f"{options.views} views an object, {ours['device']}, {cores}")
             report(size, options.views, ours, script)
         if options.memory:
             resident = call("memory", folder, 128, options)["resident"]

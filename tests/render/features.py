@@ -1,4 +1,4 @@
-"""Small glTF meshes, one for each feature that the render stage supports; a feature is files by name, the mesh first."""
+"""Small glTF meshes, one for each feature of the render stage; a feature is files by name, the mesh first."""
 
 from __future__ import annotations
 
@@ -237,6 +237,21 @@ def nested_nodes() -> Gltf:
 
 
 @feature
+def instances() -> Gltf:
+    made = textured()
+    turns = np.array([[0, 0, 0, 1], [0.6, 0, 0, 0.8], [0, 0.28, 0, 0.96]], np.float32)
+    attributes = {
+        "TRANSLATION": made.accessor(np.array([[0, 0, 0], [1.5, 0.3, 0], [0, 2, 1]], np.float32)),
+        "ROTATION": made.accessor(turns),
+        "SCALE": made.accessor(np.array([[1, 1, 1], [0.5, 1, 1], [1, 0.4, 1.3]], np.float32)),
+    }
+    made.document["nodes"][0] |= {
+        "translation": [3, 2, 1], "extensions": {"EXT_mesh_gpu_instancing": {"attributes": attributes}},
+    }  # fmt: skip
+    return made
+
+
+@feature
 def second_scene_is_the_default() -> Gltf:
     made = textured()
     shown = made.node(root=False, mesh=0, scale=[1, 2, 0.5])
@@ -372,6 +387,20 @@ def degenerate_and_doubled_faces() -> Gltf:
     attributes = {"NORMAL": normals.astype(np.float32) * 0, "TEXCOORD_0": uv.astype(np.float32)}
     material = {"pbrMetallicRoughness": {"baseColorTexture": {"index": made.texture(encoded(_PICTURE))}}}
     made.node(mesh=made.mesh(positions, faces, attributes, material))
+    return made
+
+
+@feature
+def faces_in_one_place() -> Gltf:
+    """Coloured twice over, by corners that are the same to the last bit: the later colours are seen."""
+    made = Gltf()
+    positions, normals, _, faces = cube()
+    attributes = {
+        "NORMAL": np.tile(normals, (2, 1)).astype(np.float32),
+        "COLOR_0": np.concatenate([_shades(4), 1 - 0.9 * _shades(4)]).clip(0, 1).astype(np.float32),
+    }
+    twice = np.concatenate([faces, faces + len(positions)])
+    made.node(mesh=made.mesh(np.tile(positions, (2, 1)), twice, attributes, _WHITE))
     return made
 
 

@@ -17,13 +17,14 @@ from manifests.store import open_store
 from stages.ingest import Ingest
 from stages.ingesting import bundle
 from stages.render import Render
-from stages.stage import Context, Done, Outcome, StageError, Work
+from stages.stage import Context, Done, Outcome, Row, StageError, Work
 from stages.views import Views
 from tests.render.browser import Eye, EyeError
 from tests.render.comparing import LEAST_IOU, MOST_DIFFERENCE, Likeness, likeness, on_white
 
-RENDER = Render(views=6, size=512, light="none")  # at 256 a bowstring is judged by where single samples lie
-_works: list[Work] = []
+_SIZE = 512
+_CLOSER = 1024  # for what seems unlike: a bowstring half a pixel thick is judged by where single samples lie
+_works: dict[int, Work] = {}
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ class Sight:
         return f"{self.name}: IoU {self.likeness.iou:.4f}, CIEDE2000 {self.likeness.difference:.2f}"
 
 
-def _render(row: dict, folder: str) -> Outcome:
-    if not _works:
-        _works.append(RENDER.open(Context(open_store(folder), Path(folder))))
-    ((_, outcome),) = _works[0]([row])
+def _render(row: Row, folder: str, size: int) -> Outcome:
+    """In the drawing process: what a worker does, one renderer for each size."""
+    if size not in _works:
+        _works[size] = Render(views=6, size=size, light="none").open(Context(open_store(folder), Path(folder)))
+    ((_, outcome),) = _works[size]([row])
     return outcome
 
 
@@ -72,25 +74,28 @@ def sights(eye: Eye, sources: list[tuple[str, Path]]) -> Iterator[Sight]:
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         ):
             for name, path in sources:
-                yield _sight(eye, pool, name, path, folder)
+                sight = _sight(eye, pool, name, path, folder, _SIZE)
+                if sight.verdict == "not alike":
+                    sight = _sight(eye, pool, name, path, folder, _CLOSER)
+                yield sight
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-def _sight(eye: Eye, pool: ProcessPoolExecutor, name: str, path: Path, folder: str) -> Sight:
+def _sight(eye: Eye, pool: ProcessPoolExecutor, name: str, path: Path, folder: str, size: int) -> Sight:
     store = open_store(folder)
     ((_, taken),) = Ingest().open(Context(store, Path(folder)))([{"id": name, "uri": str(path)}])
     if isinstance(taken, StageError):
         return Sight(name, refused=f"{taken.reason}: {taken.detail}")
     store.replace("mesh.zip", taken.artifact or b"")
     row = {"id": name, "key": "0" * 32, **taken.columns, "mesh": "mesh.zip"}
-    outcome = pool.submit(_render, row, folder).result()
+    outcome = pool.submit(_render, row, folder, size).result()
     if not isinstance(outcome, Done):
         return Sight(name, refused=f"{outcome.reason}: {outcome.detail}")
     views = Views.from_bytes(outcome.artifact or b"")
     try:
-        theirs = eye.see(bundle.unpack(taken.artifact or b""), taken.columns["mesh_name"], views, RENDER.size)
+        theirs = eye.see(bundle.unpack(taken.artifact or b""), taken.columns["mesh_name"], views, size)
     except EyeError as error:
         return Sight(name, failed=str(error))
     ours = views.color_pixels()

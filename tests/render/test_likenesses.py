@@ -1,4 +1,4 @@
-"""Every supported feature looks as three.js shows it. The marked tests need Chromium and three.js: `make test-render`."""
+"""Every feature looks as three.js shows it. The marked tests need Chromium and three.js: `make test-render`."""
 
 from __future__ import annotations
 

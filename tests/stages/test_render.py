@@ -240,6 +240,29 @@ def test_masked_surfaces(views: Callable[..., Views]) -> None:
     assert seen.color_pixels()[0][26, 26, 3] == 255  # alpha of an opaque material counts for nothing
 
 
+def test_instances_are_drawn_and_counted(tmp_path: Path) -> None:
+    made = meshes.cube_gltf(translation=[10, 0, 0])
+    places = made.accessor(np.array([[0, 0, 0], [0, 5, 0], [0, 0, 7]], np.float32))
+    instancing = {"attributes": {"TRANSLATION": places}}
+    made.document["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": instancing}
+    made.document["extensionsRequired"] = ["EXT_mesh_gpu_instancing"]
+    parts = model_of(made.glb(), tmp_path).parts
+    assert [piece.positions.mean(0).round(6).tolist() for piece in parts] == [[10, 0, 0], [10, 5, 0], [10, 0, 7]]
+    with pytest.raises(StageError) as caught:
+        model_of(made.glb(), tmp_path, max_faces=35)
+    assert caught.value.reason == "too_large"
+
+
+def test_of_faces_in_one_place_the_last_is_seen(views: Callable[..., Views]) -> None:
+    made = meshes.Gltf()
+    positions, _, _, faces = meshes.cube()
+    colors = np.repeat(np.array([[1, 0, 0, 1], [0, 0, 1, 1]], np.float32), len(positions), 0)
+    twice = np.concatenate([faces, faces + len(positions)])
+    made.node(mesh=made.mesh(np.tile(positions, (2, 1)), twice, {"COLOR_0": colors}, WHITE))
+    for image in views(made.glb(), **BARE).color_pixels():
+        assert (image[image[..., 3] == 255][:, :3] == (0, 0, 255)).all()
+
+
 def test_light_shows_form_from_all_sides(views: Callable[..., Views]) -> None:
     images = views(meshes.cube_gltf().glb(), **FRONT).color_pixels()
     above = views(meshes.cube_gltf().glb(), **{**FRONT, "elevation_deg": 80.0}).color_pixels()[0]
@@ -374,6 +397,12 @@ def test_any_size_and_count(views: Callable[..., Views]) -> None:
         assert seen.color_pixels().shape == (count, size, size, 4)
         assert seen.depth_pixels().shape == (count, size, size)
         assert seen.intrinsics.shape == (count, 3, 3) and seen.camera_to_world.shape == (count, 4, 4)
+
+
+def test_renderers_of_one_process_do_not_mix(draw: Draw, tmp_path: Path) -> None:
+    (tmp_path / "a.glb").write_bytes(meshes.cube_gltf(texture=meshes.png(meshes.QUARTERS)).glb())
+    first, _, again = (draw([tmp_path / "a.glb"], size=size, views=2, seed=9)[0] for size in (150, 40, 150))
+    assert isinstance(first, Done) and isinstance(again, Done) and first.artifact == again.artifact
 
 
 def _cycle() -> bytes:
