@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow lint bench-manifest bench-runner clean
+.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them)
 test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
 	@$(RUN) -m pytest -q -m "slow and not gpu and not render" $(ARGS)
 
+test-render: $(STAMP) ## Compare renders with three.js in Chromium (ARGS=FOLDER for its meshes too); needs chromium and npm
+	@[ -d tests/render/node_modules/three ] || npm ci --prefix tests/render --no-audit --no-fund --loglevel=error
+	@$(RUN) -m tests.render $(ARGS)
+
 lint: $(STAMP) ## Check style and formatting
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
 
@@ -42,6 +46,9 @@ bench-manifest: $(STAMP) ## Fold 6,000,000 records of 1,000,000 rows: seconds an
 
 bench-runner: $(STAMP) ## The scheduler's own cost: rows a second through five stages that do nothing
 	@$(RUN) -m tests.benchmarks.runner $(ARGS)
+
+bench-render: $(STAMP) ## Rendering on one core against the script that people write (ARGS=FOLDER)
+	@$(RUN) -m tests.benchmarks.render $(ARGS)
 
 clean: ## Remove .venv and caches; runs/ stays
 	@rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
