@@ -6,6 +6,7 @@ import threading
 import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from manifests.outcomes import Outcomes
@@ -75,11 +76,21 @@ def test_the_outcome_that_stands_is_the_first_with_its_own_artifact(store: Store
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("no /dev/full here")
     (tmp_path / "blocked").write_text("a file where a folder should be")
     store = open_store(tmp_path)
     with pytest.raises(OSError):
         store.create("blocked/file", b"data")
     assert store.list("") == {"blocked": 31}
+
+
+def test_errors_of_an_object_store_out_of_reach_are_os_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.config.conf["s3"] = {"config_kwargs": {"retries": {"max_attempts": 0}}, "skip_instance_cache": True}
+    try:
+        with pytest.raises(OSError, match="x/y"):
+            open_store("s3://nowhere/run").read("x/y")
+    finally:
+        del fsspec.config.conf["s3"]
