@@ -22,7 +22,7 @@ from manifests.records import FAILED, OK, Record
 from manifests.sources import read_source
 from manifests.store import LocalStore, Store, is_uri, open_store
 from pipeline.display import Display
-from pipeline.figures import Figures, Rates, add_rates
+from pipeline.figures import Figures, Rates, add_rates, count_lost, count_rows
 from pipeline.freshness import Freshness, stamp
 from pipeline.messages import Result
 from pipeline.placement import Placement
@@ -174,7 +174,7 @@ class _Build:
                 signal.signal(number, handler)
             self._flush()
         self.report.figures = self._figures(scheduler)
-        self.report.lost = self.plan.count_lost()
+        self.report.lost = count_lost(self.plan)
         self._write_index(final=not self.report.stopped_by and not self.report.unfinished)
         self.report.seconds = time.monotonic() - begun
         return self.report
@@ -244,7 +244,7 @@ class _Build:
 
     def _figures(self, scheduler: Scheduler) -> Figures:
         running = {name: pool.running for name, pool in scheduler.pools.items()}
-        return add_rates(self.plan.count(), self.rates, running)
+        return add_rates(count_rows(self.plan), self.rates, running)
 
     def _write_index(self, final: bool) -> None:
         """Make what is packed the dataset. Before the run is through, only where that is more than stands."""

@@ -6,15 +6,49 @@ import time
 from collections import defaultdict, deque
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.plan import DUPLICATE
+from pipeline.plan import DUPLICATE, FAILED, OK, TODO, Plan
 
 _WINDOW_SECONDS = 120.0
 
 Figures = dict[str, dict[str, Any]]
+
+
+def count_rows(plan: Plan) -> Figures:
+    """Rows by stage and state; what waits behind a failure or is a duplicate is left out."""
+    figures: Figures = {}
+    out: dict[str, np.ndarray] = {}
+    for name, step in plan.steps.items():
+        states = plan.states[name]
+        blocked = plan.duplicates.copy() if name != plan.root else np.zeros(len(plan.listing), bool)
+        for needed in step.stage.needs:
+            blocked |= out[needed]
+        failed = (states == FAILED) & ~blocked
+        out[name] = failed | blocked
+        figures[name] = {
+            "todo": int(((states == TODO) & ~blocked).sum()),
+            "ok": int(((states == OK) & ~blocked).sum()),
+            "failed": int(failed.sum()),
+            "reasons": dict(plan.reasons[name]),
+        }
+    figures[plan.root]["duplicates"] = int(plan.duplicates.sum())
+    figures[plan.root]["ok"] -= int(plan.duplicates.sum())
+    if plan.blocks:
+        figures[plan.blocks.name] = plan.blocks.count()
+    return figures
+
+
+def count_lost(plan: Plan) -> int:
+    """Rows that a failure keeps out of the dataset."""
+    lost = np.zeros(len(plan.listing), bool)
+    for name, step in plan.steps.items():
+        if not step.schedule.optional:
+            lost |= plan.states[name] == FAILED
+    return int((lost & ~plan.duplicates).sum())
 
 
 class Rates:

@@ -314,35 +314,3 @@ class Plan:
         inside = np.zeros(len(self.listing), bool)
         inside[self.blocks.rows_in_shards()] = True
         return inside
-
-    # -- figures -------------------------------------------------------------------------------------------------
-
-    def count_lost(self) -> int:
-        """Rows that are not in the dataset because of a failure."""
-        lost = np.zeros(len(self.listing), bool)
-        for name, step in self.steps.items():
-            if not step.schedule.optional:
-                lost |= self.states[name] == FAILED
-        return int((lost & ~self.duplicates).sum())
-
-    def count(self) -> dict[str, dict[str, Any]]:
-        """Rows by state and stage."""
-        figures: dict[str, dict[str, Any]] = {}
-        out: dict[str, np.ndarray] = {}
-        for name, step in self.steps.items():
-            blocked = self.duplicates.copy() if name != self.root else np.zeros(len(self.listing), bool)
-            for needed in step.stage.needs:
-                blocked |= out[needed]
-            failed = (self.states[name] == FAILED) & ~blocked
-            out[name] = failed | blocked
-            figures[name] = {
-                "todo": int(((self.states[name] == TODO) & ~blocked).sum()),
-                "ok": int(((self.states[name] == OK) & ~blocked).sum()),
-                "failed": int(failed.sum()),
-                "reasons": {reason: count for reason, count in self.reasons[name].items() if count > 0},
-            }
-        figures[self.root]["duplicates"] = int(self.duplicates.sum())
-        figures[self.root]["ok"] -= int(self.duplicates.sum())
-        if self.blocks:
-            figures[self.blocks.name] = self.blocks.count()
-        return figures

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from manifests.lease import find_holder
-from pipeline.figures import Figures, to_table
+from pipeline.figures import Figures, count_rows, to_table
 from pipeline.plan import DUPLICATE, FAILED
 from pipeline.run import Run, open_run
 
@@ -20,7 +20,7 @@ def show_status(root: str, as_json: bool = False, failed: bool = False) -> None:
     run = open_run(root)
     holder = find_holder(run.store)
     told = holder.beat.get("status") if holder.at_work else None
-    figures: Figures = told or run.plan.count()
+    figures: Figures = told or count_rows(run.plan)
     rows = list_failed(run) if failed else []
     if as_json:
         shown: dict[str, Any] = {"run": run.store.root, "building": holder.at_work, "stages": figures}

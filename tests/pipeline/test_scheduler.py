@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.figures import count_rows
 from pipeline.local_placement import LocalPlacement
 from pipeline.plan import Retry
 from pipeline.scheduler import RunStopped
@@ -100,7 +101,7 @@ def test_added_and_withdrawn_rows(tmp_path: Path) -> None:
     run_steps(tmp_path, make_rows(a="", b=""), steps())
     ran = run_steps(tmp_path, make_rows(b="", c=""), steps())
     assert {name for _, name in ran.results} == {"c"}
-    assert ran.plan.count()["finish"]["ok"] == 2
+    assert count_rows(ran.plan)["finish"]["ok"] == 2
     assert run_steps(tmp_path, make_rows(a="", b="", c=""), steps()).results == {}
 
 
