@@ -81,7 +81,8 @@ def build(order: Order) -> Report:
     try:
         if order.recipe.corpus:
             rows = read_source(_make_corpus(order, store))
-        listing = read_listing(store) if rows is None else update_listing(store, rows, lease.epoch)
+        before = read_listing(store)
+        listing = before if rows is None else update_listing(store, _limited(rows, order, before), lease.epoch)
         placement = _open_placement(order.engine)
         try:
             recipe = order.recipe.resolve(placement.capacity().gpus)
@@ -125,19 +126,23 @@ def _write_corpus(corpus: Corpus, folder: Path) -> Path:
 
 def _read_rows(order: Order, store: Store) -> list[dict[str, Any]] | None:
     """The source's rows; None where the run's own listing, or a corpus to be made, stands for them."""
-    before = set(read_listing(store).ids.to_pylist())
     if order.recipe.corpus:
         if order.source:
             raise RunError(f"--source {order.source}: this recipe makes its own corpus; leave one of the two out")
         return None
     if not order.source:
-        if not before:
+        if not len(read_listing(store)):
             raise RunError("--source is missing: a folder, a glob, a mesh, or a list of meshes")
         return None
-    rows = read_source(order.source)
-    if order.limit is not None:
-        rows = [row for number, row in enumerate(rows) if number < order.limit or row["id"] in before]
-    return rows
+    return read_source(order.source)
+
+
+def _limited(rows: list[dict[str, Any]], order: Order, before: Listing) -> list[dict[str, Any]]:
+    """The first rows of the source; those listed before stay, so that a limit never takes a row away."""
+    if order.limit is None:
+        return rows
+    kept = set(before.ids.to_pylist())
+    return [row for number, row in enumerate(rows) if number < order.limit or row["id"] in kept]
 
 
 class _Build:

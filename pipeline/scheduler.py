@@ -48,7 +48,6 @@ class _Pool:
     works: bool = False  # some row's outcome says that the stage itself works
     broken: set[str] = field(default_factory=set)  # rows that failed for no reason of their own
     open_failures: int = 0
-    last_detail: str = ""
 
     @property
     def busy(self) -> int:

@@ -212,6 +212,12 @@ def test_limit_takes_the_first_rows_and_later_ones_follow(built: Path, tmp_path:
     assert len(ids_in_dataset(tmp_path / "run")) == 5
 
 
+def test_a_limit_counts_for_the_demo_corpus_too(tmp_path: Path) -> None:
+    words = ["build", "demo", "--corpus.count", "4", "--limit", "2", "--only", "ingest", "--engine", "local"]
+    call(command(*words, "--run", tmp_path / "run"))
+    assert len(list((tmp_path / "run" / "artifacts" / "ingest").rglob("*.json"))) == 2
+
+
 def test_a_list_brings_its_words_its_split_and_other_columns(built: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
