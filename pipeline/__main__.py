@@ -115,4 +115,7 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # Arrow's threads have been seen to abort an interpreter that tears itself down
