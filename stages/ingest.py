@@ -27,10 +27,13 @@ from stages.ingesting import bundle, formats, references
 from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
 from stages.stage import Context, Done, Row, Stage, StageError, Work, each
 
+_MOST_COMPANIONS = 10_000
+
 
 class Ingest(Stage):
     """Fetch one mesh.  in: uri   out: mesh, content_hash, format, mesh_name, mesh_bytes, warnings"""
 
+    version = 2  # 2: more of what libraries of materials name is found
     limits = ("max_bytes", "allow_http", "timeout_seconds")
     artifact = "mesh"
     suffix = ".zip"
@@ -94,6 +97,11 @@ def _collect(origin: Origin) -> Done:
     return Done(columns, artifact=bundle.pack(members), content=content, files=origin.files)
 
 
+def _check_count(origin: Origin, count: int) -> None:
+    if count > _MOST_COMPANIONS:
+        raise StageError("too_large", f"{origin.name} refers to {count:,} files; {_MOST_COMPANIONS:,} are followed")
+
+
 def _fetch(origin: Origin, names: list[str], companions: dict[str, bytes]) -> bytes | None:
     """The first companion there is under these names, fetched once."""
     for name in names:
@@ -110,6 +118,7 @@ def _collect_gltf(
     origin: Origin, document: dict[str, Any], glb: bytes, companions: dict[str, bytes], missing: list[str]
 ) -> None:
     found = dict(references.gltf_references(document))
+    _check_count(origin, len(found))
     names = {uri: references.names_of(uri, origin.name) for uri in found}  # all judged before the first is opened
     for uri, needed in found.items():
         if _fetch(origin, names[uri], companions) is not None:
@@ -124,9 +133,11 @@ def _collect_gltf(
 
 
 def _buffer_size(entry: Any, origin: Origin, chunk: bytes | None, companions: dict[str, bytes]) -> int | None:
-    """What a buffer really holds; None where an extension says that its content is made up by the reader."""
-    uri = entry.get("uri") if isinstance(entry, dict) else None
-    if uri is None:
+    """What a buffer really holds; None where it has no bytes, or none that are read."""
+    uri = entry.get("uri")
+    if formats.is_fallback(entry):
+        return None
+    if not uri:
         return len(chunk) if chunk is not None else None
     if references.is_embedded(uri):
         return len(_embedded(uri, origin.name))
@@ -142,7 +153,8 @@ def _embedded(uri: str, owner: str) -> bytes:
 
 
 def _collect_obj(origin: Origin, data: bytes, companions: dict[str, bytes], missing: list[str]) -> None:
-    libraries = references.obj_libraries(data.decode("utf-8", "replace"))
+    libraries = references.obj_libraries(data)
+    _check_count(origin, len(libraries))
     names = {library: references.names_of(library, origin.name) for library in libraries}
     for library in libraries:
         text = _fetch(origin, names[library], companions)
@@ -150,6 +162,7 @@ def _collect_obj(origin: Origin, data: bytes, companions: dict[str, bytes], miss
             missing.append(library[:200])
             continue
         place = next(name for name in names[library] if name in companions)
-        uris = dict.fromkeys(uri for _, uri in references.mtl_textures(text.decode("utf-8", "replace")))
+        uris = dict.fromkeys(references.mtl_textures(text))
+        _check_count(origin, len(uris) + len(companions))
         textures = {uri: references.names_beside(uri, place) for uri in uris}
         missing += [uri[:200] for uri in uris if _fetch(origin, textures[uri], companions) is None]

@@ -33,7 +33,7 @@ _LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192  # a view shows no more tha
 class Render(Stage):
     """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
 
-    version = 2  # 2: of faces in one place the last is seen
+    version = 3  # 2: of faces in one place the last is seen; 3: the sRGB curve, concave polygons; more of MTL, PLY
     needs = ("ingest",)
     reads = ("up",)
     artifact = "views"
@@ -106,10 +106,10 @@ class Render(Stage):
         intrinsics = cameras.intrinsics(self.views, self.size, self.fov_deg)
         depth_scale = (cameras.distance(self.fov_deg) + 1.01) / encoding.DEPTH_STEPS
         colors, depths, visible = [], [], False
-        for color, depth in renderer.draw(model, to_sphere, intrinsics, poses, albedo=self.light == "none"):
+        for window, color, depth in renderer.draw(model, to_sphere, intrinsics, poses, albedo=self.light == "none"):
             visible = visible or bool(color[..., 3].any())
-            colors.append(encoding.color_png(color))
-            depths.append(encoding.depth_png(depth, depth_scale))
+            colors.append(encoding.color_png(color, window, self.size))
+            depths.append(encoding.depth_png(depth, depth_scale, window, self.size))
         if not visible:
             raise StageError("nothing_visible", "no view shows anything: all is transparent, or seen from behind")
         return Views(

@@ -14,6 +14,7 @@ from typing import Any
 from stages.stage import StageError
 
 FORMATS = ("glb", "gltf", "obj", "ply", "stl", "off")
+MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")  # one and its successor: alike to a reader
 _PLY_BYTES = {
     "char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
     "int": 4, "uint": 4, "int32": 4, "uint32": 4, "float": 4, "float32": 4, "double": 8, "float64": 8,
@@ -33,7 +34,7 @@ def sniff(data: bytes, name: str) -> str:
     start = head.lstrip()
     if head.startswith(b"glTF"):
         return "glb"
-    if head.startswith((b"ply\n", b"ply\r")):
+    if re.match(rb"ply[ \t]*[\r\n]", head):
         return "ply"
     if start.startswith(b"{") and b'"asset"' in data:
         return "gltf"
@@ -98,7 +99,25 @@ def _gltf_document(text: bytes, name: str) -> dict[str, Any]:
         raise StageError("corrupt_file", f"{name}: its JSON has no asset")
     if str(asset.get("version", "2.0")).split(".")[0] != "2":
         raise StageError("unsupported", f"{name} is glTF {asset['version']}; version 2 is read")
+    for field in ("buffers", "images"):
+        entries = document.get(field) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise StageError("corrupt_file", f"{name}: {field} is no list of objects")
+        if not all(isinstance(entry.get("uri") or "", str) for entry in entries):
+            raise StageError("corrupt_file", f"{name}: a uri in {field} is no text")
     return document
+
+
+def meshopt(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """What meshopt compression says of a buffer view (where its bytes are), or of a buffer (that it has none)."""
+    extensions = entry.get("extensions")
+    found = [extensions[name] for name in MESHOPT if name in extensions] if isinstance(extensions, dict) else []
+    return found[0] if found and isinstance(found[0], dict) else None
+
+
+def is_fallback(buffer: dict[str, Any]) -> bool:
+    """Whether a buffer only repeats what compressed views hold; it may have no bytes, and is never read."""
+    return bool((meshopt(buffer) or {}).get("fallback"))
 
 
 def check_gltf(document: dict[str, Any], buffer_bytes: list[int | None], name: str) -> None:
@@ -106,11 +125,15 @@ def check_gltf(document: dict[str, Any], buffer_bytes: list[int | None], name: s
     try:
         views = document.get("bufferViews") or []
         for index, view in enumerate(views):
-            size = buffer_bytes[view["buffer"]]
-            if size is not None and view.get("byteOffset", 0) + view["byteLength"] > size:
+            packed = meshopt(view)
+            place = packed or view
+            size = buffer_bytes[place["buffer"]]
+            if size is not None and place.get("byteOffset", 0) + place["byteLength"] > size:
                 raise StageError(
                     "corrupt_file", f"{name}: bufferView {index} reaches past its buffer of {size:,} bytes"
                 )
+            if packed and packed["count"] * packed["byteStride"] < view["byteLength"]:
+                raise StageError("corrupt_file", f"{name}: bufferView {index} claims more than it is unpacked to")
         for index, accessor in enumerate(document.get("accessors") or []):
             _check_accessor(accessor, index, views, name)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -143,9 +166,9 @@ def _check_ply(data: bytes, name: str) -> None:
     for words in [line.split() for line in text.splitlines()] + [["element", "", "0"]]:
         if words[:1] == ["element"]:
             needed += count * row
-            if count and needed > len(data) - end.end():
+            if count and needed > len(data) - end.end() + (not binary):  # nothing need part the last word
                 raise StageError("corrupt_file", f"{name} claims {count:,} of {element}, more than its bytes hold")
-            if len(words) != 3 or not words[2].isdigit():
+            if len(words) != 3 or not re.fullmatch("[0-9]{1,18}", words[2]):
                 raise StageError("corrupt_file", f"{name}: {' '.join(words)[:80]!r} is no element of a PLY header")
             element, count, row = words[1], int(words[2]), 0
         elif words[:1] == ["property"]:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from stages.ingesting import formats
 from stages.stage import StageError
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
-_MTL_TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$", re.IGNORECASE)
+_MTL_TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # how many words follow each option of a texture line at most; those of -o, -s and -t are numbers and may be fewer
 _MTL_OPTIONS = {
     "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-clamp": 1,
@@ -56,48 +58,68 @@ def names_beside(uri: str, library: str) -> list[str]:
     return beside + [name for name in names_of(uri, library) if name not in beside]
 
 
+def decoded(text: bytes) -> str:
+    """UTF-8, or else Latin-1, which takes any byte: names that differ stay different."""
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
 def gltf_references(document: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """(uri, is it needed) of each buffer and image outside the file."""
     for field, needed in (("buffers", True), ("images", False)):
         for entry in document.get(field) or []:
-            uri = entry.get("uri") if isinstance(entry, dict) else None
-            if isinstance(uri, str) and uri and not is_embedded(uri):
+            uri = entry.get("uri")
+            if uri and not is_embedded(uri) and not formats.is_fallback(entry):
                 yield uri, needed
 
 
-def obj_libraries(text: str) -> list[str]:
+def obj_libraries(data: bytes) -> list[str]:
     """Names after `mtllib`: one with spaces, or several that each end in .mtl."""
     names: list[str] = []
-    for match in re.finditer(r"^[ \t]*mtllib[ \t]+(.+?)[ \t\r]*$", text, re.MULTILINE):
-        names += re.split(r"(?<=\.mtl)\s+", match.group(1), flags=re.IGNORECASE)
+    if b"mtllib" not in data:
+        return names
+    for line in re.findall(rb"(?:^|\r)(?:\xef\xbb\xbf)?[ \t]*mtllib[ \t]+([^\r\n]+)", data, re.MULTILINE):
+        names += re.split(r"(?<=\.mtl)\s+", decoded(line).strip().strip('"'), flags=re.IGNORECASE)
     return list(dict.fromkeys(names))
 
 
 def ply_textures(data: bytes) -> list[str]:
     """Names that a PLY header gives in comments, as MeshLab writes them."""
-    header = data[: max(data.find(b"end_header"), 0)].decode("utf-8", "replace")
+    header = decoded(data[: max(data.find(b"end_header"), 0)])
     return re.findall(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", header, re.MULTILINE | re.IGNORECASE)
 
 
-def mtl_textures(text: str) -> Iterator[tuple[str, str]]:
-    """(keyword, file name) of each texture line of a material library."""
-    for line in text.splitlines():
-        keyword, _, rest = line.strip().partition(" ")
-        if _MTL_TEXTURES.match(keyword) and rest.strip():
-            yield keyword.lower(), texture_name(rest)
+def mtl_lines(data: bytes) -> Iterator[tuple[str, str]]:
+    """(keyword in small letters, what follows it) of each line of a material library."""
+    for line in re.split(r"[\r\n]+", decoded(data)):
+        keyword, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if rest.strip():
+            yield keyword.lower(), rest.strip()
 
 
-def texture_name(text: str) -> str:
-    """The file name at the end of a texture line, past its options; it may have spaces in it."""
+def mtl_textures(data: bytes) -> Iterator[str]:
+    """The file name of each texture line of a material library."""
+    for keyword, rest in mtl_lines(data):
+        if _MTL_TEXTURES.match(keyword):
+            yield texture_line(rest)[0]
+
+
+def texture_line(text: str) -> tuple[str, dict[str, list[str]]]:
+    """The file name at the end of a texture line, which may have spaces in it, and the words of each option before."""
     rest = text.strip()
+    options: dict[str, list[str]] = {}
     while rest.startswith("-"):
         option, _, after = rest.partition(" ")
         if option.lower() not in _MTL_OPTIONS:
             break
         rest = after.lstrip()
+        words = options[option.lower()] = []
         for _ in range(_MTL_OPTIONS[option.lower()]):
             word, _, after = rest.partition(" ")
-            if option.lower() in ("-o", "-s", "-t") and not re.fullmatch(r"[-+.\deE]+", word):
+            if option.lower() in ("-o", "-s", "-t") and not _NUMBER.fullmatch(word):
                 break
+            words.append(word)
             rest = after.lstrip()
-    return rest
+    return rest.strip('"'), options

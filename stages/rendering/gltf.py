@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.ingesting import formats
 from stages.rendering.gltf_data import GltfData, dequantized
 from stages.rendering.gltf_materials import Materials, Slot
 from stages.rendering.model import Limits, Model, part
@@ -14,7 +15,7 @@ from stages.stage import StageError
 SUPPORTED = {
     "KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit",
     "KHR_materials_pbrSpecularGlossiness", "KHR_materials_emissive_strength", "EXT_texture_webp",
-    "EXT_mesh_gpu_instancing",
+    "EXT_texture_avif", "KHR_texture_basisu", "EXT_mesh_gpu_instancing", *formats.MESHOPT,
 }  # fmt: skip
 # their base colour is drawn, the finer look is not
 _IGNORED = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "KHR_node_")
@@ -22,11 +23,11 @@ _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 
 
 def read(members: dict[str, bytes], name: str, form: str, limits: Limits, max_side: int) -> Model:
-    data = GltfData(members, name, form)
-    for extension in data.list("extensionsRequired"):
-        if extension not in SUPPORTED and not extension.startswith(_IGNORED):
-            raise StageError("unsupported", f"the file requires {extension}")
+    data = GltfData(members, name, form, limits)
     try:
+        for extension in data.list("extensionsRequired"):
+            if extension not in SUPPORTED and not extension.startswith(_IGNORED):
+                raise StageError("unsupported", f"the file requires {extension}")
         return _Reader(data, limits, max_side).read()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StageError("corrupt_file", f"{name}: broken glTF ({type(error).__name__}: {error})") from None
@@ -50,9 +51,9 @@ class _Reader:
             mesh = self.data.list("meshes")[node["mesh"]]
             weights = node.get("weights") or mesh.get("weights") or []
             skin = self._skin(node["skin"]) if "skin" in node else None
-            for matrix in self._instances(node, self.globals[number]):
-                for primitive in mesh["primitives"]:
-                    self._primitive(primitive, matrix, weights, skin)
+            places = self._instances(node, self.globals[number])
+            for primitive in mesh["primitives"]:
+                self._primitive(primitive, places, weights, skin)
         if not drawn:
             raise StageError("empty_scene", "the scene has no mesh")
         return self.model
@@ -95,13 +96,13 @@ class _Reader:
         self.limits.check("vertices", vertices)
         self.limits.check("faces", faces)
 
-    def _instances(self, node: dict[str, Any], matrix: np.ndarray) -> list[np.ndarray]:
-        """[4, 4] each: where a node's mesh is drawn, once but for EXT_mesh_gpu_instancing."""
+    def _instances(self, node: dict[str, Any], matrix: np.ndarray) -> np.ndarray:
+        """[I, 4, 4]: where a node's mesh is drawn, once but for EXT_mesh_gpu_instancing."""
         values = {name.lower(): self.data.accessor(index) for name, index in _instance_accessors(node).items()}
         if not values:
-            return [matrix]
+            return matrix[None]
         count = min(map(len, values.values()))
-        return [matrix @ _local({name: rows[index] for name, rows in values.items()}) for index in range(count)]
+        return matrix @ _matrices(**{name: rows[:count].astype(np.float64) for name, rows in values.items()})
 
     def _skin(self, number: int) -> np.ndarray:
         """[J, 4, 4]: what each joint does to a vertex in the pose the nodes stand in."""
@@ -112,7 +113,7 @@ class _Reader:
         inverse = self.data.accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
         return joints @ inverse[: len(joints)].astype(np.float64)
 
-    def _primitive(self, primitive: dict, matrix: np.ndarray, weights: list[float], skin: np.ndarray | None) -> None:
+    def _primitive(self, primitive: dict, places: np.ndarray, weights: list[float], skin: np.ndarray | None) -> None:
         mode = primitive.get("mode", _TRIANGLES)
         if mode not in (_TRIANGLES, _STRIP, _FAN):
             self.model.warn("points and lines are not drawn")
@@ -129,17 +130,20 @@ class _Reader:
         faces = _triangles(np.arange(len(positions)) if indices is None else indices, mode)
         if skin is not None and "JOINTS_0" in values and "WEIGHTS_0" in values:
             positions, normals = _skinned(positions, normals, values, skin)
+            places = places[:1]
         else:
-            positions, normals, faces = _placed(positions, normals, faces, matrix)
+            positions, normals, faces = _placed(positions, normals, faces, places)
         surface = self.materials.surface(primitive.get("material"))
+        uv = np.hstack([self._uv(values, surface.color_slot), self._uv(values, surface.emission_slot)])
+        colors = _colors(values.get("COLOR_0"))
         self.model.parts.append(
             part(
                 positions,
                 faces,
                 surface.material,
                 normals=normals,
-                uv=np.hstack([self._uv(values, surface.color_slot), self._uv(values, surface.emission_slot)]),
-                colors=_colors(values.get("COLOR_0")),
+                uv=np.tile(uv, (len(places), 1)),
+                colors=None if colors is None else np.tile(colors, (len(places), 1)),
                 factor=surface.factor,
                 emission=surface.emission,
             )
@@ -178,18 +182,31 @@ def _local(node: dict[str, Any]) -> np.ndarray:
     """[4, 4] float64"""
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), np.float64)
-    size = x * x + y * y + z * z + w * w
-    s = 2 / size if size > 0 else 0.0
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
-        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
-    ]
-    matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), np.float64)
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
-    return matrix
+    told = {name: np.array([node[name]], np.float64) for name in ("translation", "rotation", "scale") if name in node}
+    return _matrices(**told)[0] if told else np.eye(4)
+
+
+def _matrices(
+    translation: np.ndarray | None = None, rotation: np.ndarray | None = None, scale: np.ndarray | None = None
+) -> np.ndarray:
+    """[I, 4, 4] float64, of [I, 3] translations, [I, 4] quaternions (x, y, z, w) of any length, and [I, 3] scales."""
+    count = next(len(values) for values in (translation, rotation, scale) if values is not None)
+    matrices = np.tile(np.eye(4), (count, 1, 1))
+    if rotation is not None:
+        x, y, z, w = rotation.T
+        size = x * x + y * y + z * z + w * w
+        s = np.where(size > 0, 2 / np.where(size > 0, size, 1), 0)
+        rows = [
+            [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+            [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
+            [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
+        ]
+        matrices[:, :3, :3] = np.moveaxis(np.array(rows), -1, 0)
+    if scale is not None:
+        matrices[:, :3, :3] *= scale[:, None, :]
+    if translation is not None:
+        matrices[:, :3, 3] = translation
+    return matrices
 
 
 def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
@@ -204,14 +221,19 @@ def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
 
 
 def _placed(
-    positions: np.ndarray, normals: np.ndarray, faces: np.ndarray, matrix: np.ndarray
+    positions: np.ndarray, normals: np.ndarray, faces: np.ndarray, places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Through the node's transform; a mirrored one turns the winding around."""
-    turn = matrix[:3, :3]
-    cofactors = np.stack([np.cross(turn[1], turn[2]), np.cross(turn[2], turn[0]), np.cross(turn[0], turn[1])])
-    if np.linalg.det(turn) < 0:
-        faces, cofactors = faces[:, ::-1], -cofactors
-    return positions @ turn.T + matrix[:3, 3], normals @ cofactors.T, faces
+    """Through each of [I, 4, 4] transforms, one instance behind the other; a mirrored one turns the winding around."""
+    turns = places[:, :3, :3]
+    cofactors = np.stack([np.cross(turns[:, 1], turns[:, 2]), np.cross(turns[:, 2], turns[:, 0]),
+                          np.cross(turns[:, 0], turns[:, 1])], 1)  # fmt: skip
+    mirrored = np.linalg.det(turns) < 0
+    cofactors[mirrored] *= -1
+    placed = positions @ turns.transpose(0, 2, 1) + places[:, None, :3, 3]
+    all_faces = faces + (np.arange(len(places)) * len(positions))[:, None, None]
+    all_faces[mirrored] = all_faces[mirrored][:, :, ::-1]
+    turned = normals @ cofactors.transpose(0, 2, 1)
+    return placed.reshape(-1, 3), turned.reshape(-1, 3), all_faces.reshape(-1, 3)
 
 
 def _skinned(

@@ -1,4 +1,4 @@
-"""Reads the binary side of glTF: buffers, accessors (strided, normalised, sparse) and Draco-compressed primitives."""
+"""Reads the binary side of glTF: buffers, packed views, accessors (strided, normalised, sparse), Draco primitives."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 
 from stages.ingesting import formats, references
+from stages.rendering import gltf_meshopt
+from stages.rendering.model import Limits
 from stages.stage import StageError
 
 _TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_VERTEX_BYTES = 128  # that compressed views may hold for each vertex of the limit: plenty with skins and colours
 
 
 class GltfData:
     """A glTF document with what it needs to be read. Its claims have been checked by ingest."""
 
-    def __init__(self, members: dict[str, bytes], name: str, form: str):
+    def __init__(self, members: dict[str, bytes], name: str, form: str, limits: Limits):
         self.members = members
         self.name = name
+        self.limits = limits
         data = members[name]
         self.document: dict[str, Any] = formats.check(data, form, name) or {}
         self._chunk = formats.glb_chunks(data, name)[1] if form == "glb" else None
         self._buffers: dict[int, bytes] = {}
+        self._unpacked: dict[int, memoryview] = {}  # by view
+        self._unpacked_bytes = 0
 
     def list(self, field: str) -> list[Any]:
         return self.document.get(field) or []
@@ -41,19 +47,30 @@ class GltfData:
         found = [name for name in references.names_of(uri, self.name) if name in self.members]
         return self.members[found[0]] if found else None
 
-    def view(self, index: int) -> bytes | memoryview:
+    def view(self, index: int) -> memoryview:
         view = self.list("bufferViews")[index]
-        if "EXT_meshopt_compression" in view.get("extensions", {}):
-            raise StageError("unsupported", "buffers are compressed with EXT_meshopt_compression")
-        number = view["buffer"]
+        packed = formats.meshopt(view)
+        if packed is None:
+            return self._slice(view)
+        if index not in self._unpacked:
+            place = f"bufferView {index}"
+            self._unpacked_bytes += gltf_meshopt.size(packed, place)
+            most = self.limits.max_vertices * _VERTEX_BYTES
+            if self._unpacked_bytes > most:
+                found = f"compressed views of {self._unpacked_bytes:,} bytes when unpacked"
+                raise StageError("too_large", f"{found}; max_vertices allows {most:,}")
+            self._unpacked[index] = gltf_meshopt.unpacked(packed, self._slice(packed), place)
+        return self._unpacked[index]
+
+    def _slice(self, place: dict[str, Any]) -> memoryview:
+        number, start = place["buffer"], place.get("byteOffset", 0)
         if number not in self._buffers:
             uri = self.list("buffers")[number].get("uri")
             data = self._chunk if uri is None and number == 0 else self.resource(uri, "buffer") if uri else None
             if data is None:
                 raise StageError("missing_file", f"buffer {number} has no data")
             self._buffers[number] = data
-        start = view.get("byteOffset", 0)
-        return memoryview(self._buffers[number])[start : start + view["byteLength"]]
+        return memoryview(self._buffers[number])[start : start + place["byteLength"]]
 
     def accessor(self, index: int) -> np.ndarray:
         """[count, width] as stored, or float32 where the accessor is normalised."""

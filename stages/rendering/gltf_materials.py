@@ -98,10 +98,10 @@ class Materials:
     def _source(self, entry: dict[str, Any]) -> int | None:
         """A texture names one image plainly, and others by the extensions for their formats."""
         extensions = entry.get("extensions") or {}
-        for name in ("EXT_texture_webp", "EXT_texture_avif"):
-            if name in extensions:
-                return extensions[name].get("source")
-        return entry.get("source", (extensions.get("KHR_texture_basisu") or {}).get("source"))
+        for name in ("KHR_texture_basisu", "EXT_texture_webp", "EXT_texture_avif"):
+            if "source" in (extensions.get(name) or {}):
+                return extensions[name]["source"]
+        return entry.get("source")
 
     def _image(self, number: int | None) -> np.ndarray | None:
         if number is None:

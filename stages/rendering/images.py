@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from stages.rendering import ktx2
 from stages.rendering.model import Limits
 from stages.stage import StageError
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the size in the header, and is a setting
-_KTX2 = b"\xabKTX 20\xbb"
 
 
 def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
     """[H, W, 4] uint8; larger sides than max_side are reduced: a small view cannot show more."""
-    if data.startswith(_KTX2):
-        raise StageError("unsupported", f"texture {name} is KTX2 (Basis Universal)")
+    if data.startswith(ktx2.IDENTIFIER[:8]):
+        return np.array(_reduced(Image.fromarray(ktx2.decode(data, name, limits, max_side)), max_side))
     try:
         with Image.open(io.BytesIO(data)) as image:
             limits.check("texture_pixels", image.width * image.height)
@@ -25,6 +25,8 @@ def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
                 image.draft("RGB", (max_side, max_side))
             image.load()
             return np.array(_reduced(_rgba(image), max_side))
+    except UnidentifiedImageError:  # whose own words hold an address in memory
+        raise StageError("bad_texture", f"texture {name} is no image that is read (starts {data[:12]!r})") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise StageError(
             "bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}"

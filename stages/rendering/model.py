@@ -13,6 +13,8 @@ from stages.stage import StageError
 
 # linear factor of what has no colour in a format that says nothing of it: a light grey, so that white ground shows it
 UNPAINTED = (0.55, 0.55, 0.55, 1.0)
+_MOST_WARNINGS = 100
+_FARTHEST = 1e13  # radii from the origin; float64 has three digits left there
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Model:
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
-        if text not in self.warnings:
+        if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:
             self.warnings.append(text)
 
     @property
@@ -99,9 +101,10 @@ def part(
     faces = faces.reshape(-1, 3)
     if len(faces) and (faces.min() < 0 or faces.max() >= count):
         raise StageError("corrupt_file", f"a face names vertex {int(faces.max()):,} of {count:,}")
-    for name, values in (("normals", normals), ("uv", uv), ("colours", colors)):
-        if values is not None and len(values) != count:
-            raise StageError("corrupt_file", f"{len(values):,} {name} for {count:,} vertices")
+    wanted = (("positions", positions, 3), ("normals", normals, 3), ("uv", uv, 4), ("colours", colors, 4))
+    for name, values, width in wanted:
+        if values is not None and values.shape != (count, width):
+            raise StageError("corrupt_file", f"{name} of shape {values.shape}; {(count, width)} would be right")
     painted = np.broadcast_to(np.asarray(factor, np.float32), (count, 4))
     if colors is not None:
         painted = painted * colors
@@ -116,21 +119,16 @@ def part(
     )
 
 
-def fans(counts: np.ndarray) -> np.ndarray:
-    """[F, 3] numbers of corners: each of P polygons, of counts[P] corners, as triangles around its first one."""
-    starts = np.cumsum(counts) - counts
-    triangles = np.maximum(counts - 2, 0)
-    polygon = np.repeat(np.arange(len(counts)), triangles)
-    step = np.arange(len(polygon)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    return np.stack([starts[polygon], starts[polygon] + step + 1, starts[polygon] + step + 2], 1)
-
-
 def srgb_colors(values: np.ndarray) -> np.ndarray:
-    """[N, 4] float32 linear, from [N, 3 or 4] display colours in 0..1 or 0..255."""
+    """[N, 4] float32 linear, from [N, 3 or 4] display colours: integers of their type's range, or 0..1, or 0..255."""
     values = np.asarray(values)
-    scale = 255.0 if values.dtype.kind in "iu" or values.max(initial=0) > 1 else 1.0
-    values = values.astype(np.float32) / scale
-    alpha = values[:, 3:4] if values.shape[1] > 3 else np.ones((len(values), 1), np.float32)
+    scale = 1.0
+    if values.dtype.kind in "iu":
+        scale = 65535.0 if values.dtype.itemsize == 2 and values.max(initial=0) > 255 else 255.0
+    elif values.max(initial=0) > 2:  # a little over 1 is light that was reckoned, not a byte
+        scale = 255.0
+    values = np.nan_to_num(values.astype(np.float32) / scale, nan=1.0, posinf=1.0, neginf=0.0)
+    alpha = values[:, 3:4] if values.shape[1] > 3 and values[:, 3].any() else np.ones((len(values), 1), np.float32)
     return np.hstack([linear_of_srgb(values[:, :3]), np.clip(alpha, 0, 1)])
 
 
@@ -164,7 +162,13 @@ def normalization(model: Model, up: str) -> np.ndarray:
         raise StageError("empty_scene", "all vertices lie in one point")
     matrix = np.eye(4)
     matrix[:3, :3] = turn / radius
-    matrix[:3, 3] = -centre / radius
+    with np.errstate(over="ignore"):
+        matrix[:3, 3] = -centre / radius
+    if not np.abs(matrix[:3, 3]).max() < _FARTHEST:
+        raise StageError(
+            "bad_coordinates",
+            f"a mesh of radius {radius:.3g}, {np.abs(centre).max():.3g} away from the origin, has lost its shape",
+        )
     return matrix
 
 

@@ -1,4 +1,4 @@
-"""OFF as a Model: the text form, with normals, colours of vertices or faces, and polygons of any size."""
+"""OFF as a Model: the text form, with normals, colours of vertices or faces, and polygons of any shape."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import re
 
 import numpy as np
 
-from stages.rendering.model import UNPAINTED, Limits, Material, Model, fans, part, srgb_colors
+from stages.rendering.model import UNPAINTED, Limits, Material, Model, part, srgb_colors
+from stages.rendering.polygons import triangles
+from stages.rendering.text_numbers import numbers_of, table_of
 from stages.stage import StageError
 
-_HEADER = re.compile(r"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
+_HEADER = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
 
 
 def read(data: bytes, name: str, limits: Limits) -> Model:
     try:
         return _read(data, name, limits)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise StageError("corrupt_file", f"{name}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _read(data: bytes, name: str, limits: Limits) -> Model:
-    line_count = data.count(b"\n")
-    if line_count > 2 * (limits.max_vertices + limits.max_faces):
+    line_count = data.count(b"\n") + data.count(b"\r")
+    if line_count > 4 * (limits.max_vertices + limits.max_faces):
         raise StageError("too_large", f"{name} has {line_count:,} lines, more than max_vertices and max_faces can need")
-    text = re.sub(r"#[^\n]*", "", data.decode("latin-1")).lstrip()
+    text = re.sub(rb"#[^\r\n]*", b"", data.removeprefix(b"\xef\xbb\xbf")).lstrip()
     kind = _HEADER.match(text)
     if kind is None or kind.group(4):
         raise StageError("unsupported", f"{name} starts {text[:12]!r}; OFF, COFF, NOFF and STOFF are read")
@@ -33,37 +35,66 @@ def _read(data: bytes, name: str, limits: Limits) -> Model:
     limits.check("faces", face_count)
     if len(lines) < 1 + vertex_count + face_count:
         raise StageError("corrupt_file", f"{name} ends after {len(lines) - 1:,} of {vertex_count + face_count:,} lines")
-    table = _table(lines[1 : 1 + vertex_count])
-    polygons = [line.split() for line in lines[1 + vertex_count : 1 + vertex_count + face_count]]
-    counts = np.array([int(words[0]) for words in polygons], np.int64)
-    corners = np.array([int(w) for words, n in zip(polygons, counts, strict=True) for w in words[1 : n + 1]], np.int64)
-    if counts.sum() != len(corners):
-        raise StageError("corrupt_file", f"{name}: a face has fewer corners than it says")
+    if not face_count:
+        raise StageError("no_faces", "the file has points and no triangles")
+    table = table_of(lines[1 : 1 + vertex_count], 3, 10)
+    corners, counts, behind = _polygons(lines[1 + vertex_count : 1 + vertex_count + face_count])
+    limits.check("faces", int(np.maximum(counts - 2, 0).sum()))
     if len(corners) and (corners.min() < 0 or corners.max() >= vertex_count):
-        raise StageError("corrupt_file", f"{name}: a face names vertex {corners.max():,} of {vertex_count:,}")
-    triangles = fans(counts)
-    limits.check("faces", len(triangles))
-    positions, normals = table[:, :3], None
-    column = 3
-    if kind.group(3):
+        wrong = corners.min() if corners.min() < 0 else corners.max()
+        raise StageError("corrupt_file", f"{name}: a face names vertex {wrong:,} of {vertex_count:,}")
+    return _model(kind, table, corners, counts, behind)
+
+
+def _model(
+    kind: re.Match[bytes], table: np.ndarray, corners: np.ndarray, counts: np.ndarray, behind: list[np.ndarray]
+) -> Model:
+    positions, normals, column = table[:, :3], None, 3
+    if kind.group(3) and table.shape[1] >= 6:
         normals, column = table[:, 3:6], 6
     colors = srgb_colors(table[:, column : column + 4]) if kind.group(2) and table.shape[1] >= column + 3 else None
-    faces = corners[triangles]
-    painted = [words[n + 1 : n + 5] for words, n in zip(polygons, counts, strict=True)]
-    if colors is None and painted and min(map(len, painted)) >= 3:
-        of_faces = srgb_colors(np.array([words[:3] for words in painted], np.float64))
-        owner = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
-        positions, normals, colors = positions[faces].reshape(-1, 3), None, np.repeat(of_faces[owner], 3, axis=0)
-        faces = np.arange(len(positions)).reshape(-1, 3)
+    faces = triangles(positions[corners], counts)
+    model = Model()
+    of_faces = _face_colors(behind, model) if colors is None else None
+    if of_faces is not None:
+        positions, colors = positions[corners], np.repeat(of_faces, counts, axis=0)
+        normals = normals[corners] if normals is not None else None
+    else:
+        faces = corners[faces]
     alpha = "BLEND" if colors is not None and colors[:, 3].min(initial=1) < 1 else "OPAQUE"
     factor = UNPAINTED if colors is None else (1.0, 1.0, 1.0, 1.0)
-    return Model([part(positions, faces, Material(alpha=alpha), normals=normals, colors=colors, factor=factor)])
+    model.parts.append(part(positions, faces, Material(alpha=alpha), normals=normals, colors=colors, factor=factor))
+    return model
 
 
-def _table(lines: list[str]) -> np.ndarray:
-    """[N, W] float64"""
-    rows = [line.split() for line in lines]
-    width = min(map(len, rows), default=3)
-    if width < 3:
-        raise ValueError("a vertex with fewer than 3 numbers")
-    return np.array([row[:width] for row in rows], np.float64).reshape(len(rows), width)
+def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """[C] vertex of each corner, [P] corners of each polygon, and the numbers behind them on each polygon's line."""
+    widths = np.fromiter(map(len, map(bytes.split, lines)), np.int64, len(lines))
+    numbers = numbers_of(b" ".join(lines))
+    if len(numbers) != widths.sum():
+        raise ValueError("a face has a word that is no number")
+    starts = np.cumsum(widths) - widths
+    counts = numbers[starts].astype(np.int64)
+    if (counts < 0).any() or (counts >= widths).any():
+        raise ValueError("a face has fewer corners than it says")
+    firsts = np.cumsum(counts) - counts
+    corners = numbers[np.repeat(starts + 1 - firsts, counts) + np.arange(counts.sum())].astype(np.int64)
+    if (widths == counts + 1).all():
+        return corners, counts, []
+    ends = starts + widths
+    return corners, counts, [numbers[start:end] for start, end in zip(starts + counts + 1, ends, strict=True)]
+
+
+def _face_colors(behind: list[np.ndarray], model: Model) -> np.ndarray | None:
+    """[P, 4] float32 linear, grey where a face has none; None where no face has one."""
+    painted = np.array([len(numbers) >= 3 for numbers in behind], bool)
+    if any(len(numbers) == 1 for numbers in behind):
+        model.warn("colours that are numbers of a colour map are not known")
+    if not painted.any():
+        return None
+    colors = np.tile(np.array(UNPAINTED, np.float32), (len(behind), 1))
+    alphas = [numbers[3] if len(numbers) > 3 else np.nan for numbers in behind if len(numbers) >= 3]
+    values = np.array([numbers[:3] for numbers in behind if len(numbers) >= 3])
+    opaque = np.where(np.isnan(alphas), 255.0 if values.max() > 2 else 1.0, alphas)
+    colors[painted] = srgb_colors(np.column_stack([values, opaque]))
+    return colors

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from stages.rendering.text_numbers import numbers_of
 
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
     "double": "f8", "float64": "f8",
 }  # fmt: skip
+_END = re.compile(rb"end_header[^\r\n]*(?:\r\n|\r|\n|$)")
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ def read_elements(data: bytes) -> dict[str, Element]:
     """Elements by name with their columns filled; ValueError where the file does not hold what its header says."""
     form, elements, start = read_header(data)
     if form == "ascii":
-        words = data[start:].split()
+        numbers = numbers_of(data[start:])
         for element in elements:
-            words = _from_words(element, words)
+            numbers = _from_numbers(element, numbers)
     elif form in ("binary_little_endian", "binary_big_endian"):
         order = "<" if form == "binary_little_endian" else ">"
         for element in elements:
@@ -54,12 +58,11 @@ def read_elements(data: bytes) -> dict[str, Element]:
 
 def read_header(data: bytes) -> tuple[str, list[Element], int]:
     """The format, the elements, and where the body starts."""
-    end = data.index(b"end_header")
-    line_end = data.find(b"\n", end)
-    if line_end < 0:
-        line_end = data.find(b"\r", end)
+    end = _END.search(data)
+    if end is None:
+        raise ValueError("a header without end_header")
     form, elements = "", []
-    for line in data[:end].decode("latin-1").splitlines():
+    for line in re.split(r"[\r\n]+", data[: end.start()].decode("latin-1")):
         words = line.split()
         if words[:1] == ["format"]:
             form = words[1]
@@ -69,7 +72,7 @@ def read_header(data: bytes) -> tuple[str, list[Element], int]:
             elements[-1].properties.append(Property(words[4], _type(words[3]), _type(words[2])))
         elif words[:1] == ["property"]:
             elements[-1].properties.append(Property(words[2], _type(words[1])))
-    return form, elements, (line_end if line_end >= 0 else len(data) - 1) + 1
+    return form, elements, end.end()
 
 
 def _type(word: str) -> str:
@@ -78,34 +81,74 @@ def _type(word: str) -> str:
     return _TYPES[word]
 
 
-def _from_words(element: Element, words: list[bytes]) -> list[bytes]:
-    """Fills the element's columns and gives back the words behind them."""
-    rows, width = element.count, len(element.properties)
-    if not any(prop.counted_by for prop in element.properties):
-        if len(words) < rows * width:
-            raise ValueError(f"the file ends within its {element.name} lines")
-        table = np.array(words[: rows * width], np.float64).reshape(rows, width)
-        for index, prop in enumerate(element.properties):
-            element.columns[prop.name] = table[:, index].astype(prop.kind)
-        return words[rows * width :]
-    found: dict[str, list] = {prop.name: [] for prop in element.properties}
-    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+def _from_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+    """Fills the element's columns and gives back the numbers behind them."""
+    widths = _even_widths(element, numbers)
+    if widths is None:
+        return _from_uneven_numbers(element, numbers)
+    row = sum(widths)
+    table = numbers[: element.count * row].reshape(element.count, row)
     at = 0
-    for _ in range(rows):
+    for prop, width in zip(element.properties, widths, strict=True):
+        if prop.counted_by:
+            values = table[:, at + 1 : at + width].reshape(-1)
+            element.columns[prop.name] = Lists(np.full(element.count, width - 1), _cast(values, prop.kind))
+        else:
+            element.columns[prop.name] = _cast(table[:, at], prop.kind)
+        at += width
+    return numbers[element.count * row :]
+
+
+def _even_widths(element: Element, numbers: np.ndarray) -> list[int] | None:
+    """How many numbers each property has, list lengths included; None where rows differ."""
+    widths, lengths = [], []
+    for prop in element.properties:
+        length = 0
+        if prop.counted_by and element.count:
+            if sum(widths) >= len(numbers):
+                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+            lengths.append((sum(widths), numbers[sum(widths)]))
+            length = max(int(np.nan_to_num(numbers[sum(widths)])), 0)
+        widths.append(1 + length if prop.counted_by else 1)
+    needed = element.count * sum(widths)
+    if needed > len(numbers):
+        if lengths:
+            return None
+        raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+    table = numbers[:needed].reshape(element.count, -1) if needed else numbers[:0]
+    even = all((table[:, column] == length).all() for column, length in lengths)
+    return widths if even else None
+
+
+def _from_uneven_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+    """Rows whose lists differ in length, one by one."""
+    starts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+    words = numbers.tolist()
+    at = 0
+    for _ in range(element.count):
         for prop in element.properties:
             length = 1
             if prop.counted_by:
                 length = int(words[at])
-                counts[prop.name].append(length)
                 at += 1
             if length < 0 or at + length > len(words):
-                raise ValueError(f"the file ends within its {element.name} lines")
-            found[prop.name] += words[at : at + length]
+                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+            starts[prop.name].append(at)
+            counts[prop.name].append(length)
             at += length
     for prop in element.properties:
-        values = np.array(found[prop.name], np.float64).astype(prop.kind)
-        element.columns[prop.name] = Lists(np.array(counts[prop.name]), values) if prop.counted_by else values
-    return words[at:]
+        lengths = np.array(counts[prop.name], np.int64)
+        firsts = np.cumsum(lengths) - lengths
+        places = np.repeat(np.array(starts[prop.name], np.int64) - firsts, lengths) + np.arange(lengths.sum())
+        values = _cast(numbers[places], prop.kind)
+        element.columns[prop.name] = Lists(lengths, values) if prop.counted_by else values
+    return numbers[at:]
+
+
+def _cast(values: np.ndarray, kind: str) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is judged where it is used
+        return values.astype(kind)
 
 
 def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
@@ -140,7 +183,11 @@ def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dic
     lengths = {}
     for prop in element.properties if element.count else []:
         if prop.counted_by:
+            if start + np.dtype(prop.counted_by).itemsize > len(data):
+                raise ValueError(f"the file ends within its {element.name} rows")
             length = int(np.frombuffer(data, order + prop.counted_by, 1, start)[0])
+            if length > len(data):
+                raise ValueError(f"the file ends within a list of {length:,} in its {element.name} rows")
             lengths[prop.name] = max(length, 0)
             start += np.dtype(prop.counted_by).itemsize + lengths[prop.name] * np.dtype(prop.kind).itemsize
         else:

@@ -1,7 +1,15 @@
-"""The two programs in GLSL. Light is computed linearly and written as sRGB, multiplied by alpha."""
+"""The programs in GLSL, one for each set of features: a software driver pays for both sides of a branch.
 
-VERTEX = """
-#version 330 core
+Light is computed linearly and written as sRGB, multiplied by alpha.
+"""
+
+from __future__ import annotations
+
+# TEXTURED and GLOWING_TEXTURE look an image up, GLOWING adds emission, LIT shades by the normal, CUT drops fragments by
+# their alpha
+_VERSION = "#version 330 core\n"
+
+_VERTEX = """
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
 layout(location = 2) in vec4 uv;
@@ -24,8 +32,7 @@ void main() {
 """
 
 # light: base + slope . n is between 0.35 and 1 for any direction n, and differs for all six sides of a box
-FRAGMENT = """
-#version 330 core
+_COLOR = """
 in vec3 frag_position;
 in vec3 frag_normal;
 in vec4 frag_uv;
@@ -39,38 +46,62 @@ uniform vec3 light_slope;
 uniform float cutoff;      // fragments below are not there; 0 keeps all
 uniform float ceiling;     // fragments from here on belong to another pass; above 1 keeps all
 uniform bool opaque;
-uniform bool textured;      // looking a texture up costs a software driver most of its time
-uniform bool glowing;
 out vec4 pixel;
 
+// the power 1 / 2.4 as a polynomial of the root, a fifth of a level of 255 off at most: pow is much of a software
+// driver's time
 vec3 srgb(vec3 light) {
-    return mix(light * 12.92, 1.055 * pow(light, vec3(1.0 / 2.4)) - 0.055, step(0.0031308, light));
+    vec3 root = sqrt(light);
+    vec3 curve = root * (1.44791463 + root * (-0.94492504 + root * (0.84289354 - 0.30962607 * root))) - 0.03700579;
+    return mix(light * 12.92, curve, step(0.0031308, light));
 }
 
 void main() {
     vec4 base = frag_color;
-    if (textured) base *= texture(color_texture, frag_uv.xy);
+#ifdef TEXTURED
+    base *= texture(color_texture, frag_uv.xy);
+#endif
+    float alpha = 1.0;
+#ifdef CUT
     if (base.a < cutoff || base.a >= ceiling) discard;
-    vec3 facing = cross(dFdx(frag_position), dFdy(frag_position));
-    facing *= sign(dot(facing, eye - frag_position));
-    vec3 n = dot(frag_normal, frag_normal) > 1e-8 ? frag_normal : facing;
-    if (dot(n, facing) < 0.0) n = -n;
-    float size = length(n);
-    float light = light_base + (size > 0.0 ? dot(light_slope, n) / size : 0.0);
-    vec3 color = base.rgb * light;
-    if (glowing) color += frag_emission * texture(emission_texture, frag_uv.zw).rgb;
-    float alpha = opaque ? 1.0 : clamp(base.a, 0.0, 1.0);
+    alpha = opaque ? 1.0 : clamp(base.a, 0.0, 1.0);
+#endif
+    vec3 color = base.rgb;
+#ifdef LIT
+    vec3 face = cross(dFdx(frag_position), dFdy(frag_position));  // its normal, whichever way it points
+    vec3 n = dot(frag_normal, frag_normal) > 1e-8 ? frag_normal : face;
+    float shade = dot(light_slope, n) * inversesqrt(max(dot(n, n), 1e-30));
+    color *= light_base + (dot(n, face) * dot(face, eye - frag_position) < 0.0 ? -shade : shade);
+#endif
+#ifdef GLOWING
+    vec3 emission = frag_emission;
+#ifdef GLOWING_TEXTURE
+    emission *= texture(emission_texture, frag_uv.zw).rgb;
+#endif
+    color += emission;
+#endif
     pixel = vec4(srgb(clamp(color, 0.0, 1.0)) * alpha, alpha);
 }
 """
 
-DEPTH_FRAGMENT = """
-#version 330 core
+_DEPTH = """
 in vec4 frag_uv;
 in vec4 frag_color;
 uniform sampler2D color_texture;
 uniform float cutoff;
 void main() {
-    if (cutoff > 0.0 && frag_color.a * texture(color_texture, frag_uv.xy).a < cutoff) discard;
+#ifdef CUT
+    float alpha = frag_color.a;
+#ifdef TEXTURED
+    alpha *= texture(color_texture, frag_uv.xy).a;
+#endif
+    if (alpha < cutoff) discard;
+#endif
 }
 """
+
+
+def sources(kind: str, features: frozenset[str]) -> tuple[str, str]:
+    """A vertex and a fragment shader; kind: "color" or "depth"."""
+    head = _VERSION + "".join(f"#define {feature}\n" for feature in sorted(features))
+    return head + _VERTEX, head + {"color": _COLOR, "depth": _DEPTH}[kind]

@@ -4,7 +4,8 @@ python -m tests.benchmarks.render [FOLDER] [--sizes 128 256 512] [--views 36] [-
 
 FOLDER holds meshes of any kind (default: the demo corpus). The script loads with trimesh, opens a pyrender
 OffscreenRenderer an object and writes a PNG a view. Each runs alone in a process pinned to one core; `--free` leaves
-them all cores. Ours is counted with loading, depth and the writing of its file.
+them all cores. Ours is counted with loading, depth and the writing of its file. Where other work shares the machine,
+or the driver draws on the CPU, compare CPU time; with a GPU, the time that passes.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+class Stopwatch:
+    def __init__(self) -> None:
+        self._begun = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds that passed, and seconds of CPU time of all threads of this process."""
+        return time.perf_counter() - self._begun[0], time.process_time() - self._begun[1]
+
+
 class Clock:
     """Seconds by phase."""
 
@@ -68,15 +78,17 @@ class Clock:
 
 def timed_renderer(stage: Render, clock: Clock) -> Any:
     """A Renderer that says what it spends its time with; the driver must finish before pixels are read."""
+    from stages.rendering.batches import Batches
     from stages.rendering.drawing import Renderer
 
-    class Timed(Renderer):
-        def _upload(self, *given: Any) -> None:
+    class TimedBatches(Batches):
+        def upload(self, *given: Any) -> None:
             clock.loaded()  # the last thing before it is uploaded
             with clock.time("upload"):
-                super()._upload(*given)
-                self.gl.glFinish()
+                super().upload(*given)
+                self._gl.glFinish()
 
+    class Timed(Renderer):
         def _draw_colors(self, *given: Any) -> Any:
             with clock.time("draw"):
                 return super()._draw_colors(*given)
@@ -93,7 +105,9 @@ def timed_renderer(stage: Render, clock: Clock) -> Any:
             clock.seconds["draw"] -= time.perf_counter() - begun  # which is still counting
             return pixels
 
-    return Timed(stage.size, stage.samples)
+    renderer = Timed(stage.size, stage.samples)
+    renderer._uploaded = TimedBatches(renderer.gl)
+    return renderer
 
 
 def take_in(path: Path, root: str) -> tuple[Row, bytes] | None:
@@ -106,7 +120,7 @@ def measure_ours(paths: list[Path], size: int, views: int) -> dict[str, Any]:
     stage = Render(views=views, size=size)
     clock = Clock()
     renderer = timed_renderer(stage, clock)
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as root:
         for path in paths:
             taken = take_in(path, root)
@@ -117,28 +131,29 @@ def measure_ours(paths: list[Path], size: int, views: int) -> dict[str, Any]:
                     stage.render(*taken, renderer)
                     clock.seconds = dict.fromkeys(_PHASES, 0.0)
                 clock.begin()
+                watch = Stopwatch()
                 done = stage.render(*taken, renderer)
             except StageError as error:
                 print(f"{path}: {error.reason}", file=sys.stderr)
                 continue
             (Path(root) / "views.zip").write_bytes(done.artifact or b"")
-            seconds[str(path)] = time.perf_counter() - clock.begun
-    clock.seconds["encode"] = sum(seconds.values()) - sum(clock.seconds.values())
+            seconds[str(path)] = watch.read()
+    clock.seconds["encode"] = sum(passed for passed, _ in seconds.values()) - sum(clock.seconds.values())
     return {"seconds": seconds, "phases": clock.seconds, "device": renderer.device}
 
 
 def measure_script(paths: list[Path], size: int, views: int) -> dict[str, Any]:
     poses = Render(views=views, size=size)
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for path in [paths[0], *paths]:
-            begun = time.perf_counter()
+            watch = Stopwatch()
             try:
                 draw_as_people_do(path, Path(folder), poses.directions(), size)
             except Exception as error:  # whatever trimesh or pyrender cannot take; the script would skip it too
                 print(f"{path}: {type(error).__name__}", file=sys.stderr)
                 continue
-            seconds[str(path)] = time.perf_counter() - begun
+            seconds[str(path)] = watch.read()
     return {"seconds": seconds}
 
 
@@ -184,15 +199,20 @@ def measure(what: str, folder: str, size: str, views: str, objects: str, memory:
 
 def report(size: int, views: int, ours: dict[str, Any], script: dict[str, Any]) -> None:
     both = sorted(set(ours["seconds"]) & set(script["seconds"]))
-    own, other = ([told["seconds"][path] for path in both] for told in (ours, script))
     if both:
+        (own, own_cpu), (other, other_cpu) = (
+            zip(*(told["seconds"][path] for path in both), strict=True) for told in (ours, script)
+        )
         print(
             f"{size:5}: {len(both) / sum(own):6.2f} objects/s, {views * len(both) / sum(own):6.1f} views/s, median "
-            f"{statistics.median(own):.2f} s; the script {len(both) / sum(other):6.2f} objects/s, median "
-            f"{statistics.median(other):.2f} s; {sum(other) / sum(own):.1f}x over {len(both)} meshes that both draw"
+            f"{statistics.median(own):.2f} s, CPU {statistics.median(own_cpu):.2f} s; the script "
+            f"{len(both) / sum(other):6.2f} objects/s, median {statistics.median(other):.2f} s, "
+            f"CPU {statistics.median(other_cpu):.2f} s; {sum(other) / sum(own):.1f}x, in CPU time "
+            f"{sum(other_cpu) / sum(own_cpu):.1f}x, over {len(both)} meshes that both draw"
         )
     total = sum(ours["phases"].values())
-    print("       " + ", ".join(f"{name} {part / total:.0%}" for name, part in ours["phases"].items()), flush=True)
+    shares = ", ".join(f"{name} {part / total:.0%}" for name, part in ours["phases"].items())
+    print(f"       {shares}; bound by {max(ours['phases'], key=ours['phases'].get)}", flush=True)
 
 
 def main() -> None:

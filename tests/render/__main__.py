@@ -1,4 +1,4 @@
-"""Compares the render stage with three.js, over a mesh for each feature and over all glTF meshes of folders.
+"""Compares the render stage with three.js, over a mesh for each feature and over all meshes of folders but OFF.
 
 python -m tests.render [FOLDER ...] [--out FOLDER] [--only TEXT]
 
@@ -15,11 +15,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.render import features_packed, features_plain  # noqa: F401  their features join the others
 from tests.render.browser import EyeError, open_eye
 from tests.render.features import write_features
 from tests.render.likenesses import Sight, picture, sights
 
 _WORST = 10
+_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl")  # three.js reads no OFF
 
 
 def main() -> int:
@@ -42,7 +44,7 @@ def main() -> int:
 
 
 def meshes_of(folder: Path) -> list[tuple[str, Path]]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".glb", ".gltf")]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES]
     return [(str(path.relative_to(folder)), path) for path in paths]
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 
+from stages.ingesting import references
 from stages.views import Views
 
 FOLDER = Path(__file__).parent
@@ -52,7 +53,10 @@ class Eye:
         folder = f"/mesh/{self._number}/"  # another one each time, so that nothing comes from a cache
         self.jobs.put(
             {
+                "folder": folder,
                 "url": folder + quote(mesh_name),
+                "libraries": references.obj_libraries(members[mesh_name]) if mesh_name.endswith(".obj") else [],
+                "textures": references.ply_textures(members[mesh_name]) if mesh_name.endswith(".ply") else [],
                 "size": size,
                 "normalization": views.normalization.tolist(),
                 "intrinsics": views.intrinsics.astype(float).tolist(),

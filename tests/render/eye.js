@@ -2,11 +2,15 @@
 import * as THREE from "three";
 import { DRACOLoader } from "three/addons/loaders/DRACOLoader.js";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { KTX2Loader } from "three/addons/loaders/KTX2Loader.js";
+import { MeshoptDecoder } from "three/addons/libs/meshopt_decoder.module.js";
+import { modelOf } from "./plain.js";
 
 const renderer = new THREE.WebGLRenderer({ antialias: true, alpha: true, preserveDrawingBuffer: true });
 renderer.setPixelRatio(1);
 const draco = new DRACOLoader();
 draco.setDecoderPath("/node_modules/three/examples/jsm/libs/draco/gltf/");
+const ktx2 = new KTX2Loader().setTranscoderPath("/node_modules/three/examples/jsm/libs/basis/").detectSupport(renderer);
 
 // Under an ambient light of pi, Lambert's law gives the base colour itself, and emission adds to it.
 function bare(material) {
@@ -21,6 +25,7 @@ function bare(material) {
     transparent: material.transparent,
     depthWrite: material.depthWrite,
     alphaTest: material.alphaTest,
+    alphaMap: material.alphaMap ?? null,
     side: material.side,
   });
 }
@@ -39,7 +44,9 @@ function sceneOf(model, normalization) {
   scene.add(frame);
   model.traverse((object) => {
     object.frustumCulled = false;
-    if (object.isMesh) object.material = bare(object.material);
+    if (object.isMesh) {
+      object.material = Array.isArray(object.material) ? object.material.map(bare) : bare(object.material);
+    }
     else if (object.isPoints || object.isLine) object.layers.disableAll(); // neither does the render stage draw them
   });
   return scene;
@@ -63,18 +70,25 @@ function cameraOf(intrinsics, pose, size) {
 function release(scene) {
   scene.traverse((object) => {
     object.geometry?.dispose();
-    object.material?.map?.dispose();
-    object.material?.emissiveMap?.dispose();
-    object.material?.dispose();
+    for (const material of [object.material ?? []].flat()) {
+      material.map?.dispose();
+      material.emissiveMap?.dispose();
+      material.alphaMap?.dispose();
+      material.dispose();
+    }
     object.skeleton?.dispose();
   });
 }
 
+async function gltfOf(job) {
+  const loader = new GLTFLoader().setDRACOLoader(draco).setKTX2Loader(ktx2).setMeshoptDecoder(MeshoptDecoder);
+  return (await loader.loadAsync(job.url)).scene;
+}
+
 // all views after one another: RGBA, multiplied by alpha, rows from the bottom up
 async function draw(job) {
-  const loader = new GLTFLoader().setDRACOLoader(draco);
-  const gltf = await loader.loadAsync(job.url);
-  const scene = sceneOf(gltf.scene, job.normalization);
+  const plain = /\.(obj|ply|stl)$/.test(job.url);
+  const scene = sceneOf(plain ? await modelOf(job) : await gltfOf(job), job.normalization);
   const { size } = job;
   renderer.setSize(size, size, false);
   renderer.setClearColor(0, 0);

@@ -440,5 +440,6 @@ _image("jpeg", encoded(_SMOOTH.convert("RGB"), "JPEG", quality=90), "image/jpeg"
 _image("jpeg_grey", encoded(_SMOOTH.convert("L"), "JPEG", quality=90), "image/jpeg")
 _image("jpeg_progressive", encoded(_SMOOTH.convert("RGB"), "JPEG", progressive=True), "image/jpeg")
 _image("webp", encoded(_SMOOTH, "WEBP", quality=90), "image/webp", "EXT_texture_webp")
+_image("avif", encoded(_SMOOTH, "AVIF", quality=90), "image/avif", "EXT_texture_avif")
 _image("odd_size", encoded(_SMOOTH.resize((37, 101))))
 _image("one_pixel", encoded(np.array([[[200, 90, 20, 255]]], np.uint8)))

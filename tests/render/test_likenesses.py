@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.render import features_packed, features_plain  # noqa: F401  their features join the others
 from tests.render.browser import open_eye
 from tests.render.comparing import ciede2000, likeness
 from tests.render.features import FEATURES, write_features

@@ -1,0 +1,125 @@
+"""What of a model is on the driver's side: vertices and indices of each material, and textures."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.rendering.model import Material, Model, Part, Texture
+
+_FLOATS = 17  # position 3, normal 3, uv 4, colour 4, emission 3
+_LAYOUT = ((0, 3, 0), (1, 3, 3), (2, 4, 6), (3, 4, 10), (4, 3, 14))  # location, components, offset in floats
+
+
+@dataclass
+class Batch:
+    """All parts of one material, uploaded."""
+
+    material: Material
+    array: int
+    buffers: list[int]
+    count: int  # indices
+    features: frozenset[str]  # of the programs that draw it
+    points: np.ndarray  # [M, 3] float32, the vertices that faces use
+    faces: np.ndarray | None = None  # [F, 3] uint32, kept for what must be sorted
+    centres: np.ndarray | None = None  # [F, 3] float32
+
+
+class Batches:
+    """Those of one object at a time, in drawing order: blended ones last."""
+
+    def __init__(self, gl: Any):
+        self._gl = gl
+        self._textures: dict[int, int] = {}
+        self.batches: list[Batch] = []
+
+    def upload(self, model: Model, to_sphere: np.ndarray) -> None:
+        groups: dict[Material, list[Part]] = {}
+        for piece in model.parts:
+            if len(piece.faces):
+                groups.setdefault(piece.material, []).append(piece)
+        for material, parts in sorted(groups.items(), key=lambda item: item[0].alpha == "BLEND"):
+            self.batches.append(self._upload_batch(material, parts, to_sphere))
+
+    def release(self) -> None:
+        for batch in self.batches:
+            self._gl.glDeleteVertexArrays(1, [batch.array])
+            self._gl.glDeleteBuffers(2, batch.buffers)
+        if self._textures:
+            self._gl.glDeleteTextures(list(self._textures.values()))
+        self._textures.clear()
+        self.batches.clear()
+
+    def texture(self, texture: Texture) -> int:
+        return self._textures[id(texture)]
+
+    def _upload_batch(self, material: Material, parts: list[Part], to_sphere: np.ndarray) -> Batch:
+        GL = self._gl
+        vertices, faces = _joined(parts, to_sphere)
+        array = GL.glGenVertexArrays(1)
+        GL.glBindVertexArray(array)
+        buffers = [int(buffer) for buffer in GL.glGenBuffers(2)]
+        GL.glBindBuffer(GL.GL_ARRAY_BUFFER, buffers[0])
+        GL.glBufferData(GL.GL_ARRAY_BUFFER, vertices.nbytes, vertices, GL.GL_STATIC_DRAW)
+        for location, components, offset in _LAYOUT:
+            GL.glEnableVertexAttribArray(location)
+            GL.glVertexAttribPointer(location, components, GL.GL_FLOAT, False, _FLOATS * 4, ctypes.c_void_p(offset * 4))
+        GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, buffers[1])
+        GL.glBufferData(GL.GL_ELEMENT_ARRAY_BUFFER, faces.nbytes, faces, GL.GL_STATIC_DRAW)
+        for texture in (material.color_texture, material.emission_texture):
+            if texture is not None and id(texture) not in self._textures:
+                self._textures[id(texture)] = self._upload_texture(texture)
+        used = np.zeros(len(vertices), bool)
+        used[faces] = True
+        features = _features(material, glowing=bool(vertices[:, 14:17].any()))
+        batch = Batch(material, array, buffers, faces.size, features, vertices[used, 0:3])
+        if material.alpha == "BLEND":
+            batch.faces, batch.centres = faces, vertices[:, 0:3][faces].mean(1)
+        return batch
+
+    def _upload_texture(self, texture: Texture) -> int:
+        GL = self._gl
+        name = GL.glGenTextures(1)
+        GL.glBindTexture(GL.GL_TEXTURE_2D, name)
+        height, width = texture.pixels.shape[:2]
+        pixels = np.ascontiguousarray(texture.pixels)
+        GL.glTexImage2D(
+            GL.GL_TEXTURE_2D, 0, GL.GL_SRGB8_ALPHA8, width, height, 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, pixels
+        )
+        GL.glGenerateMipmap(GL.GL_TEXTURE_2D)
+        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_WRAP_S, texture.wrap[0])
+        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_WRAP_T, texture.wrap[1])
+        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_MAG_FILTER, texture.magnify)
+        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_MIN_FILTER, texture.minify)
+        return int(name)
+
+
+def _joined(parts: list[Part], to_sphere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N, _FLOATS] float32 vertices in the unit sphere, and [F, 3] uint32 faces of all parts."""
+    starts = np.cumsum([0] + [len(piece.positions) for piece in parts])
+    vertices = np.empty((starts[-1], _FLOATS), np.float32)
+    turn = to_sphere[:3, :3] * math.copysign(1.0, np.linalg.det(to_sphere[:3, :3]))
+    for start, piece in zip(starts, parts, strict=False):
+        rows = vertices[start : start + len(piece.positions)]
+        rows[:, 0:3] = piece.positions @ to_sphere[:3, :3].T + to_sphere[:3, 3]
+        normals = piece.normals @ turn.T.astype(np.float32)
+        size = np.linalg.norm(normals, axis=1, keepdims=True)
+        rows[:, 3:6] = np.where(np.isfinite(size) & (size > 0), normals / np.where(size > 0, size, 1), 0)
+        rows[:, 6:10], rows[:, 10:14], rows[:, 14:17] = np.nan_to_num(piece.uv), piece.colors, piece.emission
+    faces = np.concatenate([piece.faces + np.uint32(start) for start, piece in zip(starts, parts, strict=False)])
+    return vertices, faces
+
+
+def _features(material: Material, *, glowing: bool) -> frozenset[str]:
+    has = {
+        "TEXTURED": material.color_texture is not None,
+        "CUT": material.alpha != "OPAQUE",
+        "LIT": not material.unlit,
+        "GLOWING": glowing,
+        "GLOWING_TEXTURE": glowing and material.emission_texture is not None,
+    }
+    return frozenset(name for name, true in has.items() if true)

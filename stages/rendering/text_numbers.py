@@ -1,0 +1,43 @@
+"""Numbers of text formats, without an object for each."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+_NO_NUMBER = re.compile(rb"[^\s\d.+\-einfatyEINFATY]")
+
+
+def numbers_of(text: bytes, dtype: type = np.float64) -> np.ndarray:
+    """The numbers that a text begins with, parted by white space; fewer than it has words where one is no number."""
+    for _ in range(2):
+        try:
+            return np.fromstring(text, dtype, sep=" ")
+        except ValueError:
+            wrong = _NO_NUMBER.search(text)
+            end = wrong.start() if wrong else 0
+            text = text[: max(text.rfind(blank, 0, end) for blank in (b" ", b"\n", b"\r", b"\t")) + 1]
+    return np.zeros(0, dtype)
+
+
+def table_of(lines: list[bytes], least: int, most: int) -> np.ndarray:
+    """[N, W] float64, W in least..most: each line's first numbers; a number that other lines have is 1 where missing.
+
+    '#' begins a comment. ValueError where a word is no number, or a line has fewer than `least`.
+    """
+    if not lines:
+        return np.zeros((0, least))
+    width = len(lines[0].split())
+    numbers = numbers_of(b" ".join(lines))
+    if least <= width and len(numbers) == width * len(lines) and _is_even(lines, width):
+        return numbers.reshape(-1, width)[:, :most]
+    rows = [[float(word) for word in line.split(b"#", 1)[0].split()[:most]] for line in lines]
+    width = max(map(len, rows))
+    if min(map(len, rows)) < least:
+        raise ValueError(f"a line with fewer than {least} numbers")
+    return np.array([row + [1.0] * (width - len(row)) for row in rows])
+
+
+def _is_even(lines: list[bytes], width: int) -> bool:
+    return all(len(line.split()) == width for line in lines)
