@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render clean
+.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit gsplat gpu-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,17 @@ bench-runner: $(STAMP) ## The scheduler's own cost: rows a second through five s
 
 bench-render: $(STAMP) ## Rendering on one core against the script that people write (ARGS=FOLDER)
 	@$(RUN) -m tests.benchmarks.render $(ARGS)
+
+bench-fit: $(STAMP) ## Fitting on one core: quality and seconds (ARGS=FOLDER for its textured meshes too)
+	@$(RUN) -m tests.benchmarks.fit $(ARGS)
+
+# gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256
+gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels, once on a machine with a GPU
+	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt ".[gpu]")
+	@$(RUN) -m stages.fitting.kernels
+
+gpu-check: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Check the GPU: SLICE=build, test, render, fit-256, fit-512 or curve
+	@$(RUN) -m tests.benchmarks.gpu $(SLICE) $(ARGS)
 
 clean: ## Remove .venv and caches; runs/ stays
 	@rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info

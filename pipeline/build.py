@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.progress import Progress
 
@@ -27,7 +28,7 @@ from pipeline.freshness import Freshness, stamp
 from pipeline.messages import Result
 from pipeline.placement import Placement
 from pipeline.plan import Plan, Retry, Task
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, RecipeError, parse_recipe
 from pipeline.run import RECIPE, RunError, make_plan
 from pipeline.scheduler import Scheduler
 from stages.corpus import Corpus
@@ -85,7 +86,7 @@ def build(order: Order) -> Report:
         listing = before if rows is None else update_listing(store, _limited(rows, order, before), lease.epoch)
         placement = _open_placement(order.engine)
         try:
-            recipe = order.recipe.resolve(placement.capacity().gpus)
+            recipe = order.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
             lease.check()
             store.replace(RECIPE, recipe.to_yaml().encode())
             return _Build(order, recipe, store, lease, listing, placement).run()
@@ -93,6 +94,16 @@ def build(order: Order) -> Report:
             placement.close()
     finally:
         lease.release()
+
+
+def _last_recipe(store: Store) -> Recipe | None:
+    """What this run was last worked with; None where it is new, or from a version with other settings."""
+    if not store.exists(RECIPE):
+        return None
+    try:
+        return parse_recipe(yaml.safe_load(store.read(RECIPE)))
+    except (RecipeError, yaml.YAMLError):
+        return None
 
 
 def _open_placement(engine: str) -> Placement:

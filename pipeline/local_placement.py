@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -15,8 +16,11 @@ from stages.stage import Row
 class _Desk:
     """One worker's thread: takes batches in, passes messages out."""
 
-    def __init__(self, worker: WorkerId, post: Post, told: queue.SimpleQueue[tuple[WorkerId, Message]]):
-        self.supervisor = Supervisor(post)
+    def __init__(
+        self, worker: WorkerId, post: Post, told: queue.SimpleQueue[tuple[WorkerId, Message]], cards: tuple[str, ...]
+    ):
+        self.supervisor = Supervisor(post, {"CUDA_VISIBLE_DEVICES": ",".join(cards)} if cards else None)
+        self.gpus, self.cards = post.gpus, cards
         self.batches: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
         self._worker = worker
         self._told = told
@@ -38,10 +42,18 @@ class LocalPlacement(Placement):
         self._told: queue.SimpleQueue[tuple[WorkerId, Message]] = queue.SimpleQueue()
 
     def capacity(self) -> Capacity:
-        return Capacity(cpus=float(len(os.sched_getaffinity(0))), gpus=float(_count_gpus()))
+        return Capacity(cpus=float(len(os.sched_getaffinity(0))), gpus=float(len(_visible_cards())))
 
     def start(self, worker: WorkerId, post: Post) -> None:
-        self._desks[worker] = _Desk(worker, post, self._told)
+        self._desks[worker] = _Desk(worker, post, self._told, self._freest_cards(post.gpus))
+
+    def _freest_cards(self, gpus: float) -> tuple[str, ...]:
+        """As many cards as are asked for, those that the fewest workers share."""
+        load = dict.fromkeys(_visible_cards(), 0.0)
+        for desk in self._desks.values():
+            for card in desk.cards:
+                load[card] += desk.gpus / len(desk.cards)
+        return tuple(sorted(load, key=load.__getitem__)[: math.ceil(gpus)])
 
     def send(self, worker: WorkerId, rows: list[Row]) -> None:
         self._desks[worker].batches.put(rows)
@@ -69,8 +81,10 @@ class LocalPlacement(Placement):
         self._desks.clear()
 
 
-def _count_gpus() -> int:
+def _visible_cards() -> list[str]:
+    """Names that CUDA_VISIBLE_DEVICES takes."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is not None:
-        return len([part for part in shown.split(",") if part.strip() not in ("", "-1")])
-    return len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()])
+        return [part.strip() for part in shown.split(",") if part.strip() not in ("", "-1")]
+    found = [name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]
+    return [str(number) for number in range(len(found))]

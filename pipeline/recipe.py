@@ -31,7 +31,7 @@ class Schedules(BaseModel):
 
     ingest: Schedule = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
     render: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
-    fit: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=300)
+    fit: Schedule = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)
     caption: Schedule = Schedule(cpus=0.1, batch=64, workers=1, optional=True)
     pack: Schedule = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
 
@@ -64,11 +64,22 @@ class Recipe(BaseModel):
     def pack_step(self) -> Step:
         return Step(self.pack, self.schedule.pack)
 
-    def resolve(self, gpus: float) -> Recipe:
-        """Every `auto` made definite, so that all keys are known before the work."""
-        resolved = {step.name: step.stage.resolve(gpus if step.schedule.gpus else 0.0) for step in self.steps()}
+    def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
+        """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
+        earlier = {step.name: step.stage for step in before.steps()} if before else {}
+        resolved = {
+            step.name: step.stage.resolve(gpus if step.schedule.gpus else 0.0, earlier.get(step.name))
+            for step in self.steps()
+        }
         pack = self.pack.model_copy(update={"gaussians": self.pack.gaussians or self.fit.gaussians})
-        return self.model_copy(update={**resolved, "pack": pack})
+        recipe = self.model_copy(update={**resolved, "pack": pack})
+        for step in recipe.steps():
+            if step.stage.on_gpu and not 0 < step.gpus <= gpus:
+                raise RecipeError(
+                    f"{step.name}.engine: {step.stage.engine} takes {step.gpus:g} GPUs a worker "
+                    f"(schedule.{step.name}.gpus), and there are {gpus:g}: set it to cpu, or use machines that have one"
+                )
+        return recipe
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

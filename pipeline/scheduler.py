@@ -140,8 +140,8 @@ class Scheduler:
     def _most_workers(self, step: Step) -> int:
         schedule = step.schedule
         most = math.inf if schedule.workers is None else schedule.workers
-        if schedule.gpus and self._capacity.gpus:
-            most = min(most, self._capacity.gpus // schedule.gpus)
+        if step.gpus:
+            most = min(most, self._capacity.gpus // step.gpus)
         return max(1, int(min(most, self._capacity.cpus // schedule.cpus)))
 
     def _idle_worker(self, pool: _Pool) -> WorkerId | None:
@@ -162,7 +162,7 @@ class Scheduler:
         post = Post(
             stage=pool.step.stage,
             run=self.run_root,
-            gpus=schedule.gpus if self._capacity.gpus else 0.0,
+            gpus=pool.step.gpus,
             threads=max(1, round(schedule.cpus)),
             memory_gb=schedule.memory_gb,
             timeout_seconds=schedule.timeout_seconds,

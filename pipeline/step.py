@@ -19,7 +19,7 @@ class Schedule(BaseModel):
     cpus: float = Field(1.0, gt=0)
     """CPUs a busy worker takes; fractions are fine."""
     gpus: float = Field(0.0, ge=0)
-    """GPUs a worker takes, where the cluster has any."""
+    """GPUs a worker takes where its stage works on one; fractions share one."""
     memory_gb: float = Field(8.0, gt=0)
     """A worker that grows beyond this is ended and its row fails."""
     batch: int = Field(8, ge=1)
@@ -46,3 +46,8 @@ class Step:
     @property
     def name(self) -> str:
         return self.stage.name
+
+    @property
+    def gpus(self) -> float:
+        """What each worker takes."""
+        return self.schedule.gpus if self.stage.on_gpu else 0.0

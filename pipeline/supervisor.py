@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -39,8 +39,9 @@ def _new_scratch() -> Path:
 
 
 class Supervisor:
-    def __init__(self, post: Post):
+    def __init__(self, post: Post, environment: Mapping[str, str] | None = None):
         self.post = post
+        self._environment = dict(environment or {})  # over this process's own
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._rows_worked = 0
@@ -82,6 +83,7 @@ class Supervisor:
             "OPENBLAS_NUM_THREADS": threads,
             "NUMBA_NUM_THREADS": threads,
             **self.post.stage.environment,
+            **self._environment,
         }
         shutil.rmtree(self._scratch, ignore_errors=True)  # what a worker before this one left
         self._scratch.mkdir()

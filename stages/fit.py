@@ -1,8 +1,15 @@
 """Fit Gaussians to one object's views.
 
 in:  views
-out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is well spread), gaussian_count, steps,
-     held_out (indices of the views that the fit never saw), and on those, on white: psnr, psnr_foreground, ssim
+out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is well spread), gaussian_count, steps
+     (taken), held_out (indices of the views that the fit never saw), and on those, on white: psnr, psnr_foreground,
+     ssim, and psnr_first_half, psnr_first_quarter of the first Gaussians alone, enlarged for their number
+
+The method, what it reaches and what was tried are described in docs/fitting.md.
+
+Reasons: empty_views (no view shows the object), unequal_views, bad_views, bad_cameras, no_hull (the cameras do not fit
+the images), not_finite (the fit diverged), low_quality (below min_psnr), out_of_memory (one object alone is too large
+for the GPU).
 """
 
 from __future__ import annotations
@@ -10,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from manifests.store import Store
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 class Fit(Stage):
     """Fit Gaussians to one object's views.  in: views   out: splat, psnr, psnr_foreground, ssim, gaussian_count"""
 
+    version: ClassVar[int] = (
+        2  # 2: finishes with D-SSIM once the loss has settled
+    )
     needs: ClassVar[tuple[str, ...]] = ("render",)
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"
@@ -31,13 +40,21 @@ class Fit(Stage):
     gaussians: int = Field(4096, ge=1, le=1_000_000)
     """Gaussians an object at most; fewer where the views show less surface."""
     steps: int = Field(400, ge=0, le=1_000_000)
-    """Views drawn and stepped on, one a step."""
-    engine: Literal["auto", "cpu"] = "auto"
-    """What fits: `cpu` (one object a core); `auto` takes the fastest that the worker's machine has."""
+    """Views drawn and stepped on at most, one a step."""
+    early_stop: bool = True
+    """Finish as soon as the training loss has settled."""
+    engine: Literal["auto", "cpu", "gsplat"] = "auto"
+    """What fits: `cpu` (one object a core), `gsplat` (many objects at once on a GPU); `auto` takes gsplat on a GPU."""
     hold_out: int = Field(8, ge=0, le=10_000)
     """Every which view is kept from the fit, to measure it on; 0 keeps none, 1 would leave none to fit."""
-    sh_degree: Literal[0] = 0
+    sh_degree: int = Field(0, ge=0, le=3)
     """Degree of the colours' spherical harmonics: 0 is one colour from all sides."""
+    ssim_lambda: float = Field(0.2, ge=0, le=1)
+    """Share of D-SSIM in the loss of a fit's last quarter."""
+    antialiased: bool = False
+    """Make what is thinner than a pixel fainter, for splats that will be seen from afar."""
+    min_psnr: float | None = Field(None, gt=0)
+    """Fail objects whose held-out views are below so many decibels, as low_quality; null keeps all."""
 
     @field_validator("hold_out")
     @classmethod
@@ -46,45 +63,67 @@ class Fit(Stage):
             raise ValueError("1 would hold out every view: expected 0 (none) or at least 2")
         return every
 
-    def resolve(self, gpus: float) -> Fit:
-        return self.model_copy(update={"engine": "cpu"}) if self.engine == "auto" else self
+    @property
+    def on_gpu(self) -> bool:
+        return self.engine == "gsplat"
+
+    def resolve(self, gpus: float, before: Stage | None = None) -> Fit:
+        if self.engine != "auto":
+            return self
+        engine = before.engine if isinstance(before, Fit) else "gsplat" if gpus else "cpu"
+        return self.model_copy(update={"engine": engine})
 
     def open(self, context: Context) -> Work:
-        from stages.fitting.cpu import CpuEngine
+        engine = _engine(self.engine, context.device)
+        return lambda rows: self._work(rows, context, engine)
 
-        engine = CpuEngine()
-        return lambda rows: self._work(rows, context.store, engine)
+    def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
+        from stages.fitting.ahead import ahead
 
-    def _work(self, rows: list[Row], store: Store, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
         measured: dict[RowId, tuple[Photos, list[int]]] = {}
         refused: list[tuple[RowId, StageError]] = []
 
         def problems() -> Iterator[FitProblem]:  # read as the engine asks for them: a batch need not fit in memory
-            for row in rows:
-                try:
-                    problem, *measured[row["id"]] = self._problem(row, store)
-                except StageError as error:
-                    refused.append((row["id"], error))
+            made = ahead(lambda row: self._prepare(row, context.store), rows, context.threads)
+            for row, prepared in zip(rows, made, strict=True):
+                if isinstance(prepared, StageError):
+                    refused.append((row["id"], prepared))
                 else:
+                    problem, *measured[row["id"]] = prepared
                     yield problem
 
         for row_id, result in engine.fit(problems()):
             yield from refused
             refused.clear()
-            yield row_id, result if isinstance(result, StageError) else _done(engine, result, *measured.pop(row_id))
+            yield row_id, result if isinstance(result, StageError) else self._done(engine, result, *measured[row_id])
+            measured.pop(row_id)
         yield from refused
 
-    def _problem(self, row: Row, store: Store) -> tuple[FitProblem, Photos, list[int]]:
+    def _prepare(self, row: Row, store: Store) -> tuple[FitProblem, Photos, list[int]] | StageError:
         """What to fit, and what to measure it on."""
         from stages.fitting.photos import read_photos
-        from stages.fitting.problem import FitProblem
+        from stages.fitting.problem import FitProblem, Method
         from stages.fitting.start import start_from
 
-        photos = read_photos(row["views"], store.read(row["views"]))
-        held_out = held_out_views(len(photos), self.hold_out)
-        training = photos.take([view for view in range(len(photos)) if view not in held_out])
-        start = start_from(training, self.gaussians, seed_of(row))
-        return FitProblem(row["id"], training, start, self.steps, seed_of(row)), photos.take(held_out), held_out
+        method = Method(self.gaussians, self.steps, self.sh_degree, self.ssim_lambda, self.antialiased, self.early_stop)
+        try:
+            photos = read_photos(row["views"], store.read(row["views"]))
+            held_out = held_out_views(len(photos), self.hold_out)
+            training = photos.take([view for view in range(len(photos)) if view not in held_out])
+            start = start_from(training, self.gaussians, seed_of(row))
+        except StageError as error:
+            return error
+        return FitProblem(row["id"], training, start, method, seed_of(row)), photos.take(held_out), held_out
+
+    def _done(self, engine: Engine, result: FitResult, photos: Photos, held_out: list[int]) -> Outcome:
+        from stages.fitting.quality import measure
+
+        columns = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out}
+        figures = measure(lambda splat: engine.draw(splat, photos, self.antialiased), result.splat, photos.colors)
+        psnr = figures["psnr"]
+        if self.min_psnr is not None and psnr is not None and psnr < self.min_psnr:
+            return StageError("low_quality", f"{psnr:.2f} dB on held-out views; fit.min_psnr is {self.min_psnr:g}")
+        return Done(columns={**columns, **figures}, artifact=result.splat.to_ply())
 
 
 def held_out_views(count: int, every: int) -> list[int]:
@@ -92,9 +131,12 @@ def held_out_views(count: int, every: int) -> list[int]:
     return list(range(every // 2, count, every)) if every else []
 
 
-def _done(engine: Engine, result: FitResult, photos: Photos, held_out: list[int]) -> Done:
-    from stages.fitting.quality import measure
+def _engine(name: str, device: str) -> Engine:
+    if name == "gsplat":
+        from stages.fitting.batched import BatchedEngine
+        from stages.fitting.kernels import rasterization
 
-    columns = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out}
-    drawn = engine.draw(result.splat, photos) if held_out else np.zeros_like(photos.colors, np.float32)
-    return Done(columns={**columns, **measure(drawn, photos.colors)}, artifact=result.splat.to_ply())
+        return BatchedEngine(rasterization(), device)
+    from stages.fitting.cpu import CpuEngine
+
+    return CpuEngine()

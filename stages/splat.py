@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,12 +23,23 @@ class Splat:
     def __len__(self) -> int:
         return len(self.means)
 
+    @property
+    def degree(self) -> int:
+        return math.isqrt(self.sh.shape[1]) - 1
+
     def take(self, indices: np.ndarray) -> Splat:
         """These Gaussians, in this order."""
         return Splat(
             self.means[indices], self.log_scales[indices], self.quaternions[indices],
             self.opacity_logits[indices], self.sh[indices],
         )  # fmt: skip
+
+    def first(self, share: float) -> Splat:
+        """The first of them, enlarged to cover what all of them did: a surface's area goes with their number."""
+        count = max(1, math.ceil(len(self) * share))
+        kept = self.take(np.arange(min(count, len(self))))
+        grown = kept.log_scales + np.float32(0.5 * math.log(max(len(self), 1) / count))
+        return replace(kept, log_scales=grown)
 
     def is_finite(self) -> bool:
         parts = (self.means, self.log_scales, self.quaternions, self.opacity_logits, self.sh)

@@ -92,8 +92,16 @@ class Stage(BaseModel):
     def name(self) -> str:
         return type(self).__name__.lower()
 
-    def resolve(self, gpus: float) -> Stage:
-        """This stage with every `auto` made definite, given how many GPUs its workers may have."""
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its workers work on a GPU; known once `auto` is resolved."""
+        return False
+
+    def resolve(self, gpus: float, before: Stage | None = None) -> Stage:
+        """This stage with every `auto` made definite, given how many GPUs its workers may have.
+
+        `before` is the stage as the run was last worked with: a resume on another machine changes no key.
+        """
         return self
 
     def open(self, context: Context) -> Work:

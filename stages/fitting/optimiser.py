@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from stages.fitting.compiled import compiled
-from stages.fitting.projection import COLOR, ROWS
+from stages.fitting.parameters import LARGEST
+from stages.fitting.projection import COLOR, REST
 
 FIRST, SECOND = np.float32(0.9), np.float32(0.999)  # decay of the first and second moment
 EPSILON = np.float32(1e-15)
@@ -15,12 +16,14 @@ EPSILON = np.float32(1e-15)
 
 @compiled
 def adam(parameters, gradients, first, second, rates, step):
-    """One step, counted from 1; all [14, N] but rates [14]. Colours stay within 0 and 1, where their gradient lives."""
+    """One step, counted from 1; all [R, N] but rates [R]. RGB stays within 0 and 1, where its gradient lives."""
     one = np.float32(1)
     root = np.float32(math.sqrt(1 - SECOND**step))
-    for row in range(ROWS):
+    for row in range(len(parameters)):
         rate = rates[row] * root / np.float32(1 - FIRST**step)
-        low, high = (np.float32(0), one) if row >= COLOR else (np.float32(-1e6), np.float32(1e6))
+        low, high = np.float32(-LARGEST), np.float32(LARGEST)
+        if COLOR <= row < REST:
+            low, high = np.float32(0), one
         values, slopes, mean, square = parameters[row], gradients[row], first[row], second[row]
         for i in range(len(values)):
             g = slopes[i]

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import math
 
+import fpsample
 import numpy as np
 
 from stages.fitting.compiled import compiled
 
+_TREE_HEIGHT = 5  # of the sampler's buckets; the order does not depend on it
 
-@compiled
-def farthest_first(points, count, start):
-    """Indices [count] of points [N, D] float32: each next one is the farthest from all before. Ties: lowest index."""
-    amount, dimensions = points.shape
-    across = np.ascontiguousarray(points.T)
-    nearest = np.full(amount, np.float32(np.inf), np.float32)
-    chosen = np.empty(count, np.int64)
-    current = start
-    for k in range(count):
-        chosen[k] = current
-        distance = np.zeros(amount, np.float32)
-        for d in range(dimensions):
-            axis, here = across[d], across[d, current]
-            for i in range(amount):
-                distance[i] += (axis[i] - here) * (axis[i] - here)
-        best = np.float32(-1)
-        for i in range(amount):
-            nearest[i] = min(nearest[i], distance[i])
-        nearest[current] = np.float32(-2)  # a point is taken once, also where others lie upon it
-        for i in range(amount):
-            if nearest[i] > best:
-                best, current = nearest[i], i
-    return chosen
+
+def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
+    """Indices [count] of points [N, D], D at most 8: the first, then always the farthest from all before.
+
+    Where points lie upon each other one of them is taken, and the others come last.
+    """
+    if len(points) <= 2:
+        return np.arange(count)
+    height = min(_TREE_HEIGHT, int(np.log2(len(points))))
+    found = fpsample.bucket_fps_kdline_sampling(np.ascontiguousarray(points, np.float32), count, height, 0)
+    distinct = found[np.sort(np.unique(found, return_index=True)[1])].astype(np.int64)
+    left = np.setdiff1d(np.arange(len(points)), distinct)
+    return np.concatenate([distinct, left[: count - len(distinct)]])
 
 
 @compiled

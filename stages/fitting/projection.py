@@ -1,6 +1,7 @@
 """From Gaussians in space to ellipses in one image, and back for gradients; gsplat's conventions.
 
-Parameters stand in rows of [14, N] float32: mean 0-2, log scale 3-5, quaternion wxyz 6-9, opacity logit 10, RGB 11-13.
+Parameters stand in rows of [R, N] float32: mean 0-2, log scale 3-5, quaternion wxyz 6-9, opacity logit 10, RGB 11-13,
+and from 14 on what the colour's spherical harmonics add (see harmonics.py). R is 14 at degree 0.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from stages.fitting.compiled import compiled
 
-MEAN, LOG_SCALE, QUATERNION, OPACITY, COLOR, ROWS = 0, 3, 6, 10, 11, 14
+MEAN, LOG_SCALE, QUATERNION, OPACITY, COLOR, REST = 0, 3, 6, 10, 11, 14
 NEAR = np.float32(0.01)
 BLUR = np.float32(0.3)  # pixels squared, added to each ellipse (gsplat's eps2d)
 CUT = np.float32(1.0 / 255.0)  # fainter than this is not drawn
@@ -78,8 +79,17 @@ def _image_axes(jacobian, view, rotation):
 
 
 @compiled
-def project(parameters, view, width, height, ellipses, depths):
-    """Fill ellipses [N, 8] and depths [N]; a depth of 0 marks what cannot be seen in this view."""
+def _bare(xx, xy, yy):
+    """The determinant of a covariance without its blur."""
+    return (xx - BLUR) * (yy - BLUR) - xy * xy
+
+
+@compiled
+def project(parameters, view, width, height, antialiased, ellipses, depths):
+    """Fill ellipses [N, 8] and depths [N]; a depth of 0 marks what cannot be seen in this view.
+
+    Antialiased, an ellipse that the blur has widened is fainter by as much.
+    """
     one, two = np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
         depths[i] = 0
@@ -98,6 +108,10 @@ def project(parameters, view, width, height, ellipses, depths):
         determinant = xx * yy - xy * xy
         if not determinant > 0:
             continue
+        if antialiased:
+            opacity *= math.sqrt(max(_bare(xx, xy, yy), np.float32(0)) / determinant)
+            if opacity < CUT:
+                continue
         reach = two * math.log(opacity / CUT)
         center_x = view[12] * px / pz + view[14]
         center_y = view[13] * py / pz + view[15]
@@ -114,24 +128,31 @@ def project(parameters, view, width, height, ellipses, depths):
 
 
 @compiled
-def project_backward(parameters, view, width, height, ellipses, depths, flat, gradients):
-    """From gradients in the image, flat [N, 9] (see raster.py), to those of the parameters [14, N]."""
+def project_backward(parameters, view, width, height, antialiased, ellipses, depths, flat, gradients):
+    """From gradients in the image, flat [N, 9] (see raster.py), to those of the parameters' first 14 rows."""
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
         if depths[i] == 0:
-            for row in range(ROWS):
+            for row in range(REST):
                 gradients[row, i] = 0
             continue
         for channel in range(3):
             gradients[COLOR + channel, i] = flat[i, channel]
         moment, moment_x, moment_y = flat[i, 3], flat[i, 4], flat[i, 5]
-        gradients[OPACITY, i] = moment * (one - ellipses[i, ALPHA])
+        gradients[OPACITY, i] = moment / (one + math.exp(parameters[OPACITY, i]))
         a, b, c = ellipses[i, CONIC_A], ellipses[i, CONIC_B], ellipses[i, CONIC_C]
         d_x, d_y = a * moment_x + b * moment_y, b * moment_x + c * moment_y
         # conic = inverse of the covariance: dL/dcovariance = -conic (dL/dconic) conic
         ga, gb, gc = -half * flat[i, 6], -half * flat[i, 7], -half * flat[i, 8]
         h0, h1, h2, h3 = a * ga + b * gb, a * gb + b * gc, b * ga + c * gb, b * gb + c * gc
         gxx, gxy, gyy = -(h0 * a + h1 * b), -(h0 * b + h1 * c), -(h2 * b + h3 * c)
+        if antialiased:  # half the logarithm of both determinants
+            inverse = one / (a * c - b * b)
+            xx, xy, yy = c * inverse, -b * inverse, a * inverse
+            bare = one / max(_bare(xx, xy, yy), np.float32(1e-12))
+            gxx += half * moment * ((yy - BLUR) * bare - a)
+            gxy += half * moment * (-xy * bare - b)
+            gyy += half * moment * ((xx - BLUR) * bare - c)
 
         px, py, pz, r, s, unit, inverse_norm = _axes(parameters, i, view)
         jacobian = _jacobian(px, py, pz, view, width, height)

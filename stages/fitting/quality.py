@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-_WINDOW, _SIGMA = 11, 1.5  # of SSIM, as in its paper
+from stages.fitting.similarity import WINDOW, mean_similarity, window_weights
+from stages.splat import Splat
+
 _BEST_PSNR = 100.0  # decibels; equal images have no finite one
 
 
@@ -27,46 +31,36 @@ def psnr(drawn: np.ndarray, true: np.ndarray, where: np.ndarray | None = None) -
     return min(_BEST_PSNR, -10 * float(np.log10(max(error, 1e-12))))
 
 
-def _smooth(planes: np.ndarray) -> np.ndarray:
-    """[..., H, W] through the Gaussian window, only where it fits."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
-    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights /= weights.sum()
-    rows = sum(w * planes[..., k : planes.shape[-2] - _WINDOW + 1 + k, :] for k, w in enumerate(weights))
-    return sum(w * rows[..., k : rows.shape[-1] - _WINDOW + 1 + k] for k, w in enumerate(weights))
-
-
 def ssim(drawn: np.ndarray, true: np.ndarray) -> float | None:
     """Structural similarity of two [H, W, 3] over their three channels; None for an image smaller than the window."""
-    if min(drawn.shape[:2]) < _WINDOW:
+    height, width = drawn.shape[:2]
+    if min(height, width) < WINDOW:
         return None
-    x = np.clip(drawn, 0, 1).astype(np.float64).transpose(2, 0, 1)
-    y = true.astype(np.float64).transpose(2, 0, 1)
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    var_x, var_y = _smooth(x * x) - mean_x**2, _smooth(y * y) - mean_y**2
-    covariance = _smooth(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    ratio = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return float((ratio / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean())
+    both = np.ascontiguousarray(np.stack([np.clip(drawn, 0, 1), true]).transpose(0, 3, 1, 2), np.float32)
+    return sum(mean_similarity(both[0, channel], both[1, channel], window_weights()) for channel in range(3)) / 3
 
 
 def _mean(values: list[float]) -> float | None:
     return round(float(np.mean(values)), 4) if values else None
 
 
-def measure(drawn: np.ndarray, colors: np.ndarray) -> dict[str, float | None]:
-    """Means over views: drawn [V, H, W, 4] premultiplied against colors [V, H, W, 4] uint8. None where no view tells.
+def measure(draw: Callable[[Splat], np.ndarray], splat: Splat, colors: np.ndarray) -> dict[str, float | None]:
+    """Means over views [V, H, W, 4] uint8 that draw(splat) [V, H, W, 4] should equal. None where no view tells.
 
     psnr_foreground looks at the pixels that the object covers at least in part.
     """
-    whole, foreground, likeness = [], [], []
-    for image, pixels in zip(on_white(drawn), colors, strict=True):
-        true = on_white(premultiply(pixels))
-        covered = pixels[..., 3] > 0
-        whole.append(psnr(image, true))
-        if covered.any():
-            foreground.append(psnr(image, true, covered))
-        similarity = ssim(image, true)
-        if similarity is not None:
-            likeness.append(similarity)
-    return {"psnr": _mean(whole), "psnr_foreground": _mean(foreground), "ssim": _mean(likeness)}
+    true = on_white(premultiply(colors))
+    covered = colors[..., 3] > 0
+
+    def seen(share: float) -> np.ndarray:
+        return on_white(draw(splat.first(share))) if len(colors) else true
+
+    whole = seen(1.0)
+    likenesses = [ssim(*pair) for pair in zip(whole, true, strict=True)]
+    return {
+        "psnr": _mean([psnr(*pair) for pair in zip(whole, true, strict=True)]),
+        "psnr_foreground": _mean([psnr(*views) for views in zip(whole, true, covered, strict=True) if views[2].any()]),
+        "ssim": _mean([likeness for likeness in likenesses if likeness is not None]),
+        "psnr_first_half": _mean([psnr(*pair) for pair in zip(seen(0.5), true, strict=True)]),
+        "psnr_first_quarter": _mean([psnr(*pair) for pair in zip(seen(0.25), true, strict=True)]),
+    }

@@ -21,7 +21,6 @@ from stages.fitting.projection import (
     ALPHA,
     CENTER_X,
     CENTER_Y,
-    COLOR,
     CONIC_A,
     CONIC_B,
     CONIC_C,
@@ -119,9 +118,10 @@ def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, co
 
 
 @compiled
-def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):
-    """Draw the visible ellipses. Flat arrays: canvas [B * 80], blocks [E], alphas [E * 16]; starts [N + 1], full [B].
+def draw(colors, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):
+    """Draw the visible ellipses in colors [3, N].
 
+    Flat arrays: canvas [B * 80], blocks [E], alphas [E * 16]; starts [N + 1], full [B].
     Returns the number of entries, or -1 where blocks and alphas are too small.
     """
     zero, one, half = spread(np.float32(0)), spread(np.float32(1)), np.float32(0.5)
@@ -143,9 +143,9 @@ def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, f
         determinant = a * c - b * b
         opacity = spread(ellipses[i, ALPHA])
         red, green, blue = (
-            spread(parameters[COLOR, i]),
-            spread(parameters[COLOR + 1, i]),
-            spread(parameters[COLOR + 2, i]),
+            spread(colors[0, i]),
+            spread(colors[1, i]),
+            spread(colors[2, i]),
         )
         first_row = max(int(math.ceil((center_y - half_height - np.float32(SIDE - 0.5) - _SLACK) / SIDE)), 0)
         last_row = min(int(math.floor((center_y + half_height - np.float32(0.5) + _SLACK) / SIDE)), rows - 1)
@@ -188,7 +188,7 @@ def draw(parameters, ellipses, order, visible, columns, rows, offsets, canvas, f
 
 
 @compiled
-def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):
+def draw_backward(colors, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):
     """Fill flat [N, 9] for the visible, after `draw`; slope [B * 80] is as `compare` leaves it, and is used up."""
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     offset_x, offset_y = load(offsets, 0), load(offsets, LANES)
@@ -196,9 +196,9 @@ def draw_backward(parameters, ellipses, order, visible, columns, offsets, blocks
         i = order[k]
         center_x, center_y = ellipses[i, CENTER_X], ellipses[i, CENTER_Y]
         red, green, blue = (
-            spread(parameters[COLOR, i]),
-            spread(parameters[COLOR + 1, i]),
-            spread(parameters[COLOR + 2, i]),
+            spread(colors[0, i]),
+            spread(colors[1, i]),
+            spread(colors[2, i]),
         )
         to_red, to_green, to_blue, moment = zero, zero, zero, zero
         moment_x, moment_y, moment_xx, moment_xy, moment_yy = zero, zero, zero, zero, zero

@@ -1,4 +1,7 @@
-"""Where a fit begins: Gaussians on the surface that the training views' depth shows, else at random in their hull."""
+"""Where a fit begins: Gaussians on the surface that the training views' depth shows, and at random in their hull.
+
+The hull's share is that of the pixels whose depth is not known.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ _FAINTEST = 25  # alpha of a pixel that may show a surface
 _EDGE = 8  # alpha that a pixel may lack beside its neighbours; more, and it is the object's edge
 _BOUND = 1.05  # radius within which the object is
 _BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
-_CANDIDATES = 4  # points a Gaussian, before the farthest are chosen
+_CANDIDATES = 6  # points a Gaussian, before the farthest are chosen
 _INSET = 0.5  # pixel footprints that a point is put below the surface: what is drawn is blurred and spreads beyond it
 _ENOUGH = 16  # surface points, for a start from depth
 _COLOR_WEIGHT = 0.3  # of a colour's distance beside one in space: more Gaussians where the colour changes
 _THICKNESS = 0.2  # of a flat Gaussian, in parts of its width
 _WIDTH = 0.6  # of a Gaussian, in parts of the distance to its neighbours
 _SMALLEST, _LARGEST = 1e-3, 0.3  # scales at the start, in radii of the unit sphere
-_OPACITY = 0.7
+_OPACITY, _FAINT_OPACITY = 0.7, 0.2  # at the start, on a surface and in the hull
 _COLOR_MARGIN = 0.02
 
 
@@ -29,18 +32,32 @@ def start_from(photos: Photos, count: int, seed: int) -> Splat:
     if not (photos.colors[..., 3] > 0).any():
         raise StageError("empty_views", "no training view shows the object: expected some pixels with alpha above 0")
     points, normals, colors = _surface(photos, count)
+    covered = photos.colors[..., 3] > 0
+    unseen = _without_depth(photos)
     if len(points) < _ENOUGH:
-        points, colors = _inside_hull(photos, count, np.random.default_rng(seed))
-        normals = np.zeros_like(points)
-    if len(points) > count:
+        points, normals, colors = points[:0], normals[:0], colors[:0]
+        unseen = covered
+    in_hull = round(count * int(unseen.sum()) / int(covered.sum()))
+    if len(points) > count - in_hull:
         weighted = np.concatenate([points, colors * np.float32(_COLOR_WEIGHT)], axis=1)
-        chosen = farthest_first(np.ascontiguousarray(weighted, np.float32), count, 0)
+        chosen = farthest_first(weighted, count - in_hull)
         points, normals, colors = points[chosen], normals[chosen], colors[chosen]
+    if in_hull:
+        inside, shades = _inside_hull(photos, unseen, in_hull, np.random.default_rng(seed))
+        points, colors = np.concatenate([points, inside]), np.concatenate([colors, shades])
+        normals = np.concatenate([normals, np.zeros_like(inside)])
     return _gaussians(points, normals, colors)
 
 
+def _without_depth(photos: Photos) -> np.ndarray:
+    """[V, H, W] bool: pixels within the object whose depth is not known, such as glass before nothing."""
+    alpha = photos.colors[..., 3]
+    rim = _most_around(255 - alpha) == 255
+    return (alpha >= _FAINTEST) & ~rim & ~(np.nan_to_num(photos.depths) > 0)
+
+
 def _gaussians(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
-    """Flat across a normal [N, 3], round where it is zero; sizes from the distances to the neighbours."""
+    """Flat across a normal [N, 3], round and faint where it is zero; sizes from the distances to the neighbours."""
     distances = neighbour_distances(np.ascontiguousarray(points, np.float32))
     distances = np.where(np.isfinite(distances), distances, _LARGEST)
     width = np.clip(distances * _WIDTH, _SMALLEST, _LARGEST).astype(np.float32)
@@ -51,12 +68,13 @@ def _gaussians(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> S
     quaternions[normals[:, 2] < -0.9999] = (0, 1, 0, 0)
     quaternions[~known] = (1, 0, 0, 0)
     quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    opacities = np.where(known, _OPACITY, _FAINT_OPACITY)
     kept = np.clip(colors, _COLOR_MARGIN, 1 - _COLOR_MARGIN)
     return Splat(
         means=points.astype(np.float32),
         log_scales=np.log(np.stack([width, width, thickness], axis=1)).astype(np.float32),
         quaternions=quaternions.astype(np.float32),
-        opacity_logits=np.full(len(points), np.log(_OPACITY / (1 - _OPACITY)), np.float32),
+        opacity_logits=np.log(opacities / (1 - opacities)).astype(np.float32),
         sh=((kept - 0.5) / SH_ZERO).astype(np.float32)[:, None],
     )
 
@@ -160,9 +178,11 @@ def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
     return inside
 
 
-def _inside_hull(photos: Photos, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` points and colours [M, 3]: random depths behind covered pixels, where no view sees past them."""
-    view, y, x = np.nonzero(photos.colors[..., 3] > 0)
+def _inside_hull(
+    photos: Photos, pixels_of: np.ndarray, count: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` points and colours [M, 3]: random depths behind some pixels, where no view sees past them."""
+    view, y, x = np.nonzero(pixels_of)
     inverse = np.linalg.inv(photos.intrinsics.astype(np.float64))
     to_world = np.linalg.inv(photos.world_to_camera.astype(np.float64))
     points, colors, found = [], [], 0

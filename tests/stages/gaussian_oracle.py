@@ -6,6 +6,8 @@ held at 0.999, a pixel full once it would let through 1e-4 or less. Gradients co
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 BLUR, NEAR, CUT, OPAQUE, FULL, MARGIN = 0.3, 0.01, 1 / 255, 0.999, 1e-4, 0.3
@@ -47,22 +49,63 @@ def project(
     return centers, covariances, z
 
 
+def fading(covariances: torch.Tensor) -> torch.Tensor:
+    """[N]: by how much the blur has widened covariances [N, 2, 2]."""
+    bare = covariances - BLUR * torch.eye(2, dtype=covariances.dtype)
+    ratio = torch.linalg.det(bare) / torch.linalg.det(covariances)
+    return torch.sqrt(torch.clamp(ratio, min=1e-30))
+
+
+def shade(colors: torch.Tensor, harmonics: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """[N, 3]: colours and the harmonics [N, K - 1, 3] above the constant one, seen along directions [N, 3].
+
+    The harmonics are Legendre's, by the textbook: sqrt((2l + 1) / 4 pi (l - m)! / (l + m)!) P_lm, times sqrt(2) and
+    the cosine or sine of m phi, m running from -l to l.
+    """
+    x, y, z = (directions / directions.norm(dim=1, keepdim=True)).unbind(1)
+    values = []
+    for degree in range(1, math.isqrt(harmonics.shape[1] + 1)):
+        for order in range(-degree, degree + 1):
+            m = abs(order)
+            norm = math.sqrt((2 * degree + 1) / (4 * math.pi) * math.factorial(degree - m) / math.factorial(degree + m))
+            turned = (torch.complex(x, y)) ** m  # sin(theta)^m (cos(m phi) + i sin(m phi))
+            part = 1.0 if m == 0 else math.sqrt(2) * (turned.real if order > 0 else turned.imag)
+            values.append(norm * _legendre(degree, m, z) * part)
+    return torch.clamp(colors + torch.einsum("kn,nkc->nc", torch.stack(values), harmonics), min=0)
+
+
+def _legendre(degree: int, m: int, z: torch.Tensor) -> torch.Tensor:
+    """P_lm(z) over sin(theta)^m, with the sign (-1)^m."""
+    before, value = torch.zeros_like(z), torch.full_like(z, (-1) ** m * math.prod(range(1, 2 * m, 2)))
+    for level in range(m + 1, degree + 1):
+        before, value = value, ((2 * level - 1) * z * value - (level + m - 1) * before) / (level - m)
+    return value
+
+
 def draw(
     parameters: dict[str, torch.Tensor],
     world_to_camera: torch.Tensor,
     intrinsics: torch.Tensor,
     width: int,
     height: int,
+    antialiased: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """[H, W, 4]: premultiplied colour and alpha. Parameters: means, log_scales, quaternions, opacity_logits, colors.
 
-    And [H, W] bool: the pixels where a threshold was passed or missed by so little that float32 may decide otherwise.
+    With harmonics [N, K - 1, 3], colors is their constant part, as RGB. And [H, W] bool: the pixels where a threshold
+    was passed or missed by so little that float32 may decide otherwise.
     """
     centers, covariances, depths = project(
         parameters["means"], parameters["log_scales"], parameters["quaternions"],
         world_to_camera, intrinsics, width, height,
     )  # fmt: skip
     opacities = torch.sigmoid(parameters["opacity_logits"])
+    if antialiased:
+        opacities = opacities * fading(covariances)
+    colors = parameters["colors"]
+    if "harmonics" in parameters:
+        eye = -world_to_camera[:3, :3].T @ world_to_camera[:3, 3]
+        colors = shade(colors, parameters["harmonics"], parameters["means"] - eye)
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack([columns, rows], 2).to(centers.dtype)
     color = torch.zeros(height, width, 3, dtype=centers.dtype)
@@ -79,6 +122,56 @@ def draw(
         alpha = torch.where(alpha < CUT, torch.zeros_like(alpha), alpha)
         full = full | (light * (1 - alpha) <= FULL)
         alpha = torch.where(full, torch.zeros_like(alpha), alpha)
-        color = color + (light * alpha)[..., None] * parameters["colors"][i]
+        color = color + (light * alpha)[..., None] * colors[i]
         light = light * (1 - alpha)
     return torch.cat([color, 1 - light[..., None]], 2), narrow
+
+
+def rasterization(
+    means: torch.Tensor, quats: torch.Tensor, scales: torch.Tensor, opacities: torch.Tensor, colors: torch.Tensor,
+    viewmats: torch.Tensor, Ks: torch.Tensor, width: int, height: int, *, near_plane: float = NEAR,
+    eps2d: float = BLUR, sh_degree: int | None = None, packed: bool = False, rasterize_mode: str = "classic",
+) -> tuple[torch.Tensor, torch.Tensor, dict]:  # fmt: skip
+    """gsplat's function of this name, with its arguments and conventions, in plain torch: slow, on any device.
+
+    All pixels of all Gaussians at once, so for small scenes; any leading dimensions, as gsplat has them.
+    """
+    assert abs(near_plane - NEAR) < 1e-6 and abs(eps2d - BLUR) < 1e-6 and not packed
+    batch, count, views = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
+    images = []
+    flat = [part.reshape(-1, *part.shape[len(batch) :]) for part in (means, quats, scales, opacities, colors)]
+    for index, (mean, quat, scale, opacity, color) in enumerate(zip(*flat, strict=True)):
+        poses, lenses = viewmats.reshape(-1, views, 4, 4)[index], Ks.reshape(-1, views, 3, 3)[index]
+        for pose, lens in zip(poses, lenses, strict=True):
+            shown = color
+            if sh_degree is not None:
+                eye = -pose[:3, :3].T @ pose[:3, 3]
+                shown = shade(color[:, 0] * 0.28209479177387814 + 0.5, color[:, 1:], mean - eye)
+            sight = project(mean, scale.log(), quat, pose, lens, width, height)
+            images.append(_blend(*sight, opacity, shown, width, height, rasterize_mode == "antialiased"))
+    image = torch.stack(images).reshape(*batch, views, height, width, 4) if count else None
+    assert image is not None
+    return image[..., :3], image[..., 3:], {}
+
+
+def _blend(
+    centers: torch.Tensor, covariances: torch.Tensor, depths: torch.Tensor, opacities: torch.Tensor,
+    colors: torch.Tensor, width: int, height: int, antialiased: bool,
+) -> torch.Tensor:  # fmt: skip
+    """[H, W, 4]"""
+    if antialiased:
+        opacities = opacities * fading(covariances)
+    order = torch.argsort(depths, stable=True)
+    order = order[depths[order] > NEAR]
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    away = torch.stack([columns, rows], 2).to(centers) - centers[order][:, None, None]  # [N, H, W, 2]
+    distance = 0.5 * torch.einsum("nhwi,nij,nhwj->nhw", away, torch.linalg.inv(covariances[order]), away)
+    alpha = torch.clamp(opacities[order][:, None, None] * torch.exp(-distance), max=OPAQUE)
+    alpha = torch.where(alpha < CUT, torch.zeros_like(alpha), alpha)
+    after = torch.cumprod(1 - alpha.detach(), dim=0)
+    alpha = torch.where((after <= FULL).cummax(0).values, torch.zeros_like(alpha), alpha)
+    left = torch.cumprod(1 - alpha, dim=0)  # light behind each
+    before = torch.cat([torch.ones_like(left[:1]), left[:-1]])
+    color = torch.einsum("nhw,nc->hwc", before * alpha, colors[order])
+    light = left[-1] if len(left) else torch.ones_like(rows).to(centers)
+    return torch.cat([color, 1 - light[..., None]], 2)

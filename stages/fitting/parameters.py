@@ -1,0 +1,43 @@
+"""A splat as the rows that engines step on (see projection.py), and their learning rates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.fitting.harmonics import rows_of
+from stages.fitting.projection import COLOR, LOG_SCALE, MEAN, OPACITY, QUATERNION, REST
+from stages.splat import SH_ZERO, Splat
+
+LARGEST = 1e6  # nothing but colours is held by anything nearer
+_RATES = {MEAN: 5e-4, LOG_SCALE: 4e-2, QUATERNION: 1e-3, OPACITY: 5e-2, COLOR: 1e-2, REST: 2e-4}
+
+
+def learning_rates(rows: int) -> np.ndarray:
+    """[R] float32; lengths are in radii of the unit sphere, which every object fills."""
+    rates = np.zeros(rows, np.float32)
+    for first, rate in sorted(_RATES.items()):
+        rates[first:] = rate
+    return rates
+
+
+def pack(splat: Splat, degree: int = 0) -> np.ndarray:
+    """[R, N] float32; harmonics that the splat does not have begin at 0."""
+    colors = np.clip(splat.sh[:, 0] * SH_ZERO + 0.5, 0, 1)
+    rest = np.zeros((len(splat), rows_of(degree) - REST), np.float32)
+    given = splat.sh[:, 1:].reshape(len(splat), -1)
+    rest[:, : given.shape[1]] = given
+    parts = [splat.means, splat.log_scales, splat.quaternions, splat.opacity_logits[:, None], colors, rest]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1).T, np.float32)
+
+
+def unpack(rows: np.ndarray) -> Splat:
+    columns = np.ascontiguousarray(rows.T, np.float32)
+    quaternions = columns[:, QUATERNION:OPACITY]
+    zero = ((columns[:, COLOR:REST] - np.float32(0.5)) / np.float32(SH_ZERO))[:, None]
+    return Splat(
+        means=columns[:, MEAN:LOG_SCALE],
+        log_scales=columns[:, LOG_SCALE:QUATERNION],
+        quaternions=quaternions / np.maximum(np.linalg.norm(quaternions, axis=1, keepdims=True), 1e-12),
+        opacity_logits=columns[:, OPACITY],
+        sh=np.concatenate([zero, columns[:, REST:].reshape(len(columns), -1, 3)], axis=1),
+    )

@@ -1,0 +1,111 @@
+"""Parts of the method that both engines share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from stages.fitting import losses
+from stages.fitting.ahead import ahead
+from stages.fitting.ordering import farthest_first
+from stages.fitting.pace import Pace, drawing_order, round_of
+from stages.fitting.similarity import WINDOW, box_of, mean_similarity, slope_of_box, window_weights
+from stages.splat import Splat
+
+
+def images(height: int = 24, width: int = 31) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    drawn, wanted = random.random((2, height, width)).astype(np.float32)
+    return drawn, (wanted + drawn) / 2
+
+
+def torch_similarity(drawn: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Minus the sum, by losses.py: the same plane three times, opaque."""
+    opaque = torch.ones_like(drawn)
+    both = [torch.stack([plane] * 3 + [opaque], dim=-1)[None] for plane in (drawn, wanted)]
+    return losses.dissimilarity(*both)[0] / 3
+
+
+def test_similarity_and_its_slope_are_torch_s() -> None:
+    drawn, wanted = images()
+    leaf = torch.tensor(drawn, dtype=torch.float64, requires_grad=True)
+    total = torch_similarity(leaf, torch.tensor(wanted, dtype=torch.float64))
+    total.backward()
+    places = (drawn.shape[0] - WINDOW + 1) * (drawn.shape[1] - WINDOW + 1)
+    assert mean_similarity(drawn, wanted, window_weights()) == pytest.approx(-total.item() / places, abs=1e-5)
+    slope, scratch = np.zeros_like(drawn), np.zeros((5, *drawn.shape), np.float32)
+    slope_of_box(drawn, wanted, window_weights(), scratch, scratch.copy(), slope)
+    np.testing.assert_allclose(slope, leaf.grad.numpy(), atol=1e-4)
+    assert mean_similarity(drawn, drawn, window_weights()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_box_holds_what_is_covered_with_room_for_the_window() -> None:
+    alphas = np.zeros((40, 30))
+    alphas[20, 3:12] = 255
+    assert box_of(alphas).tolist() == [15, 26, 0, 17]
+    assert box_of(0 * alphas).tolist() == [0, 0, 0, 0]
+
+
+def test_every_round_draws_every_view_equally_often() -> None:
+    for views in (1, 3, 21, 31, 64):
+        order = drawing_order(views, 4 * round_of(views), np.random.default_rng(0))
+        counts = [np.bincount(part, minlength=views) for part in order.reshape(4, -1)]
+        assert (np.array(counts) == round_of(views) // views).all()
+    assert drawing_order(5, 0, np.random.default_rng(0)).tolist() == []
+
+
+def test_a_fit_finishes_when_its_loss_has_settled_and_never_later_than_told() -> None:
+    pace = Pace(steps=400)
+    assert (pace.finish_from, pace.end) == (300, 400)
+    for step, loss in ((20, 100.0), (40, 50.0), (60, 40.0), (80, 39.0)):
+        pace.round_ended(step, loss)
+    assert pace.end == 400
+    pace.round_ended(100, 38.5)
+    pace.round_ended(120, 38.4)
+    assert (pace.finish_from, pace.end) == (120, 220)
+    pace.round_ended(140, 38.4)  # already finishing
+    assert pace.end == 220
+    assert [round(pace.rate(step), 3) for step in (0, 119, 219)] == [1, 1, 0.1]
+    stubborn = Pace(steps=400, stop_early=False)
+    for step in range(20, 300, 20):
+        stubborn.round_ended(step, 1.0)
+    assert stubborn.end == 400
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 400])
+def test_farthest_first_takes_each_once_and_the_farthest_next(count: int) -> None:
+    points = np.random.default_rng(2).normal(size=(count, 3)).astype(np.float32)
+    points[count // 2 :: 3] = points[0]  # some lie upon each other
+    order = farthest_first(points, count)
+    assert sorted(order) == list(range(count))
+    for taken in range(1, min(count, 40)):
+        nearest = np.linalg.norm(points[:, None] - points[None, order[:taken]], axis=2).min(1)
+        assert nearest[order[taken]] == pytest.approx(nearest.max(), abs=1e-5)
+    assert farthest_first(points, min(3, count)).tolist() == order[:3].tolist()
+
+
+def test_the_first_of_a_splat_cover_what_all_did() -> None:
+    splat = Splat(*(np.zeros((8, *shape), np.float32) for shape in ((3,), (3,), (4,), (), (1, 3))))
+    quarter = splat.first(0.25)
+    assert len(quarter) == 2
+    np.testing.assert_allclose(np.exp(quarter.log_scales), 2)  # twice as wide: four times the area
+    assert len(splat.first(1.0)) == 8
+    np.testing.assert_array_equal(splat.first(1.0).log_scales, splat.log_scales)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_is_made_ahead_comes_in_order(threads: int) -> None:
+    assert list(ahead(lambda number: number * number, range(20), threads)) == [n * n for n in range(20)]
+    assert list(ahead(str, [], threads)) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing where there is no GPU")
+def test_gsplat_without_a_gpu_says_so_in_one_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "stages.fitting.kernels"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("gsplat: ")
