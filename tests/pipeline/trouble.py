@@ -121,3 +121,20 @@ class Use(Stage):
 
 class UseToo(Use):
     """Another that needs the same.  in: kept   out: used"""
+
+
+class ShowCards(Stage):
+    """Says what it was given.  out: cards, device"""
+
+    needs: ClassVar[tuple[str, ...]] = ("start",)
+
+    @property
+    def on_gpu(self) -> bool:
+        return True
+
+    def open(self, context: Context) -> Work:
+        def work(row: Row) -> Done:
+            time.sleep(0.2)  # so that one worker does not take all
+            return Done({"cards": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": context.device})
+
+        return each(work)
