@@ -55,7 +55,7 @@ bench-fit: $(STAMP) ## Fitting on one core: quality and seconds (ARGS=FOLDER for
 
 # gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256
 gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels, once on a machine with a GPU
-	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt ".[gpu]")
+	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt -e ".[gpu]")
 	@$(RUN) -m stages.fitting.kernels
 
 gpu-check: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Check the GPU: SLICE=build, test, render, fit-256, fit-512 or curve
