@@ -9,7 +9,7 @@ from stages.fitting.projection import COLOR, LOG_SCALE, MEAN, OPACITY, QUATERNIO
 from stages.splat import SH_ZERO, Splat
 
 LARGEST = 1e6  # nothing but colours is held by anything nearer
-_RATES = {MEAN: 5e-4, LOG_SCALE: 4e-2, QUATERNION: 1e-3, OPACITY: 5e-2, COLOR: 1e-2, REST: 2e-4}
+_RATES = {MEAN: 3.5e-4, LOG_SCALE: 6e-2, QUATERNION: 1e-3, OPACITY: 5e-2, COLOR: 1e-2, REST: 2e-4}
 
 
 def learning_rates(rows: int) -> np.ndarray:

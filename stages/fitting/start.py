@@ -20,9 +20,9 @@ _CANDIDATES = 6  # points a Gaussian, before the farthest are chosen
 _INSET = 0.5  # pixel footprints that a point is put below the surface: what is drawn is blurred and spreads beyond it
 _ENOUGH = 16  # surface points, for a start from depth
 _COLOR_WEIGHT = 0.3  # of a colour's distance beside one in space: more Gaussians where the colour changes
-_THICKNESS = 0.2  # of a flat Gaussian, in parts of its width
+_THICKNESS = 0.05  # of a flat Gaussian, in parts of its width
 _WIDTH = 0.6  # of a Gaussian, in parts of the distance to its neighbours
-_SMALLEST, _LARGEST = 1e-3, 0.3  # scales at the start, in radii of the unit sphere
+_SMALLEST, _LARGEST = 3e-4, 0.3  # scales at the start, in radii of the unit sphere
 _OPACITY, _FAINT_OPACITY = 0.7, 0.2  # at the start, on a surface and in the hull
 _COLOR_MARGIN = 0.02
 
