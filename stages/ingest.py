@@ -16,10 +16,8 @@ server said otherwise). A missing texture or material library is a warning.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -140,16 +138,8 @@ def _buffer_size(entry: Any, origin: Origin, chunk: bytes | None, companions: di
     if not uri:
         return len(chunk) if chunk is not None else None
     if references.is_embedded(uri):
-        return len(_embedded(uri, origin.name))
+        return len(references.embedded(uri, origin.name))
     return next(len(companions[name]) for name in references.names_of(uri, origin.name) if name in companions)
-
-
-def _embedded(uri: str, owner: str) -> bytes:
-    head, _, body = uri.partition(",")
-    try:
-        return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
-    except binascii.Error as error:
-        raise StageError("corrupt_file", f"{owner}: a data URI that is no base64 ({error})") from None
 
 
 def _collect_obj(origin: Origin, data: bytes, companions: dict[str, bytes], missing: list[str]) -> None:

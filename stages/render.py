@@ -111,7 +111,7 @@ class Render(Stage):
             colors.append(encoding.color_png(color, window, self.size))
             depths.append(encoding.depth_png(depth, depth_scale, window, self.size))
         if not visible:
-            raise StageError("nothing_visible", "no view shows anything: all is transparent, or seen from behind")
+            raise StageError("nothing_visible", "no view shows anything: all is clear, seen from behind, or too thin")
         return Views(
             colors, depths, intrinsics.astype(np.float32), poses.astype(np.float32), depth_scale, to_sphere
         )  # fmt: skip

@@ -23,6 +23,12 @@ _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _UNBACKED_ACCESSOR = 10_000_000  # elements of an accessor without a view of its own: zeros, or compressed elsewhere
 _OBJ_LINE = re.compile(rb"^[ \t]*(v|vn|vt|f|o|g|s|mtllib|usemtl)[ \t]+\S", re.MULTILINE)
+# what is often met under the name of a mesh or an image
+_OTHERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"), (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"), (b"pk\3\4", "a zip archive"), (b"\x1f\x8b", "gzip"), (b"kaydara fbx", "FBX"),
+    (b"blender", "a Blender file"), (b"\xff\xfe", "UTF-16 text"), (b"\xfe\xff", "UTF-16 text"),
+)  # fmt: skip
 _OFF_WORD = re.compile(r"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
 
 
@@ -50,8 +56,15 @@ def sniff(data: bytes, name: str) -> str:
     if extension == "stl" and len(data) >= 84 and b"\0" in head:
         return "stl"  # a binary one whose count is wrong; check() says so
     if extension in FORMATS:
-        raise StageError("corrupt_file", f"{name} is named .{extension} but is none inside (starts {data[:12]!r})")
-    raise StageError("unknown_format", f"{name} is none of {', '.join(FORMATS)} (starts {data[:12]!r})")
+        raise StageError("corrupt_file", f"{name} is named .{extension} but is none inside ({guess(data)})")
+    raise StageError("unknown_format", f"{name} is none of {', '.join(FORMATS)} ({guess(data)})")
+
+
+def guess(data: bytes) -> str:
+    """What a file seems to be that is none of those that are read, for messages."""
+    start = data[:32].lstrip().lower()
+    known = [f", {what}" for mark, what in _OTHERS if start.startswith(mark)]
+    return f"starts {data[:12]!r}{''.join(known)}"
 
 
 def check(data: bytes, form: str, name: str) -> dict[str, Any] | None:

@@ -67,6 +67,7 @@ class LocalOrigin(Origin):
         super().__init__(os.path.basename(path), max_bytes)
         self.path = os.path.abspath(path)
         self.folder = os.path.dirname(self.path)
+        self._listings: dict[str, list[str]] = {}
 
     def main(self) -> bytes:
         try:
@@ -74,30 +75,53 @@ class LocalOrigin(Origin):
         except FileNotFoundError:
             self.files.append([self.path, None, None])
             raise StageError("not_found", f"{self.path}: no such file") from None
+        except IsADirectoryError:
+            raise StageError("not_a_file", f"{self.path} is a folder") from None
         except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
             self.files.append([self.path, None, None])
             raise StageError("unreadable", f"{self.path}: {error}") from None
 
     def companion(self, name: str) -> bytes | None:
         path = os.path.join(self.folder, *PurePosixPath(name).parts)
-        inside = os.path.join(os.path.realpath(self.folder), "")
-        if not os.path.realpath(path).startswith(inside):
-            raise StageError("external_reference", f"{self.name} refers to {name!r}, a link out of its own folder")
+        self._check_inside(path, name)
         try:
             return self._read(path)
+        except IsADirectoryError:
+            return None
         except (FileNotFoundError, NotADirectoryError):
             self.files.append([path, None, None])
-            return None
         except OSError as error:
             self.files.append([path, None, None])
             raise StageError("unreadable", f"{path}: {error.strerror or error}") from None
+        spelled = self._other_spelling(name)
+        return self.companion(spelled) if spelled not in (None, name) else None
+
+    def _other_spelling(self, name: str) -> str | None:
+        """The name of a file that differs in capitals alone: many authors' systems do not tell these apart."""
+        folder, parts = self.folder, []
+        for part in PurePosixPath(name).parts:
+            self._check_inside(folder, name)
+            if folder not in self._listings:
+                self._listings[folder] = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+            found = [entry for entry in self._listings[folder] if entry.casefold() == part.casefold()]
+            if not found:
+                return None
+            parts.append(part if part in found else found[0])
+            folder = os.path.join(folder, parts[-1])
+        return "/".join(parts)
+
+    def _check_inside(self, path: str, name: str) -> None:
+        inside = os.path.join(os.path.realpath(self.folder), "")
+        if not os.path.join(os.path.realpath(path), "").startswith(inside):
+            raise StageError("external_reference", f"{self.name} refers to {name!r}, a link out of its own folder")
 
     def _read(self, path: str) -> bytes:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever, a folder cannot be read
             self.files.append([path, status.st_size, status.st_mtime_ns])
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise StageError("not_a_file", f"{path} is {kind}")
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+            raise StageError("not_a_file", f"{path} is no regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             self.files.append([path, status.st_size, status.st_mtime_ns])

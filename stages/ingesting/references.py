@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import posixpath
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from stages.ingesting import formats
 from stages.stage import StageError
@@ -23,6 +25,14 @@ _MTL_OPTIONS = {
 
 def is_embedded(uri: str) -> bool:
     return uri[:5].lower() == "data:"
+
+
+def embedded(uri: str, owner: str) -> bytes:
+    head, _, body = uri.partition(",")
+    try:
+        return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+    except binascii.Error as error:
+        raise StageError("corrupt_file", f"{owner}: a data URI that is no base64 ({error})") from None
 
 
 def names_of(uri: str, owner: str) -> list[str]:

@@ -109,7 +109,8 @@ def _joined(parts: list[Part], to_sphere: np.ndarray) -> tuple[np.ndarray, np.nd
         normals = piece.normals @ turn.T.astype(np.float32)
         size = np.linalg.norm(normals, axis=1, keepdims=True)
         rows[:, 3:6] = np.where(np.isfinite(size) & (size > 0), normals / np.where(size > 0, size, 1), 0)
-        rows[:, 6:10], rows[:, 10:14], rows[:, 14:17] = np.nan_to_num(piece.uv), piece.colors, piece.emission
+        rows[:, 6:10] = np.nan_to_num(piece.uv, posinf=0, neginf=0)
+        rows[:, 10:14], rows[:, 14:17] = piece.colors, piece.emission
     faces = np.concatenate([piece.faces + np.uint32(start) for start, piece in zip(starts, parts, strict=False)])
     return vertices, faces
 

@@ -48,11 +48,13 @@ class _Reader:
         self._count(drawn)
         for number in drawn:
             node = nodes[number]
-            mesh = self.data.list("meshes")[node["mesh"]]
+            mesh = self.data.entry("meshes", node["mesh"])
             weights = node.get("weights") or mesh.get("weights") or []
             skin = self._skin(node["skin"]) if "skin" in node else None
             places = self._instances(node, self.globals[number])
-            for primitive in mesh["primitives"]:
+            if len(_with_positions(mesh)) < len(mesh["primitives"]):
+                self.model.warn("a primitive without positions is not drawn")
+            for primitive in _with_positions(mesh):
                 self._primitive(primitive, places, weights, skin)
         if not drawn:
             raise StageError("empty_scene", "the scene has no mesh")
@@ -61,20 +63,19 @@ class _Reader:
     def _roots(self) -> list[int]:
         scenes = self.data.list("scenes")
         if scenes:
-            return list(scenes[self.data.document.get("scene", 0)].get("nodes") or [])
+            return list(self.data.entry("scenes", self.data.document.get("scene", 0)).get("nodes") or [])
         children = {child for node in self.data.list("nodes") for child in node.get("children") or []}
         return [number for number in range(len(self.data.list("nodes"))) if number not in children]
 
     def _walk(self) -> list[int]:
         """Numbers of the scene's nodes that have a mesh, in document order; fills `globals`."""
-        nodes = self.data.list("nodes")
         todo = [(number, np.eye(4)) for number in reversed(self._roots())]
         drawn = []
         while todo:
             number, parent = todo.pop()
             if number in self.globals:
                 raise StageError("corrupt_file", f"node {number} is reached twice: its hierarchy is no tree")
-            node = nodes[number]
+            node = self.data.entry("nodes", number)
             self.globals[number] = parent @ _local(node)
             if "mesh" in node:
                 drawn.append(number)
@@ -83,18 +84,20 @@ class _Reader:
 
     def _count(self, drawn: list[int]) -> None:
         """Claims of all instances together, before the first accessor is read."""
-        accessors = self.data.list("accessors")
         vertices = faces = 0
         for number in drawn:
             node = self.data.list("nodes")[number]
-            times = max((accessors[index]["count"] for index in _instance_accessors(node).values()), default=1)
-            for primitive in self.data.list("meshes")[node["mesh"]]["primitives"]:
-                points = accessors[primitive["attributes"]["POSITION"]]["count"]
-                corners = accessors[primitive["indices"]]["count"] if "indices" in primitive else points
+            times = max((self._length(index) for index in _instance_accessors(node).values()), default=1)
+            for primitive in _with_positions(self.data.entry("meshes", node["mesh"])):
+                points = self._length(primitive["attributes"]["POSITION"])
+                corners = self._length(primitive["indices"]) if "indices" in primitive else points
                 vertices += points * times
                 faces += (corners // 3 if primitive.get("mode", _TRIANGLES) == _TRIANGLES else corners) * times
         self.limits.check("vertices", vertices)
         self.limits.check("faces", faces)
+
+    def _length(self, accessor: int) -> int:
+        return self.data.entry("accessors", accessor)["count"]
 
     def _instances(self, node: dict[str, Any], matrix: np.ndarray) -> np.ndarray:
         """[I, 4, 4]: where a node's mesh is drawn, once but for EXT_mesh_gpu_instancing."""
@@ -106,7 +109,9 @@ class _Reader:
 
     def _skin(self, number: int) -> np.ndarray:
         """[J, 4, 4]: what each joint does to a vertex in the pose the nodes stand in."""
-        skin = self.data.list("skins")[number]
+        skin = self.data.entry("skins", number)
+        for joint in skin["joints"]:
+            self.data.entry("nodes", joint)
         joints = np.stack([self.globals.get(joint, np.eye(4)) for joint in skin["joints"]])
         if "inverseBindMatrices" not in skin:
             return joints
@@ -150,11 +155,10 @@ class _Reader:
         )
 
     def _attributes(self, primitive: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        accessors = self.data.list("accessors")
         draco = (primitive.get("extensions") or {}).get("KHR_draco_mesh_compression")
         values, indices = self.data.draco(draco) if draco else ({}, None)
         for name in values:
-            if accessors[primitive["attributes"][name]].get("normalized"):
+            if self.data.entry("accessors", primitive["attributes"][name]).get("normalized"):
                 values[name] = dequantized(values[name])
         for name, number in primitive["attributes"].items():
             if name not in values and not name.startswith("_"):
@@ -171,6 +175,11 @@ class _Reader:
         if slot.transform is None:
             return uv.astype(np.float32)
         return (uv @ slot.transform[:, :2].T + slot.transform[:, 2]).astype(np.float32)
+
+
+def _with_positions(mesh: dict[str, Any]) -> list[dict[str, Any]]:
+    """The primitives that can be drawn: where positions are left out, an extension that is not known gives them."""
+    return [primitive for primitive in mesh["primitives"] if "POSITION" in primitive["attributes"]]
 
 
 def _instance_accessors(node: dict[str, Any]) -> dict[str, int]:
@@ -211,6 +220,8 @@ def _matrices(
 
 def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
     """[F, 3]"""
+    if len(indices) < 3:
+        return np.zeros((0, 3), np.int64)
     if mode == _TRIANGLES:
         return indices[: len(indices) // 3 * 3].reshape(-1, 3)
     if mode == _FAN:
@@ -227,7 +238,8 @@ def _placed(
     turns = places[:, :3, :3]
     cofactors = np.stack([np.cross(turns[:, 1], turns[:, 2]), np.cross(turns[:, 2], turns[:, 0]),
                           np.cross(turns[:, 0], turns[:, 1])], 1)  # fmt: skip
-    mirrored = np.linalg.det(turns) < 0
+    with np.errstate(invalid="ignore"):  # coordinates that are no numbers are refused later
+        mirrored = np.linalg.det(turns) < 0
     cofactors[mirrored] *= -1
     placed = positions @ turns.transpose(0, 2, 1) + places[:, None, :3, 3]
     all_faces = faces + (np.arange(len(places)) * len(positions))[:, None, None]
@@ -263,4 +275,4 @@ def _colors(values: np.ndarray | None) -> np.ndarray | None:
     colors = dequantized(values).astype(np.float32)
     if colors.shape[1] == 3:
         colors = np.hstack([colors, np.ones((len(colors), 1), np.float32)])
-    return np.clip(colors, 0, 1)
+    return np.clip(np.nan_to_num(colors, nan=1.0), 0, 1)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
@@ -36,19 +33,22 @@ class GltfData:
     def list(self, field: str) -> list[Any]:
         return self.document.get(field) or []
 
+    def entry(self, field: str, number: Any) -> Any:
+        """One of a list; a number that it has not would else count from the list's end, or say nothing of its place."""
+        entries = self.list(field)
+        if not isinstance(number, int) or not 0 <= number < len(entries):
+            raise StageError("corrupt_file", f"{self.name} names {field} number {number!r}, and has {len(entries):,}")
+        return entries[number]
+
     def resource(self, uri: str, kind: str) -> bytes | None:
         """The bytes behind a uri of this document; None where the file is missing."""
         if references.is_embedded(uri):
-            head, _, body = uri.partition(",")
-            try:
-                return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
-            except binascii.Error as error:
-                raise StageError("corrupt_file", f"{kind}: a data URI that is no base64 ({error})") from None
+            return references.embedded(uri, kind)
         found = [name for name in references.names_of(uri, self.name) if name in self.members]
         return self.members[found[0]] if found else None
 
     def view(self, index: int) -> memoryview:
-        view = self.list("bufferViews")[index]
+        view = self.entry("bufferViews", index)
         packed = formats.meshopt(view)
         if packed is None:
             return self._slice(view)
@@ -65,7 +65,7 @@ class GltfData:
     def _slice(self, place: dict[str, Any]) -> memoryview:
         number, start = place["buffer"], place.get("byteOffset", 0)
         if number not in self._buffers:
-            uri = self.list("buffers")[number].get("uri")
+            uri = self.entry("buffers", number).get("uri")
             data = self._chunk if uri is None and number == 0 else self.resource(uri, "buffer") if uri else None
             if data is None:
                 raise StageError("missing_file", f"buffer {number} has no data")
@@ -74,7 +74,7 @@ class GltfData:
 
     def accessor(self, index: int) -> np.ndarray:
         """[count, width] as stored, or float32 where the accessor is normalised."""
-        accessor = self.list("accessors")[index]
+        accessor = self.entry("accessors", index)
         dtype, width, count = np.dtype(_TYPES[accessor["componentType"]]), _WIDTHS[accessor["type"]], accessor["count"]
         if "bufferView" in accessor:
             values = self._strided(accessor, dtype, width, count)

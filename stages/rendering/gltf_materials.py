@@ -50,7 +50,7 @@ class Materials:
 
     def surface(self, number: int | None) -> Surface:
         if number not in self._surfaces:
-            entry = {} if number is None else self.data.list("materials")[number]
+            entry = {} if number is None else self.data.entry("materials", number)
             self._surfaces[number] = self._read(entry)
         return self._surfaces[number]
 
@@ -90,7 +90,7 @@ class Materials:
             return None
         number = reference["index"]
         if number not in self._textures:
-            entry = self.data.list("textures")[number]
+            entry = self.data.entry("textures", number)
             pixels = self._image(self._source(entry))
             self._textures[number] = None if pixels is None else self._sampled(pixels, entry.get("sampler"))
         return self._textures[number]
@@ -108,7 +108,7 @@ class Materials:
             self.model.warn("a texture without an image")
             return None
         if number not in self._images:
-            entry = self.data.list("images")[number]
+            entry = self.data.entry("images", number)
             name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:200]
             if entry.get("bufferView") is not None:
                 content = bytes(self.data.view(entry["bufferView"]))
@@ -125,7 +125,11 @@ class Materials:
         return self._images[number]
 
     def _sampled(self, pixels: np.ndarray, number: int | None) -> Texture:
-        sampler = {} if number is None else self.data.list("samplers")[number]
+        samplers = self.data.list("samplers")
+        if number is not None and number not in range(len(samplers)):
+            self.model.warn("a texture names a sampler that the file has not")
+            number = None
+        sampler = {} if number is None else samplers[number]
         wrap = [sampler.get(name, _REPEAT) for name in ("wrapS", "wrapT")]
         return Texture(
             pixels,

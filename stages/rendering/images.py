@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from stages.ingesting import formats
 from stages.rendering import ktx2
 from stages.rendering.model import Limits
 from stages.stage import StageError
@@ -21,13 +22,17 @@ def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             limits.check("texture_pixels", image.width * image.height)
+            if image.mode == "F":
+                raise StageError("unsupported", f"texture {name} has floating-point pixels; 8 and 16 bits are read")
             if image.format == "JPEG":
                 image.draft("RGB", (max_side, max_side))
             image.load()
             return np.array(_reduced(_rgba(image), max_side))
     except UnidentifiedImageError:  # whose own words hold an address in memory
-        raise StageError("bad_texture", f"texture {name} is no image that is read (starts {data[:12]!r})") from None
-    except (OSError, SyntaxError, ValueError) as error:
+        raise StageError("bad_texture", f"texture {name} is no image that is read ({formats.guess(data)})") from None
+    except (StageError, MemoryError):
+        raise
+    except Exception as error:  # each of Pillow's decoders has its own errors
         raise StageError(
             "bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}"
         ) from None
@@ -40,5 +45,8 @@ def _reduced(image: Image.Image, max_side: int) -> Image.Image:
 
 def _rgba(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it at 255
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+        levels, clear = np.asarray(image).astype(np.uint32), image.info.get("transparency")
+        image = Image.fromarray((levels >> 8).clip(0, 255).astype(np.uint8))
+        if isinstance(clear, int):
+            image.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
     return image.convert("RGBA")

@@ -31,7 +31,7 @@ void main() {
 }
 """
 
-# light: base + slope . n is between 0.35 and 1 for any direction n, and differs for all six sides of a box
+# light: base + slope . n is between 0.35 and 0.93 for any direction n, and differs for all six sides of a box
 _COLOR = """
 in vec3 frag_position;
 in vec3 frag_normal;

@@ -55,7 +55,7 @@ class Eye:
             {
                 "folder": folder,
                 "url": folder + quote(mesh_name),
-                "libraries": references.obj_libraries(members[mesh_name]) if mesh_name.endswith(".obj") else [],
+                "libraries": _libraries(members, mesh_name),
                 "textures": references.ply_textures(members[mesh_name]) if mesh_name.endswith(".ply") else [],
                 "size": size,
                 "normalization": views.normalization.tolist(),
@@ -80,6 +80,12 @@ class Eye:
         place = FOLDER / (path.lstrip("/") or "page.html")
         inside = place.resolve().is_relative_to(FOLDER.resolve())
         return place.read_bytes() if inside and place.is_file() else None
+
+
+def _libraries(members: dict[str, bytes], mesh_name: str) -> list[str]:
+    """Names of an OBJ's material libraries among the members."""
+    uris = references.obj_libraries(members[mesh_name]) if mesh_name.endswith(".obj") else []
+    return [name for uri in uris for name in references.names_of(uri, mesh_name) if name in members]
 
 
 def _handler(eye: Eye) -> type[BaseHTTPRequestHandler]:

@@ -12,9 +12,11 @@ async function objOf(job, manager) {
   const loader = new OBJLoader(manager);
   let known = {};
   for (const name of job.libraries) {
-    const url = job.folder + encodeURIComponent(name);
-    const library = await new MTLLoader(manager).loadAsync(url).catch(() => null); // a missing one is a warning
-    if (library === null) continue;
+    const answer = await fetch(job.folder + encodeURIComponent(name));
+    if (!answer.ok) continue; // a missing one is a warning
+    // the loader takes spaces alone to end a word, and Tr 1, which exporters write for opaque, for invisible
+    const text = (await answer.text()).replaceAll("\t", " ").replace(/^ *Tr +1(\.0*)? *$/gm, "");
+    const library = new MTLLoader(manager).parse(text, job.folder);
     known = library.materialsInfo = { ...known, ...library.materialsInfo };
     loader.setMaterials(library);
   }

@@ -175,6 +175,42 @@ def test_links_inside_the_folder_and_the_mesh_itself_may_be_links(tmp_path: Path
     assert done(alias).columns["format"] == "glb"
 
 
+def test_names_may_differ_in_capitals(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib a.mtl"))
+    write(tmp_path / "A.MTL", b"newmtl a\nmap_Kd Textures/Red.PNG\n")
+    write(tmp_path / "textures" / "red.png", meshes.png(meshes.QUARTERS))
+    outcome = done(path)
+    assert list(members(outcome)) == ["mesh.obj", "Textures/Red.PNG", "a.mtl"] and not outcome.columns["warnings"]
+    assert str(tmp_path / "a.mtl") in [entry[0] for entry in outcome.files]  # it would go before, were it there
+    write(tmp_path / "a.mtl", b"newmtl a\n")
+    assert list(members(done(path))) == ["mesh.obj", "a.mtl"]
+
+
+def test_a_link_in_other_capitals_leads_nowhere_either(tmp_path: Path) -> None:
+    target = write(tmp_path / "out" / "secret.png", meshes.png(meshes.QUARTERS))
+    path = write(tmp_path / "mesh" / "a.glb", meshes.cube_gltf(texture="LINK/secret.png").glb())
+    (tmp_path / "mesh" / "link").symlink_to(target.parent)
+    _opened.clear()
+    refused(path, "external_reference")
+    assert not [name for name in _opened if os.path.realpath(name) == str(target)]
+
+
+def test_a_texture_that_is_a_folder_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "textures").mkdir()
+    path = write(tmp_path / "a.glb", meshes.cube_gltf(texture="textures").glb())
+    assert done(path).columns["warnings"] == ["missing file: textures"]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [(b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"), (b"PK\3\4" + b"\0" * 90, "zip"),
+     (b"<!DOCTYPE html>", "web page"), ("v 0 0 0\nf 1 1 1\n".encode("utf-16"), "UTF-16")],
+    ids=["pointer", "zip", "page", "utf16"],
+)  # fmt: skip
+def test_what_is_no_mesh_is_called_by_its_name(tmp_path: Path, data: bytes, what: str) -> None:
+    assert what in refused(write(tmp_path / "a.glb", data), "corrupt_file").detail
+
+
 def test_embedded_data_is_inside(tmp_path: Path) -> None:
     import base64
 
