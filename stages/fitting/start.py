@@ -37,16 +37,19 @@ def start_from(photos: Photos, count: int, seed: int) -> Splat:
     if len(points) < _ENOUGH:
         points, normals, colors = points[:0], normals[:0], colors[:0]
         unseen = covered
-    in_hull = round(count * int(unseen.sum()) / int(covered.sum()))
-    if len(points) > count - in_hull:
+    share = round(count * int(unseen.sum()) / int(covered.sum()))
+    inside, shades = _inside_hull(photos, unseen, share, np.random.default_rng(seed))
+    if len(points) > count - len(inside):
         weighted = np.concatenate([points, colors * np.float32(_COLOR_WEIGHT)], axis=1)
-        chosen = farthest_first(weighted, count - in_hull)
+        chosen = farthest_first(weighted, count - len(inside))
         points, normals, colors = points[chosen], normals[chosen], colors[chosen]
-    if in_hull:
-        inside, shades = _inside_hull(photos, unseen, in_hull, np.random.default_rng(seed))
-        points, colors = np.concatenate([points, inside]), np.concatenate([colors, shades])
-        normals = np.concatenate([normals, np.zeros_like(inside)])
-    return _gaussians(points, normals, colors)
+    if len(points) + len(inside) == 0:
+        raise StageError("no_hull", "the training views have no common visual hull: do their cameras fit their images?")
+    return _gaussians(
+        np.concatenate([points, inside]),
+        np.concatenate([normals, np.zeros_like(inside)]),
+        np.concatenate([colors, shades]),
+    )
 
 
 def _without_depth(photos: Photos) -> np.ndarray:
@@ -181,7 +184,9 @@ def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
 def _inside_hull(
     photos: Photos, pixels_of: np.ndarray, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` points and colours [M, 3]: random depths behind some pixels, where no view sees past them."""
+    """Up to `count` points and colours [M, 3]: random depths behind some pixels, where no view sees past them."""
+    if count == 0:
+        return np.zeros((0, 3)), np.zeros((0, 3))
     view, y, x = np.nonzero(pixels_of)
     inverse = np.linalg.inv(photos.intrinsics.astype(np.float64))
     to_world = np.linalg.inv(photos.world_to_camera.astype(np.float64))
@@ -206,6 +211,4 @@ def _inside_hull(
         found += int(kept.sum())
         if found >= count:
             break
-    if found == 0:
-        raise StageError("no_hull", "the training views have no common visual hull: do their cameras fit their images?")
     return np.concatenate(points)[:count], np.concatenate(colors)[:count]

@@ -243,6 +243,13 @@ def test_glass_around_what_is_solid(store: LocalStore) -> None:
     assert (np.linalg.norm(splat.means, axis=1) > 0.5).mean() > 0.5
 
 
+def test_what_no_other_view_shows_has_no_hull_and_does_no_harm(store: LocalStore) -> None:
+    colors, depths, intrinsics, poses = ball(radius=0.5)
+    colors[0, 2:10, 2:10] = 255  # without a depth, and where all others see nothing: as where faces are culled
+    columns, _ = fitted(fit(store, views_of(colors, depths, intrinsics, poses))[0])
+    assert columns["psnr"] > 20
+
+
 def test_nothing_is_written_of_a_fit_that_diverges(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "learning_rates", lambda rows: np.full(rows, np.nan, np.float32))
     outcome = fit(store, views_of(*ball(count=4, size=16)))[0]
