@@ -272,7 +272,7 @@ class _Build:
         if standing and sum(standing["rows"].values()) >= sum(shard["rows"] for shard in shards):
             self.report.index = standing
             return
-        provenance = {"recipe": self.recipe.model_dump(mode="json", exclude={"schedule", "corpus"})}
+        provenance = {"recipe": self.recipe.provenance()}
         self.report.index = dataset.write_index(self.store, shards, provenance=provenance)
         self._index_changed = False
         if final:

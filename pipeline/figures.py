@@ -25,7 +25,7 @@ def count_rows(plan: Plan) -> Figures:
     for name, step in plan.steps.items():
         states = plan.states[name]
         blocked = plan.duplicates.copy() if name != plan.root else np.zeros(len(plan.listing), bool)
-        for needed in step.stage.needs:
+        for needed in step.needs:
             blocked |= out[needed]
         failed = (states == FAILED) & ~blocked
         out[name] = failed | blocked

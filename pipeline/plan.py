@@ -61,8 +61,8 @@ class Plan:
         self._consumers: dict[str, list[str]] = defaultdict(list)
         self._ancestors: dict[str, set[str]] = {}
         for step in steps:
-            self._ancestors[step.name] = set(step.stage.needs)
-            for needed in step.stage.needs:
+            self._ancestors[step.name] = set(step.needs)
+            for needed in step.needs:
                 self._consumers[needed].append(step.name)
                 self._ancestors[step.name] |= self._ancestors[needed]
 
@@ -111,7 +111,7 @@ class Plan:
         if stage.keyed_by_content and not is_fresh(row, json.loads(record["seen"] or "{}")):
             return
         content = record.get("content") or ""
-        present = stage.key(row, self._needed_keys(stage.needs, index), content, failed)
+        present = stage.key(row, self._needed_keys(step.needs, index), content, failed)
         if record["key"] != present:
             return
         if not failed:
@@ -163,7 +163,7 @@ class Plan:
         if stage not in self.steps:
             return np.zeros(0, np.int64)
         able = (self.states[stage] == TODO) & ~self.duplicates
-        for needed in self.steps[stage].stage.needs:
+        for needed in self.steps[stage].needs:
             able &= self.states[needed] == OK
         return np.flatnonzero(able)
 
@@ -182,8 +182,8 @@ class Plan:
         step = self.steps[stage]
         rows = self.listing.rows(indices)
         for index, row in zip(indices, rows, strict=True):
-            keys = self._needed_keys(step.stage.needs, index)
-            row["needed"] = dict(zip(step.stage.needs, keys, strict=True))
+            keys = self._needed_keys(step.needs, index)
+            row["needed"] = dict(zip(step.needs, keys, strict=True))
             row["failure_key"] = step.stage.key(row, keys, failed=True)
             if not step.stage.keyed_by_content:
                 row["key"] = step.stage.key(row, keys)
@@ -227,7 +227,7 @@ class Plan:
         ]
 
     def _has_needs(self, stage: str, index: int) -> bool:
-        return all(self.states[needed][index] == OK for needed in self.steps[stage].stage.needs)
+        return all(self.states[needed][index] == OK for needed in self.steps[stage].needs)
 
     def redo(self, task: Task, lost: list[str]) -> list[Task]:
         """Outcomes that a task needs are gone: make them again. The task is ready again once they are there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manifests.splits import Splits
 from pipeline.step import Schedule, Step
+from stages.align import Align
 from stages.caption import Caption
 from stages.corpus import Corpus
+from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
+from stages.models import ModelError
 from stages.pack import Pack
 from stages.render import Render
+from stages.stage import Stage
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -32,12 +37,14 @@ class Schedules(BaseModel):
     ingest: Schedule = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
     render: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
     fit: Schedule = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)
-    caption: Schedule = Schedule(cpus=0.1, batch=64, workers=1, optional=True)
+    embed: Schedule = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
+    caption: Schedule = Schedule(cpus=0.1, gpus=1, batch=64, workers=1, optional=True)
+    align: Schedule = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
     pack: Schedule = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
 
 
 class Recipe(BaseModel):
-    """A row walks through the stages in this order. A stage set to null is left out."""
+    """A row walks through the stages in this order. A stage set to null is left out, and align where embed is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,21 +52,27 @@ class Recipe(BaseModel):
     ingest: Ingest = Ingest()
     render: Render = Render()
     fit: Fit = Fit()
+    embed: Embed | None = None
     caption: Caption | None = Caption()
+    align: Align | None = Align()
     pack: Pack = Pack()
     splits: Splits = Splits()
     schedule: Schedules = Schedules()
 
     def steps(self, only: str = "") -> list[Step]:
         """The stages that rows walk through, in order; with `only`, that one and what it needs."""
-        stages = [stage for stage in (self.ingest, self.render, self.fit, self.caption) if stage is not None]
+        align = self.align if self.embed and self.caption else None
+        listed = (self.ingest, self.render, self.fit, self.embed, self.caption, align)
+        stages = [stage for stage in listed if stage is not None]
+        names = frozenset(stage.name for stage in stages)
+        steps = [Step(stage, getattr(self.schedule, stage.name), names) for stage in stages]
         if only and only != self.pack.name:
             wanted = {only}
-            for stage in reversed(stages):
-                if stage.name in wanted:
-                    wanted.update(stage.needs)
-            stages = [stage for stage in stages if stage.name in wanted]
-        return [Step(stage, getattr(self.schedule, stage.name)) for stage in stages]
+            for step in reversed(steps):
+                if step.name in wanted:
+                    wanted.update(step.needs)
+            steps = [step for step in steps if step.name in wanted]
+        return steps
 
     def pack_step(self) -> Step:
         return Step(self.pack, self.schedule.pack)
@@ -67,22 +80,34 @@ class Recipe(BaseModel):
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
         """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
         earlier = {step.name: step.stage for step in before.steps()} if before else {}
-        resolved = {
-            step.name: step.stage.resolve(gpus if step.schedule.gpus else 0.0, earlier.get(step.name))
-            for step in self.steps()
-        }
+        resolved = {step.name: _resolve(step, gpus, earlier.get(step.name)) for step in self.steps()}
+        if "align" in resolved:
+            resolved["align"] = self.align.model_copy(update={"teacher": resolved["embed"]})
         pack = self.pack.model_copy(update={"gaussians": self.pack.gaussians or self.fit.gaussians})
         recipe = self.model_copy(update={**resolved, "pack": pack})
         for step in recipe.steps():
             if step.stage.on_gpu and not 0 < step.gpus <= gpus:
+                field = step.stage.gpu_field
                 raise RecipeError(
-                    f"{step.name}.engine: {step.stage.engine} takes {step.gpus:g} GPUs a worker "
+                    f"{step.name}.{field}: {getattr(step.stage, field)} takes {step.gpus:g} GPUs a worker "
                     f"(schedule.{step.name}.gpus), and there are {gpus:g}: set it to cpu, or use machines that have one"
                 )
         return recipe
 
+    def provenance(self) -> dict[str, Any]:
+        """What made the dataset: the settings of the stages that ran; no places, nothing of how they were scheduled."""
+        stages = [step.stage for step in (*self.steps(), self.pack_step())]
+        return {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _resolve(step: Step, gpus: float, before: Stage | None) -> Stage:
+    try:
+        return step.stage.resolve(gpus if step.schedule.gpus else 0.0, before)
+    except ModelError as error:
+        raise RecipeError(f"{step.name}.model: {error}") from error
 
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -127,8 +152,11 @@ def _explain(told: dict[str, Any], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         allowed = ", ".join(_fields_at(problem["loc"][:-1]))
         return f"{path}: no such field (given {problem['input']!r}); allowed are {allowed}"
+    if problem["type"] == "missing":
+        return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} cannot do without it"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{path}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    given = re.sub(r"://[^/@\s]*@", "://***@", repr(problem["input"]))  # a password in a URL is nobody's business
+    return f"{path}: {given} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _fields_at(place: tuple[Any, ...]) -> list[str]:

@@ -76,7 +76,7 @@ class Scheduler:
         steps = [*plan.steps.values(), *([pack] if pack else [])]
         self.pools = {step.name: _Pool(step, plan.ready(step.name)) for step in steps}
         self._consumers = {
-            name: [other for other in self.pools.values() if name in other.step.stage.needs] for name in self.pools
+            name: [other for other in self.pools.values() if name in other.step.needs] for name in self.pools
         }
         self._active: set[Task] = set()  # queued or running
         self._tries: Counter[Task] = Counter()
@@ -135,7 +135,7 @@ class Scheduler:
             return True
         if time.monotonic() - pool.fed_at >= pool.step.schedule.linger_seconds:
             return True
-        return not any(self.pools[name].running for name in pool.step.stage.needs if name in self.pools)
+        return not any(self.pools[name].running for name in pool.step.needs if name in self.pools)
 
     def _most_workers(self, step: Step) -> int:
         schedule = step.schedule

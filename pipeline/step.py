@@ -42,10 +42,16 @@ class Schedule(BaseModel):
 class Step:
     stage: Stage
     schedule: Schedule = Schedule()
+    beside: frozenset[str] = frozenset()  # the names of all stages of the recipe
 
     @property
     def name(self) -> str:
         return self.stage.name
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The stages whose columns it reads."""
+        return (*self.stage.needs, *(name for name in self.stage.may_need if name in self.beside))
 
     @property
     def gpus(self) -> float:

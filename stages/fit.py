@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 class Fit(Stage):
     """Fit Gaussians to one object's views.  in: views   out: splat, psnr, psnr_foreground, ssim, gaussian_count"""
 
-    version: ClassVar[int] = (
-        2  # 2: finishes with D-SSIM once the loss has settled
-    )
+    version: ClassVar[int] = 2  # 2: finishes with D-SSIM once the loss has settled
     needs: ClassVar[tuple[str, ...]] = ("render",)
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"
@@ -78,7 +76,7 @@ class Fit(Stage):
         return lambda rows: self._work(rows, context, engine)
 
     def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.fitting.ahead import ahead
+        from stages.ahead import ahead
 
         measured: dict[RowId, tuple[Photos, list[int]]] = {}
         refused: list[tuple[RowId, StageError]] = []

@@ -1,7 +1,8 @@
 """Pack a block of settled rows into one Parquet shard.
 
 in (a row is a block): split, index, members: source rows with `keys` of their stages, whose outcomes give `views` of
-render, `splat`, `held_out`, `psnr`, `psnr_foreground`, `ssim` of fit, `captions` of caption, `warnings` of any
+render, `splat`, `held_out`, `psnr`, `psnr_foreground`, `ssim` of fit, `view_vectors`, `teacher` of embed, `captions`
+of caption, `caption_vectors`, `caption_scores` of align, `warnings` of any
 out: shard, split, index, rows, bytes, sha256, shape, float_type, categories, licences
 """
 
@@ -22,6 +23,7 @@ from manifests import dataset
 from manifests.store import Store
 from stages.splat import Splat
 from stages.stage import MISSING_INPUT, Context, Done, Row, Stage, StageError, Work, each
+from stages.vectors import from_bytes
 from stages.views import Views
 
 _OWN_COLUMNS = {"id", "key", "keys", "group", "category", "source", "licence", "split", "content_hash"}
@@ -115,7 +117,7 @@ def _read(block: Row, context: Context) -> Iterator[tuple[Row, Views, Splat]]:
                 raise StageError("missing_key", f"{member['id']}: no key of {stage} among {sorted(member['keys'])}")
         views = _artifact(member, "render", found["render"]["views"], Views.from_bytes, context)
         splat = _artifact(member, "fit", found["fit"]["splat"], Splat.from_ply, context)
-        yield _row(member, found), views, splat
+        yield _row(member, found) | _vectors(member, found, context), views, splat
 
 
 def _outcome(member: Row, stage: str, key: str, context: Context) -> Row:
@@ -149,16 +151,29 @@ def _row(member: Row, found: dict[str, Row]) -> Row:
         "licence": _text(member.get("licence")) or _text(ingest.get("licence")),
         "content_hash": content_hash,
         "held_out": fit.get("held_out", []),
-        "captions": found.get("caption", {}).get("captions", []),
-        "view_vectors": None,
-        "caption_vectors": None,
-        "teacher": None,
+        "captions": _captions(found),
+        "teacher": found.get("embed", {}).get("teacher"),
         "psnr": fit.get("psnr"),
         "psnr_foreground": fit.get("psnr_foreground"),
         "ssim": fit.get("ssim"),
         "warnings": [warning for stage in dataset.STAGES for warning in found.get(stage, {}).get("warnings", [])],
         "keys": {stage: member["keys"].get(stage) for stage in dataset.STAGES},
         "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
+    }
+
+
+def _captions(found: dict[str, Row]) -> list[Row]:
+    """With the teacher's scores, where it has read them."""
+    captions = found.get("caption", {}).get("captions", [])
+    scores = found.get("align", {}).get("caption_scores", [None] * len(captions))
+    return [caption | {"score": score} for caption, score in zip(captions, scores, strict=True)]
+
+
+def _vectors(member: Row, found: dict[str, Row], context: Context) -> Row:
+    """The teacher's, as lists of float16 arrays; None where it has not run."""
+    return {
+        column: list(_artifact(member, stage, found[stage][column], from_bytes, context)) if stage in found else None
+        for stage, column in (("embed", "view_vectors"), ("align", "caption_vectors"))
     }
 
 

@@ -85,12 +85,19 @@ class Stage(BaseModel):
     artifact: ClassVar[str] = ""  # the column that refers to its artifact, "" if it has none
     suffix: ClassVar[str] = ""  # the artifact's file name ending
     limits: ClassVar[tuple[str, ...]] = ()  # fields that refuse rows and change nothing of those they let through
+    unkeyed: ClassVar[tuple[str, ...]] = ()  # fields that change nothing of what it makes
     keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
+    gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
 
     @cached_property
     def name(self) -> str:
         return type(self).__name__.lower()
+
+    @property
+    def may_need(self) -> tuple[str, ...]:
+        """Stages whose columns it reads too, those of them that the recipe has."""
+        return ()
 
     @property
     def on_gpu(self) -> bool:
@@ -111,12 +118,15 @@ class Stage(BaseModel):
         """Whether what an outcome found under its key refers to is still there."""
         return not self.artifact or store.exists(columns[self.artifact])
 
+    def settings(self) -> Row:
+        """The fields that what it makes depends on: what keys know, and a dataset's card tells."""
+        return self.model_dump(mode="json", exclude={*self.unkeyed, *self.limits})
+
     @cached_property
     def _identities(self) -> tuple[str, str]:
         """All of a key that does not depend on the row: of an outcome, and of a failure, which limits may explain."""
-        settings = self.model_dump(mode="json")
-        made = {name: value for name, value in settings.items() if name not in self.limits}
-        return tuple(json.dumps([self.name, self.version, told], sort_keys=True) for told in (made, settings))
+        tried = self.model_dump(mode="json", exclude=set(self.unkeyed))
+        return tuple(json.dumps([self.name, self.version, told], sort_keys=True) for told in (self.settings(), tried))
 
     def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         """The name of this row's outcome: same stage, settings and inputs, same key."""

@@ -28,6 +28,15 @@ class Views:
         """[V, H, W, 4] uint8"""
         return np.stack([np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")) for png in self.colors])
 
+    def pictures(self) -> list[Image.Image]:
+        """V pictures without alpha, on white: what models that were made for photographs are shown."""
+        shown = []
+        for png in self.colors:
+            picture = Image.open(io.BytesIO(png)).convert("RGBA")
+            shown.append(Image.new("RGB", picture.size, "white"))
+            shown[-1].paste(picture, mask=picture.getchannel("A"))
+        return shown
+
     def depth_pixels(self) -> np.ndarray:
         """[V, H, W] float32, 0 where empty"""
         steps = np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in self.depths])

@@ -1,5 +1,5 @@
-"""Caption engines, one file each, named like the engine.
+"""Caption engines: metadata.py, vlm.py and served.py, named like the engines, and what stands behind them.
 
-An engine is a module with `open_engine(stage: Caption, context: Context) -> Work`, whose rows come out with the column
+An engine's module has `open_engine(stage: Caption, context: Context) -> Work`, whose rows come out with the column
 `captions`: a list of what `stages.captioning.texts.caption` makes, at least one.
 """

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from stages.fitting.ahead import ahead
+from stages.ahead import ahead
 from stages.fitting.batched import BatchedEngine
 from stages.fitting.kernels import KernelsError, rasterization
 from stages.fitting.photos import Photos

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from stages.ahead import ahead
 from stages.fitting import losses
-from stages.fitting.ahead import ahead
 from stages.fitting.ordering import farthest_first
 from stages.fitting.pace import Pace, drawing_order, round_of
 from stages.fitting.similarity import WINDOW, box_of, mean_similarity, slope_of_box, window_weights

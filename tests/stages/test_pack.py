@@ -13,6 +13,7 @@ from manifests.store import LocalStore
 from stages.pack import Pack
 from stages.splat import Splat
 from stages.stage import Context, Done, StageError
+from stages.vectors import from_bytes, to_bytes
 from stages.views import Views
 
 V, N, K, SIZE = 3, 12, 4, 8
@@ -43,6 +44,10 @@ def splat(seed: int, count: int = 7, terms: int = K) -> Splat:
     return Splat(**{name: random.normal(size=(count, *size)).astype(np.float32) for name, size in sizes.items()})
 
 
+def vectors(seed: int, count: int) -> bytes:
+    return to_bytes(np.random.default_rng(abs(seed)).normal(size=(count, 5)))
+
+
 class Run:
     """A run folder with outcomes as the stages before leave them, and a worker's scratch folder."""
 
@@ -54,7 +59,7 @@ class Run:
     def publish(self, stage, key, columns, artifact=None, column=""):
         Outcomes(self.store).publish(stage, key, columns, artifact, column, ".bin")
 
-    def member(self, number: int, *, captioned=True, gaussians=7, **given):
+    def member(self, number: int, *, captioned=True, taught=False, gaussians=7, **given):
         keys = {stage: f"{number:02d}{stage}" for stage in ("ingest", "render", "fit")}
         self.publish("ingest", keys["ingest"], {"content_hash": f"hash{number}", "warnings": ["missing file: a.png"]})
         self.publish("render", keys["render"], {"warnings": ["dark"]}, views(number).to_bytes(), "views")
@@ -64,6 +69,11 @@ class Run:
         if captioned:
             texts = [{"text": f"Täßchen {number}", "kind": "metadata", "model": None, "score": None}]
             self.publish("caption", keys["caption"], {"captions": texts})
+        if taught:
+            keys |= {stage: f"{number:02d}{stage}" for stage in ("embed", "align")}
+            seen = {"teacher": "clip@00", "dimension": 5}
+            self.publish("embed", keys["embed"], seen, vectors(number, V), "view_vectors")
+            self.publish("align", keys["align"], {"caption_scores": [0.25]}, vectors(-number, 1), "caption_vectors")
         row = {"id": f"object-{number}", "source": f"meshes/{number}.glb", "category": "cup", "licence": "CC0-1.0"}
         return {**row, "split": "train", "keys": keys, **given}
 
@@ -112,6 +122,26 @@ def test_a_shard_holds_what_the_stages_made(run):
     assert table["warnings"][1].as_py() == ["missing file: a.png", "dark"]
     assert table["keys"][1].as_py()["fit"] == "01fit"
     assert [table[name][1].as_py() for name in ("view_vectors", "caption_vectors", "teacher")] == [None, None, None]
+
+
+def test_a_teachers_words_are_in_where_it_has_run_and_null_elsewhere(run):
+    table = run.table(run.pack([run.member(1, taught=True), run.member(2)]))
+    assert np.array_equal(np.array(table["view_vectors"][0].as_py(), np.float16), from_bytes(vectors(1, V)))
+    assert np.array_equal(np.array(table["caption_vectors"][0].as_py(), np.float16), from_bytes(vectors(1, 1)))
+    assert [entry["score"] for entry in table["captions"][0].as_py()] == [0.25]
+    assert table["teacher"].to_pylist() == ["clip@00", None]
+    assert table["keys"][0].as_py()["align"] == "01align"
+    assert [table[name][1].as_py() for name in ("view_vectors", "caption_vectors")] == [None, None]
+    assert [entry["score"] for entry in table["captions"][1].as_py()] == [None]
+
+
+def test_damaged_vectors_are_made_again(run):
+    member = run.member(1, taught=True)
+    name = Outcomes(run.store).find("embed", "01embed")["view_vectors"]
+    run.store.replace(name, b"no vectors")
+    outcome = run.pack([member])
+    assert (outcome.reason, outcome.transient) == ("missing_input", True)
+    assert Outcomes(run.store).find("embed", "01embed") is None
 
 
 def test_what_it_returns_is_enough_for_the_index(run):

@@ -1,0 +1,95 @@
+"""Put an object's captions through the teacher: a vector for each, and how well it agrees with the views.
+
+in:  captions of caption; view_vectors of embed
+out: caption_vectors (.npy, [T, D] float16, length 1, row for row with captions), caption_scores (for each caption the
+     mean cosine between its vector and those of the views), warnings (a caption that is longer than the teacher reads:
+     its vector is of its beginning)
+
+The teacher is embed's, and runs where embed runs.
+
+Reasons: no_captions, bad_vectors (embed's artifact cannot be read), not_finite, out_of_memory (transient).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from stages.embed import Embed
+from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, RowId, Stage, StageError, Work
+from stages.vectors import from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from stages.embedding.batches import Batches
+    from stages.embedding.teacher import Teacher
+
+
+class Align(Stage):
+    """Embed captions and score them.  in: captions, view_vectors   out: caption_vectors, caption_scores"""
+
+    needs: ClassVar[tuple[str, ...]] = ("embed", "caption")
+    artifact: ClassVar[str] = "caption_vectors"
+    suffix: ClassVar[str] = ".npy"
+    unkeyed: ClassVar[tuple[str, ...]] = ("batch_texts",)
+    gpu_field: ClassVar[str] = "device"
+
+    batch_texts: int = Field(1024, ge=1)
+    """So many captions at once on a GPU; halved where memory ends."""
+    teacher: Embed | None = Field(None, exclude=True)
+    """Embed, with its model and device; filled in. Embed's keys are part of this stage's, so it is not."""
+
+    @property
+    def device(self) -> str:
+        return self.teacher.device if self.teacher else "auto"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.teacher is not None and self.teacher.on_gpu
+
+    def open(self, context: Context) -> Work:
+        from stages.embedding.batches import Batches
+
+        if self.teacher is None:
+            raise ValueError("align.teacher is not set: it should be the stage that embedded the views")
+        teacher = self.teacher.load(context)
+        batches = Batches(teacher.read, self.batch_texts, pooled=context.device == "cuda")
+        return lambda rows: _work(rows, context, teacher, batches)
+
+
+def _work(rows: list[Row], context: Context, teacher: Teacher, batches: Batches) -> Iterator[tuple[RowId, Outcome]]:
+    held = {row["id"]: row for row in rows}
+    for row_id, found in batches.run((row["id"], _texts(row)) for row in rows):
+        if isinstance(found, StageError):
+            yield row_id, found
+            continue
+        row = held[row_id]
+        try:
+            views = from_bytes(context.store.read(row["view_vectors"])).astype(np.float32)
+        except FileNotFoundError:
+            yield row_id, StageError(MISSING_INPUT, "embed", transient=True)
+            continue
+        except ValueError as error:
+            yield row_id, StageError("bad_vectors", f"{row['view_vectors']} is not what embed writes: {error}")
+            continue
+        scores = (found.astype(np.float32) @ views.T).mean(axis=1)
+        columns = {"caption_scores": [round(float(score), 6) for score in scores], "warnings": _cut(row, teacher)}
+        yield row_id, Done(columns=columns, artifact=to_bytes(found))
+
+
+def _texts(row: Row) -> list[str] | StageError:
+    texts = [caption["text"] for caption in row["captions"]]
+    return texts or StageError("no_captions", "caption gave no text: expected at least one")
+
+
+def _cut(row: Row, teacher: Teacher) -> list[str]:
+    """A line for each caption that the teacher cannot read to its end."""
+    lengths = teacher.lengths(_texts(row))
+    return [
+        f"caption {number} ({row['captions'][number]['kind']}) has {length} tokens, of which the teacher reads the "
+        f"first {teacher.context}"
+        for number, length in enumerate(lengths)
+        if length > teacher.context
+    ]

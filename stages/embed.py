@@ -1,0 +1,113 @@
+"""Put an object's views through the teacher: a vector for each.
+
+in:  views
+out: view_vectors (.npy, [V, D] float16, length 1, row for row with the views), teacher (NAME@HASH of a folder,
+     OWNER/NAME@COMMIT of a hub's model), dimension (D)
+
+Views are shown on white, and made ready by the checkpoint's own processor. A GPU reckons in bfloat16 and takes the
+views of several objects at once. A CPU reckons in float32 and takes an object at a time, so that its vectors do not
+depend on what else was at hand.
+
+Reasons: bad_views (the views cannot be read), not_finite, out_of_memory (transient; one picture alone was too large
+after batches had been halved down to it).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from manifests.store import Store
+from stages.models import PICTURES, TEXTS, ModelError, find, require
+from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, RowId, Stage, StageError, Work
+from stages.vectors import to_bytes
+from stages.views import Views
+
+if TYPE_CHECKING:
+    from stages.embedding.batches import Batches
+    from stages.embedding.teacher import Prepared, Teacher
+
+
+class Embed(Stage):
+    """Embed an object's views with a CLIP or its like.  in: views   out: view_vectors, teacher, dimension"""
+
+    needs: ClassVar[tuple[str, ...]] = ("render",)
+    artifact: ClassVar[str] = "view_vectors"
+    suffix: ClassVar[str] = ".npy"
+    # `checkpoint` says what the model is. Precision and batches move vectors by less than they are apart.
+    unkeyed: ClassVar[tuple[str, ...]] = ("model", "revision", "device", "batch_images")
+    gpu_field: ClassVar[str] = "device"
+
+    model: str = Field(min_length=1)
+    """The teacher: a folder that transformers saved, or a hub's name. CLIP, SigLIP, MetaCLIP and kin."""
+    revision: str | None = None
+    """Of a hub's model: a branch, a tag or a commit; by default the newest."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where it runs; `auto` takes a GPU where there is one."""
+    batch_images: int = Field(256, ge=1)
+    """So many views at once on a GPU; halved where memory ends."""
+    checkpoint: str = ""
+    """What `model` turned out to be; filled in."""
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device == "gpu"
+
+    def resolve(self, gpus: float, before: Stage | None = None) -> Embed:
+        found = find(self.model, self.revision)
+        _refuse_others(self.model, found.config)
+        require(found, PICTURES, TEXTS)
+        device = self.device if self.device != "auto" else "gpu" if gpus else "cpu"
+        told = {"model": found.place, "revision": found.revision, "checkpoint": found.identity, "device": device}
+        return self.model_copy(update=told)
+
+    def open(self, context: Context) -> Work:
+        from stages.embedding.batches import Batches
+
+        teacher = self.load(context)
+        batches = Batches(teacher.look, self.batch_images, pooled=context.device == "cuda")
+        return lambda rows: self._work(rows, context, teacher, batches)
+
+    def load(self, context: Context) -> Teacher:
+        from stages.embedding.teacher import Teacher
+
+        return Teacher(self.model, self.revision, context.device, context.threads)
+
+    def _work(
+        self, rows: list[Row], context: Context, teacher: Teacher, batches: Batches
+    ) -> Iterator[tuple[RowId, Outcome]]:
+        from stages.ahead import ahead
+
+        ready = ahead(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
+        for row_id, found in batches.run(ready):
+            if isinstance(found, StageError):
+                yield row_id, found
+            else:
+                columns = {"teacher": self.checkpoint or self.model, "dimension": found.shape[1]}
+                yield row_id, Done(columns=columns, artifact=to_bytes(found))
+
+
+def _refuse_others(model: str, config: dict) -> None:
+    """As far as a configuration tells; the worker that loads the model sees the rest."""
+    makes_text = any("Generation" in name or "CausalLM" in name for name in config.get("architectures") or [])
+    if makes_text or not {"text_config", "vision_config"} <= config.keys():
+        raise ModelError(
+            f"{model}: a {config['model_type']} model, and a teacher has vectors for pictures and for texts; "
+            "expected clip, siglip, metaclip_2 or the like"
+        )
+
+
+def _prepare(row: Row, store: Store, teacher: Teacher) -> list[Prepared] | StageError:
+    name = row["views"]
+    try:
+        pictures = Views.from_bytes(store.read(name)).pictures()
+    except FileNotFoundError:
+        return StageError(MISSING_INPUT, "render", transient=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        return StageError("bad_views", f"{name} is not what render writes: {error}")
+    if not pictures:
+        return StageError("bad_views", f"{name} holds no views: expected at least one")
+    return teacher.prepare(pictures)

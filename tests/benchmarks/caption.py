@@ -1,0 +1,115 @@
+"""Captioning: captions a second through the stage, and the share that is not the model's own.
+
+python -m tests.benchmarks.caption [--model PATH] [--family qwen2_5_vl] [--objects 4] [--views 6] [--at-once 1 16 64]
+
+Without a model two with random weights are made, a tiny one and one of the shape of a small VLM (12 layers of 768 in
+each tower). They answer every question with the same 48 words, so that each caption costs the same; speed does not
+depend on what weights say. Views are of the demo corpus at 256², rendered before. Each object gets three captions. On a
+CPU seconds are those that the process had of it, whatever else ran; it takes one object at a time. Where there is a
+GPU, it is measured too, by the clock, for several numbers of objects at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import string
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice, product
+from pathlib import Path
+
+import torch
+
+from manifests.store import LocalStore
+from stages.caption import Caption
+from stages.captioning.vlm import VlmEngine
+from stages.captioning.writer import Writer
+from stages.stage import Context, Done, Row
+from tests.benchmarks.fit_objects import rendered
+from tests.stages.vlm_checkpoints import FAMILIES, Scale, make_checkpoint
+
+_VIEWS, _SIZE, _WORDS = 24, 256, 48
+_SCALES = {"tiny": Scale(), "small": Scale(width=768, layers=12, head=64, picture=_SIZE)}
+
+
+class Clocked(Writer):
+    """Counts the model's own seconds, preparation of its inputs included."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.seconds = 0.0
+
+    def write(self, *given):
+        found = None
+
+        def work() -> None:
+            nonlocal found
+            found = super(Clocked, self).write(*given)
+
+        self.seconds += seconds_of(work, self.device.type)
+        return found
+
+
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    if device == "cpu":
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def made(folder: Path, family: str) -> list[Path]:
+    words = " ".join("".join(word) for word in islice(product(string.ascii_lowercase, repeat=3), _WORDS))
+    return [make_checkpoint(folder / name, family, words, scale=scale) for name, scale in _SCALES.items()]
+
+
+def measure(stage: Caption, paths: list[Path], context: Context, writer: Clocked) -> None:
+    device = context.device
+    many = paths * (1 if device == "cpu" else -(-4 * stage.objects_at_once // len(paths)))
+    rows: list[Row] = [{"id": str(number), "key": "00000001", "views": path.name} for number, path in enumerate(many)]
+    work = VlmEngine(stage, context, writer).work
+    seconds_of(lambda: list(work(rows[: stage.objects_at_once])), device)
+    writer.seconds, outcomes = 0.0, []
+    seconds = seconds_of(lambda: outcomes.extend(work(rows)), device)
+    assert all(isinstance(outcome, Done) for _, outcome in outcomes), outcomes
+    captions = len(stage.prompts.asked()) * len(rows)
+    at_once = 1 if device == "cpu" else stage.objects_at_once
+    other = 1 - writer.seconds / seconds
+    print(f"{at_once:>16}{captions:>10}{captions / seconds:>18.2f}{other:>26.0%}")
+
+
+def report(model: Path, paths: list[Path], options: argparse.Namespace) -> None:
+    for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
+        context = Context(LocalStore(str(paths[0].parent)), paths[0].parent, device, options.threads)
+        writer = Clocked(str(model), None, device, options.threads)
+        size = sum(weight.numel() for weight in writer.model.parameters()) / 1e6
+        where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {options.threads} threads, CPU seconds"
+        print(f"\n{model.name} ({type(writer.model).__name__}, {size:.1f} M, {writer.model.dtype}) on {where}")
+        print(f"{'objects at once':>16}{'captions':>10}{'captions a second':>18}{'reading and cleaning':>26}")
+        for at_once in [1] if device == "cpu" else options.at_once:
+            told = {"views": options.views, "max_new_tokens": _WORDS + 1, "objects_at_once": at_once}
+            measure(Caption(engine="vlm", model=str(model), **told), paths, context, writer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a checkpoint (default: two with random weights)")
+    parser.add_argument("--family", choices=FAMILIES, default=FAMILIES[0], help="of those with random weights")
+    parser.add_argument("--objects", type=int, default=4, help="of the demo corpus")
+    parser.add_argument("--views", type=int, default=6, help="that are shown of each")
+    parser.add_argument("--threads", type=int, default=1, help="of a worker; on a GPU several prepare pictures")
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16, 64], help="objects, on a GPU")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = rendered(Path(scratch), _SIZE, _VIEWS, options.objects, None, 0)
+        for model in [options.model] if options.model else made(Path(scratch), options.family):
+            report(model, paths, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from stages.align import Align
+from stages.captioning.texts import caption
+from stages.stage import Done, StageError
+from stages.vectors import from_bytes, to_bytes
+from tests.stages.checkpoints import CONTEXT, write_clip, write_siglip
+from tests.stages.teaching import Desk, Oracle, resolved
+
+WRITERS = {"clip": write_clip, "siglip": write_siglip}
+TEXTS = ["a red chair", "красный стул", "赤い椅子", "كرسي أحمر", "🪑", "a"]
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def checkpoint(request, tmp_path_factory):
+    return WRITERS[request.param](tmp_path_factory.mktemp("models") / request.param)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def row(desk, name, texts, vectors):
+    captions = [caption(text, "metadata") for text in texts]
+    return {"id": name, "key": "00", "captions": captions, "view_vectors": desk.keep(f"{name}.npy", vectors)}
+
+
+def unit(seed, count, dimension):
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+
+def test_vectors_and_scores_are_those_of_transformers(checkpoint, desk):
+    oracle = Oracle(checkpoint)
+    meant = oracle.read(TEXTS)
+    views = unit(0, 5, meant.shape[1])
+    stage = Align(teacher=resolved(checkpoint))
+    (outcome,) = desk.run(stage, row(desk, "a", TEXTS, to_bytes(views)))
+    assert isinstance(outcome, Done), outcome
+    found = from_bytes(outcome.artifact)
+    assert found.shape == meant.shape
+    assert np.abs(found - meant).max() < 1e-3
+    agreement = [np.mean([text @ view for view in views.astype(float)]) for text in found.astype(float)]
+    assert np.allclose(outcome.columns["caption_scores"], agreement, atol=1e-5)
+    assert np.ptp(agreement) > 1e-3  # or equal scores would pass
+    assert outcome.columns["warnings"] == []
+
+
+def test_a_caption_longer_than_the_context_is_cut_with_a_warning(checkpoint, desk):
+    # Two tokens are the text's ends, a letter is one.
+    fits, long = "x" * (CONTEXT - 2), "y" * (CONTEXT - 1)
+    views = to_bytes(unit(0, 1, Oracle(checkpoint).read(["a"]).shape[1]))
+    stage = Align(teacher=resolved(checkpoint))
+    (outcome,) = desk.run(stage, row(desk, "a", [fits, long, long[:-1]], views))
+    said = f"caption 1 (metadata) has {CONTEXT + 1} tokens, of which the teacher reads the first {CONTEXT}"
+    assert outcome.columns["warnings"] == [said]
+    vectors = from_bytes(outcome.artifact)
+    assert np.array_equal(vectors[1], vectors[2])
+
+
+def test_what_cannot_be_aligned_fails_alone(checkpoint, desk):
+    views = unit(0, 2, Oracle(checkpoint).read(["a"]).shape[1])
+    gone = row(desk, "gone", ["a"], b"") | {"view_vectors": "nowhere.npy"}
+    rows = [
+        row(desk, "none", [], to_bytes(views)),
+        row(desk, "good", ["a chair"], to_bytes(views)),
+        row(desk, "spoilt", ["a chair"], b"\x93NUMPY"),
+        row(desk, "empty", ["a chair"], b""),
+        gone,
+    ]
+    outcomes = desk.run(Align(teacher=resolved(checkpoint)), *rows)
+    told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
+    assert told == ["no_captions", "ok", "bad_vectors", "bad_vectors", "missing_input"]
+    assert outcomes[-1].detail == "embed"
+
+
+def test_it_has_no_teacher_of_its_own(checkpoint):
+    stage = Align(teacher=resolved(checkpoint))
+    assert stage.key({}, ["of embed"]) == Align().key({}, ["of embed"])
+    assert "teacher" not in stage.model_dump()
+    with pytest.raises(ValueError, match=r"align\.teacher is not set"):
+        Align().open(None)

@@ -1,0 +1,269 @@
+"""The engine served, against a real HTTP server on this machine that misbehaves in every way that servers do."""
+
+import base64
+import io
+import math
+import time
+from email.utils import formatdate
+
+import pytest
+from PIL import Image
+
+from pipeline.recipe import RecipeError, parse_recipe
+from stages.caption import Caption
+from stages.captioning import asking
+from stages.captioning.prompts import Prompts
+from stages.stage import Done, StageError
+from tests.stages.caption_rows import BLUE, RED, Desk
+from tests.stages.chat_server import SAID, Reply, Server, answer
+
+KEY = "sk-very-secret-0123456789"
+ONE = Prompts(short="What is it?", detailed=None, tags=None)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(asking, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def ask(desk, server, *rows, **more):
+    with server.running() as endpoint:
+        stage = Caption(**{"engine": "served", "model": "some/model", "endpoint": endpoint, "prompts": ONE, **more})
+        return desk.outcomes(stage, *(rows or (desk.row("a"),)))
+
+
+def test_pictures_and_prompts_are_sent_and_captions_come_back(desk):
+    said = {"Phrase?": SAID, "Sentences?": "A red chair. It has four legs.", "Tags?": "red, chair"}
+    server = Server(choose=lambda body: answer(said[body["messages"][0]["content"][-1]["text"]], chances=[-0.5, -1.5]))
+    prompts = Prompts(short="Phrase?", detailed="Sentences?", tags="Tags?")
+    outcome = ask(desk, server, prompts=prompts, revision="r1", views=2, picture_size=32, max_new_tokens=50)["a"]
+    assert isinstance(outcome, Done), outcome
+    assert outcome.columns["captions"] == [
+        {"text": text, "kind": kind, "model": "some/model@r1", "score": None}
+        for kind, text in zip(("short", "detailed", "tags"), said.values(), strict=True)
+    ]
+    assert {origin["confidence"] for origin in outcome.columns["caption_origins"]} == {round(math.exp(-1), 6)}
+    assert len(outcome.columns["caption_views"]) == 2 and "warnings" not in outcome.columns
+    body = server.requests[0]
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("some/model", 50, 0)
+    assert body["logprobs"] is True and "seed" not in body
+    *pictures, _ = body["messages"][0]["content"]
+    prefix, _, data = pictures[0]["image_url"]["url"].partition(",")
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert (prefix, len(pictures), picture.size) == ("data:image/png;base64", 2, (32, 32))
+    assert picture.getpixel((0, 0)) == (255, 255, 255) and picture.getpixel((16, 16)) == RED
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_drawing_is_seeded_by_the_row(desk):
+    server = Server(answer())
+    ask(desk, server, desk.row("a"), desk.row("b"), temperature=0.7, in_flight=1)
+    assert len({body["seed"] for body in server.requests}) == 2
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(429),
+        Reply(429, headers={"Retry-After": "0.02"}),
+        Reply(429, headers={"Retry-After": formatdate(time.time() - 5, usegmt=True)}),
+        Reply(429, headers={"Retry-After": "soon"}),
+        Reply(500, b"<html>Internal Server Error</html>", {"Content-Type": "text/html"}),
+        Reply(503),
+        Reply(200, b'{"choices": [{"mess', cut=True),
+        Reply(200, b'{"choices": [{"mess'),
+        Reply(200, b"[" * 100_000),
+        Reply(200, b"<html>busy</html>", {"Content-Type": "text/html"}),
+        Reply(200, b'{"choices": []}'),
+        Reply(200, b'{"choices": [{"message": null}]}'),
+        Reply(200, b"[1, 2]"),
+        Reply(200, b"\xff\xfe"),
+        Reply(200, b"x" * 5_000_000),
+    ],
+    ids=lambda reply: f"{reply.status} {reply.headers or reply.body[:20]}",
+)
+def test_what_may_pass_is_tried_again(desk, trouble):
+    server = Server(trouble, trouble, answer())
+    outcome = ask(desk, server)["a"]
+    assert isinstance(outcome, Done), outcome
+    assert outcome.columns["captions"][0]["text"] == SAID
+    assert len(server.requests) == 3
+
+
+def test_json_is_judged_by_its_content(desk):
+    assert isinstance(ask(desk, Server(answer(headers={"Content-Type": "text/plain"})))["a"], Done)
+
+
+def test_the_server_says_how_long_to_wait(desk):
+    server = Server(Reply(429, headers={"Retry-After": "0.6"}), answer())
+    assert isinstance(ask(desk, server)["a"], Done)
+    assert server.times[1] - server.times[0] >= 0.6
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(desk):
+    server = Server(Reply(429, b'{"error": {"message": "come back tomorrow"}}', {"Retry-After": "86400"}), answer())
+    outcome = ask(desk, server)["a"]
+    assert (outcome.reason, outcome.transient) == ("endpoint_failed", True)
+    assert "come back tomorrow" in outcome.detail and len(server.requests) == 1
+
+
+def test_tries_have_an_end(desk):
+    server = Server(Reply(500, b'{"error": {"message": "out of cards"}}'))
+    outcome = ask(desk, server, tries=3)["a"]
+    assert (outcome.reason, outcome.transient, len(server.requests)) == ("endpoint_failed", True, 3)
+    assert "gave up after 3 tries" in outcome.detail and "status 500: out of cards" in outcome.detail
+
+
+def test_a_server_that_never_answers_costs_the_deadline_and_only_its_own_row(desk):
+    def slow_for_blue(body):
+        data = body["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2]
+        blue = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((32, 32)) == BLUE
+        return answer(after=30 if blue else 0)
+
+    rows = [desk.row("slow", [BLUE] * 2), desk.row("a"), desk.row("b")]
+    found = ask(desk, Server(choose=slow_for_blue), *rows, deadline_seconds=2)
+    assert list(found)[-1] == "slow"  # the others have not waited
+    assert isinstance(found["a"], Done) and isinstance(found["b"], Done)
+    assert found["slow"].reason == "endpoint_failed" and "caption.deadline_seconds (2)" in found["slow"].detail
+
+
+def test_nobody_there(desk):
+    with Server(answer()).running() as gone:
+        pass
+    stage = Caption(engine="served", model="m", endpoint=gone, prompts=ONE, tries=2)
+    outcome = desk.outcomes(stage, desk.row("a"))["a"]
+    assert (outcome.reason, outcome.transient) == ("endpoint_failed", True)
+    assert gone in outcome.detail
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_not_accepted_is_final_and_never_shown(desk, status, caplog, capfd):
+    told = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'
+    server = Server(Reply(status, told.encode(), {"WWW-Authenticate": KEY}))
+    outcome = ask(desk, server)["a"]
+    assert (outcome.reason, outcome.transient, len(server.requests)) == ("not_authorised", False, 1)
+    assert "OPENAI_API_KEY" in outcome.detail
+    assert KEY not in outcome.detail + caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_a_server_that_repeats_the_key_is_not_quoted(desk, status):
+    outcome = ask(desk, Server(Reply(status, f"no {KEY}".encode())), tries=1)["a"]
+    assert "no (the key)" in outcome.detail and KEY not in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "told"),
+    [
+        (Reply(404, b'{"error": {"message": "The model does not exist"}}'), "endpoint_refused", "does not exist"),
+        (Reply(400, b'{"message": "maximum context length is 4096"}'), "prompt_too_long", "is 4096"),
+        (Reply(307, headers={"Location": "http://127.0.0.1:1/elsewhere"}), "endpoint_refused", "status 307"),
+        (Reply(422, b"[]"), "endpoint_refused", "status 422"),
+    ],
+)
+def test_what_will_not_pass_is_final_at_once(desk, reply, reason, told):
+    server = Server(reply)
+    outcome = ask(desk, server)["a"]
+    assert isinstance(outcome, StageError)
+    assert (outcome.reason, outcome.transient, len(server.requests)) == (reason, False, 1)
+    assert told in outcome.detail
+
+
+@pytest.mark.parametrize("text", [None, "", "I'm sorry, I cannot help with that.", "chair " * 50])
+def test_an_answer_without_a_caption_is_a_reason(desk, text):
+    outcome = ask(desk, Server(answer(text)))["a"]
+    assert isinstance(outcome, StageError) and outcome.reason == "no_caption"
+    assert "some/model" in outcome.detail
+
+
+def test_a_stopped_answer_loses_its_loose_end(desk):
+    outcome = ask(desk, Server(answer("a tall lamp with a gre", finish="length")))["a"]
+    assert outcome.columns["captions"][0]["text"] == "a tall lamp with a"
+
+
+@pytest.mark.parametrize("chances", [None, [], ["x"]])
+def test_without_probabilities_there_is_no_confidence(desk, chances):
+    outcome = ask(desk, Server(answer(chances=chances)), log_probabilities=False)["a"]
+    assert outcome.columns["caption_origins"][0]["confidence"] is None
+
+
+def test_many_are_in_flight_and_no_more_than_asked(desk):
+    server = Server(answer(after=0.05))
+    rows = [desk.row(f"row{number}") for number in range(12)]
+    found = ask(desk, server, *rows, in_flight=4)
+    assert all(isinstance(outcome, Done) for outcome in found.values()) and len(found) == 12
+    assert server.busiest == 4
+
+
+def test_a_row_that_cannot_be_shown_asks_nothing(desk):
+    server = Server(answer())
+    found = ask(desk, server, {**desk.row("a"), "views": desk.keep("a.zip", b"no zip")}, desk.row("b"))
+    assert found["a"].reason == "bad_views" and isinstance(found["b"], Done)
+    assert len(server.requests) == 1
+
+
+def test_a_worker_asks_batch_after_batch(desk):
+    with Server(answer()).running() as endpoint:
+        work = Caption(engine="served", model="m", endpoint=endpoint, prompts=ONE).open(desk.context)
+        for name in ("a", "b"):
+            assert isinstance(dict(work([desk.row(name)]))[name], Done)
+
+
+def test_one_who_stops_listening_leaves_nothing_behind(desk):
+    with Server(answer(after=0.05)).running() as endpoint:
+        stage = Caption(engine="served", model="m", endpoint=endpoint, prompts=ONE, in_flight=2)
+        outcomes = stage.open(desk.context)([desk.row(name) for name in "abc"])
+        next(outcomes)
+        outcomes.close()
+
+
+@pytest.mark.parametrize("key", ["two words", "tab\there", "schlüssel"])
+def test_a_variable_that_holds_no_key_is_refused_without_showing_it(desk, monkeypatch, key):
+    monkeypatch.setenv("MY_KEY", key)
+    stage = Caption(engine="served", model="m", endpoint="http://localhost:1/v1", api_key_variable="MY_KEY")
+    with pytest.raises(ValueError, match="MY_KEY holds signs that no key has") as refused:
+        stage.open(desk.context)
+    assert key not in str(refused.value)
+
+
+def test_without_a_key_none_is_sent(desk, monkeypatch):
+    monkeypatch.setenv("EMPTY", " \n")
+    server = Server(answer(), Reply(401))
+    ask(desk, server, api_key_variable="EMPTY")
+    assert "Authorization" not in server.headers[0]
+    assert "nothing is in the environment variable EMPTY" in ask(desk, server, api_key_variable="EMPTY")["a"].detail
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"model": "m"}, "caption.endpoint: None is not allowed: the engine served needs an address, such as"),
+        ({"endpoint": "http://h/v1"}, "caption.model: None is not allowed: the engine served needs the name"),
+        ({"model": "m", "endpoint": "h:8000/v1"}, "caption.endpoint: 'h:8000/v1' is not allowed: expected an address"),
+        ({"model": "m", "endpoint": "http://u:p@h/v1"}, "expected no key or other words in the address"),
+        ({"model": "m", "endpoint": "http://h/v1?key=k"}, "expected no key or other words in the address"),
+        ({"model": "m", "endpoint": "http://h/v1", "api_key_variable": "sk-1"}, "caption.api_key_variable"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_their_field(told, line):
+    with pytest.raises(RecipeError) as refused:
+        parse_recipe({"caption": {"engine": "served", **told}})
+    assert line in str(refused.value)
+
+
+def test_the_key_is_no_part_of_a_recipe_and_the_place_no_part_of_a_key(monkeypatch):
+    stage = Caption(engine="served", model="m", endpoint="http://h:1/v1/")
+    assert KEY not in stage.model_dump_json() and stage.endpoint == "http://h:1/v1"
+    for other in ({"endpoint": "http://other/v1"}, {"tries": 1}, {"deadline_seconds": 1}, {"in_flight": 1}):
+        changed = Caption(**{**stage.model_dump(), **other})
+        assert changed.key({}, ["r"]) == stage.key({}, ["r"])
+        # A failure is worked again where the endpoint is another or patience is longer.
+        assert (changed.key({}, ["r"], failed=True) == stage.key({}, ["r"], failed=True)) == ("in_flight" in other)
+    for other in ({"model": "n"}, {"revision": "2"}, {"views": 2}, {"log_probabilities": False}):
+        assert Caption(**{**stage.model_dump(), **other}).key({}, ["r"]) != stage.key({}, ["r"])

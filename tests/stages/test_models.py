@@ -1,0 +1,126 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.embed import Embed
+from stages.models import PICTURES, TEXTS, ModelError, find, identity, require
+from tests.stages.checkpoints import write_bert, write_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("models") / "clip")
+
+
+@pytest.fixture
+def copy(clip, tmp_path) -> Path:
+    return Path(shutil.copytree(clip, tmp_path / "clip"))
+
+
+def without(folder: Path, *patterns: str) -> str:
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink()
+    return str(folder)
+
+
+def test_a_checkpoint_is_the_same_wherever_it_lies(clip, copy):
+    (copy / "README.md").write_text("a model card")
+    assert identity(str(copy)) == identity(str(clip))
+    assert identity(str(copy)).startswith("clip@")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "processor_config.json", "tokenizer.json"])
+def test_a_changed_byte_makes_another_model(clip, copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.models._read_config", lambda model, path: {})  # it need not be JSON any more
+        assert identity(str(copy)) != identity(str(clip))
+
+
+def test_of_weights_too_large_to_be_read_at_every_start_many_places_count(clip, copy, monkeypatch):
+    monkeypatch.setattr("stages.models._WHOLE_BYTES", 1000)
+    monkeypatch.setattr("stages.models._SAMPLE_BYTES", 64)
+    weights = (copy / "model.safetensors").read_bytes()
+    before = identity(str(copy))
+    assert before == identity(str(clip))
+    for place in (0, len(weights) - 1):
+        (copy / "model.safetensors").write_bytes(weights[:place] + bytes([weights[place] ^ 1]) + weights[place + 1 :])
+        assert identity(str(copy)) != before
+    (copy / "model.safetensors").write_bytes(weights + b"\0")
+    assert identity(str(copy)) != before
+
+
+def test_a_relative_folder_is_looked_for_where_the_command_runs(copy, monkeypatch):
+    monkeypatch.chdir(copy.parent)
+    assert find("clip").place == str(copy)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: f"{folder}-elsewhere", "no such folder"),
+        (lambda folder: f"{folder}/config.json", "a file; expected the folder"),
+        (lambda folder: without(folder, "config.json"), "config.json is missing"),
+        (lambda folder: without(folder, "*.safetensors"), "the weights are missing"),
+        (lambda folder: without(folder, "processor_config.json"), "a picture processor is missing"),
+        (lambda folder: without(folder, "tokenizer*"), "a tokenizer is missing"),
+        (lambda folder: "nobody/nothing", "not in the hub's cache on this machine, and the hub cannot be reached"),
+        (lambda folder: "two words", "no such folder, and no hub's name"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(copy, spoil, said):
+    with pytest.raises(ModelError, match=said) as error:
+        require(find(spoil(copy)), PICTURES, TEXTS)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", "{}"])
+def test_a_config_that_names_no_model_is_refused(copy, text):
+    (copy / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        find(str(copy))
+
+
+def test_a_folder_has_no_revisions(copy):
+    with pytest.raises(ModelError, match="a folder has no revisions, and 'main' is asked for"):
+        find(str(copy), "main")
+
+
+def test_a_model_of_texts_alone_is_no_teacher(tmp_path):
+    with pytest.raises(ModelError, match="a bert model, and a teacher has vectors for pictures and for texts"):
+        Embed(model=str(write_bert(tmp_path / "bert"))).resolve(gpus=0)
+
+
+def test_a_model_that_writes_text_is_no_teacher(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"architectures": ["LlavaForConditionalGeneration"]}))
+    with pytest.raises(ModelError, match="expected clip, siglip"):
+        Embed(model=str(copy)).resolve(gpus=0)
+
+
+def test_a_hubs_name_is_known_by_its_commit(clip, tmp_path):
+    """From the hub's cache as its own client lays it out, in a process that reads the place from its environment."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    kept = tmp_path / "hub" / "models--someone--tiny"
+    shutil.copytree(clip, kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    code = (
+        "from stages.embed import Embed; from stages.stage import Context; from pathlib import Path\n"
+        "stage = Embed(model='someone/tiny').resolve(gpus=0)\n"
+        "print(stage.checkpoint, stage.revision)\n"
+        "print(stage.load(Context(None, Path('.'))).read(['a chair']).shape)"
+    )
+    environment = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [f"someone/tiny@{commit} {commit}", "(1, 16)"], done.stderr
