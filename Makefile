@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption gsplat gpu-check clean
+.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption embedded-models gsplat gpu-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-embed: $(STAMP) ## Embedding: images a second, and as a share of the bare 
 
 bench-caption: $(STAMP) ## Captioning by a vision-language model: captions a second (ARGS="--model PATH" for yours)
 	@$(RUN) -m tests.benchmarks.caption $(ARGS)
+
+embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on where it stopped (ARGS="clip" for one)
+	@$(RUN) -m stages.embedded.training $(ARGS)
 
 # gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256
 gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels, once on a machine with a GPU

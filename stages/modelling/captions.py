@@ -1,4 +1,8 @@
-"""A reference caption from an object's own columns: many ways to say the same true things."""
+"""A reference caption from an object's own columns: many ways to say the same true things.
+
+`caption` is part of the corpus, whose bytes are promised. `phrase`, `description`, `tags` and `mention` are
+for training alone.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import numpy as np
 _NOUNS = {"striped": "stripes", "checked": "checks", "dotted": "dots", "zigzag": "zigzags", "gridded": "grid lines"}
 _SEEN = {"wooden", "metal", "stone"}  # these show, so they are said more often
 _SAID = {"plastic", "ceramic", "glass", "fabric", "wax", "felt", "rubber", "tin", "painted"}  # "a leaves tree" is not
+_MADE = {"wooden": "wood", "painted": ""}  # of what, where the word is another one
 
 
 def caption(columns: dict[str, Any], rng: np.random.Generator) -> str:
@@ -46,6 +51,81 @@ def name(columns: dict[str, Any]) -> str:
     """A short title: "red striped chair"."""
     pattern = "" if columns["pattern"] == "plain" else columns["pattern"]
     return " ".join(word for word in (columns["color"], pattern, columns["category"]) if word)
+
+
+def phrase(columns: dict[str, Any], rng: np.random.Generator) -> str:
+    """One short phrase: a reference caption, or one that says no more than kind, colours and pattern."""
+    if rng.random() < 0.6:
+        return caption(columns, rng)
+    noun, color, second, pattern = (columns[key] for key in ("category", "color", "second_color", "pattern"))
+    material = columns["material"] if columns["material"] in _SEEN else ""
+    if pattern == "plain":
+        return _pick(rng, name(columns), _join("a", color, material, noun), f"{_join('a', material, noun)} in {color}")
+    return _pick(
+        rng,
+        name(columns),
+        _join("a", color, pattern, noun),
+        f"{_join('a', color, noun)} with {second} {_NOUNS[pattern]}",
+        f"{_join('', color, noun)} with {_NOUNS[pattern]} in {second}",
+        _join("a", f"{color} and {second}", pattern, noun),
+        f"{_join('a', pattern, noun)}, {color} and {second}",
+    )
+
+
+def description(columns: dict[str, Any], rng: np.random.Generator) -> str:
+    """Two or three sentences with all that is known, in varying order."""
+    noun, color, second, pattern = (columns[key] for key in ("category", "color", "second_color", "pattern"))
+    shape = columns["shape"] or ""
+    material = columns["material"] if columns["material"] in _SEEN | _SAID else ""
+    made = _MADE.get(material, material) if rng.random() < 0.5 else ""
+    adjective = "" if made or material not in _SEEN else material
+    look = _join("a", shape, color, adjective, noun)
+    more: list[str] = []
+    if pattern != "plain":
+        way = int(rng.integers(3))
+        if way == 0:
+            look += f" with {second} {_NOUNS[pattern]}"
+        elif way == 1:
+            look = _join("a", shape, f"{color} and {second}", pattern, adjective, noun)
+        else:
+            more.append(_pick(rng, f"It is {pattern} in {second}.", f"It is covered in {second} {_NOUNS[pattern]}."))
+    start = _pick(rng, "This is {}.", "This is {}.", "The object is {}.", "{}.").format(look)
+    if made:
+        more.append(f"It is made of {made}.")
+    parts = list(columns["features"])
+    if columns["trim"]:
+        named = columns["trim"].split()[-1]
+        parts = [part for part in parts if part.split()[-1] != named]
+        parts.insert(0, _colored(columns["trim"], second))
+    if parts:
+        rng.shuffle(parts)
+        more.append(f"It {_pick(rng, 'has', 'has', 'comes with')} {_list(parts)}.")
+    rng.shuffle(more)
+    return " ".join([start[0].upper() + start[1:], *more])
+
+
+def tags(columns: dict[str, Any], rng: np.random.Generator) -> str:
+    """The kind, the colours, then pattern, material, shape and features, separated by commas."""
+    material = columns["material"] if columns["material"] in _SEEN else ""
+    pattern = columns["pattern"] if columns["pattern"] != "plain" else ""
+    rest = [word for word in (pattern, material, columns["shape"]) if word]
+    features = [feature.removeprefix("an ").removeprefix("a ") for feature in columns["features"]]
+    rng.shuffle(features)
+    first = [columns[key] for key in ("category", "color", "second_color") if columns[key]]
+    return ", ".join([*first, *rest, *features])
+
+
+def mention(columns: dict[str, Any], rng: np.random.Generator) -> str:
+    """The kind alone, or with its pattern: what a label says."""
+    kind = _join("a", columns["category"])
+    pattern = columns["pattern"]
+    if pattern != "plain" and rng.random() < 0.2:
+        return _join("a", pattern, columns["category"])
+    return _pick(rng, columns["category"], kind, f"a photo of {kind}", f"a 3D model of {kind}", f"this is {kind}")
+
+
+def _pick(rng: np.random.Generator, *ways: str) -> str:
+    return ways[int(rng.integers(len(ways)))]
 
 
 def _sentence(noun: str, look: str, shape: str, material: str, tails: list[str]) -> str:

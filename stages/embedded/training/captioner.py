@@ -1,0 +1,154 @@
+"""The mini captioner: LLaVA, with the eyes of the mini CLIP and a small decoder in Llama's shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from stages.captioning.prompts import Prompts, hint_of
+from stages.embedded.training import clip, tokens
+from stages.embedded.training.library import Library
+from stages.embedded.training.loop import reckoning
+from stages.modelling import captions
+
+CONTEXT = 1024  # six pictures, a prompt with a hint, and an answer take half of it
+_IGNORED = -100
+_VIEWS = (1, 1, 2, 2, 3, 4, 6)  # of which a step shows one number: fewer are cheaper
+BRIEF = {"short": "Name it in one phrase.", "detailed": "Describe it.", "tags": "List tags."}
+_WRITERS = {"short": captions.phrase, "detailed": captions.description, "tags": captions.tags}
+_SHARES = {"short": 0.5, "detailed": 0.3, "tags": 0.2}
+_BRIEF_SHARE, _HINT_SHARE = 0.5, 0.1
+
+_TEXT = "{% if part['type'] == 'image' %}" + tokens.IMAGE + "{% else %}{{ part['text'] }}{% endif %}"
+_CONTENT = (
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}" + _TEXT + "{% endfor %}{% endif %}"
+)
+TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    + tokens.ANSWER + _CONTENT + tokens.END + "{% else %}" + tokens.START + _CONTENT
+    + "{% endif %}{% endfor %}{% if add_generation_prompt %}" + tokens.ANSWER + "{% endif %}"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    width: int = 192
+    depth: int = 4
+    heads: int = 3
+    inner: int = 512
+
+
+def new_model(shape: Shape, seen_by: Any, tokenizer: Any, seed: int) -> Any:
+    """`seen_by` is a CLIP: its eyes are taken but for the last layer, which looks at what CLIP pools alone."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    vision = seen_by.config.vision_config.to_dict()
+    vision["num_hidden_layers"] -= 1
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=shape.width, intermediate_size=shape.inner,
+        num_hidden_layers=shape.depth, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
+        max_position_embeddings=CONTEXT, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**vision), text_config=text, tie_word_embeddings=True,
+        image_token_index=tokenizer.convert_tokens_to_ids(tokens.IMAGE), vision_feature_layer=-1,
+        vision_feature_select_strategy="default", image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = LlavaForConditionalGeneration._from_config(config, attn_implementation="eager")
+    taken = {name.removeprefix("vision_model."): tensor for name, tensor in seen_by.state_dict().items()}
+    eyes = model.model.vision_tower
+    eyes.load_state_dict({name: taken[name.removeprefix("vision_model.")] for name in eyes.state_dict()})
+    model.generation_config.update(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None
+    )
+    return model
+
+
+class CaptionerTask:
+    """Each step shows one to six pictures of each of some objects, asks for one kind of text, and teaches its words.
+
+    The eyes stay as CLIP has made them: to train them along would take three times as long.
+    """
+
+    def __init__(self, model: Any, library: Library, tokenizer: Any, batch: int, seed: int, device: str = "cpu"):
+        self.device = torch.device(device)
+        self.model = model
+        self.modules = nn.ModuleDict({"model": model}).to(self.device)
+        model.model.vision_tower.requires_grad_(False)
+        self._patches = model.config.image_seq_length
+        self._library, self.tokenizer, self._batch, self._seed = library, tokenizer, batch, seed
+        self._prompts = Prompts().asked()
+        self._special = {name: tokenizer.convert_tokens_to_ids(name) for name in tokens.SPECIAL}
+
+    def losses(self, step: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng([self._seed, step])
+        chosen = clip.objects_of(step, len(self._library), self._batch, self._seed)
+        count = min(int(rng.choice(_VIEWS)), self._library.views)
+        views = np.stack([rng.permutation(self._library.views)[:count] for _ in chosen])  # [objects, K]
+        pictures = self._library.pictures(np.repeat(chosen, count), views.reshape(-1))
+        kind, prompt = self._question(rng)
+        lines = []
+        for row in (self._library.rows[number] for number in chosen):
+            hint = hint_of({"name": captions.name(row)}) if rng.random() < _HINT_SHARE else ""
+            lines.append(self.line(count, f"{prompt} {hint}".rstrip(), _WRITERS[kind](row, rng)))
+        ids, labels = _filled(lines, self._special[tokens.PAD], self.device)
+        with reckoning(self.device):
+            hidden = self.model.model(
+                input_ids=ids, pixel_values=clip.normalised(pictures, self.device, rng),
+                attention_mask=(ids != self._special[tokens.PAD]).long(), use_cache=False,
+            ).last_hidden_state  # fmt: skip
+            taught = labels[:, 1:] != _IGNORED  # each place foretells the next
+            logits = self.model.lm_head(hidden[:, :-1][taught])
+        return {"words": functional.cross_entropy(logits.float(), labels[:, 1:][taught])}
+
+    def _question(self, rng: np.random.Generator) -> tuple[str, str]:
+        """The kind of text, and the words that ask for it: the same for a whole step, so that little is filled up."""
+        kind = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
+        return kind, BRIEF[kind] if rng.random() < _BRIEF_SHARE else self._prompts[kind]
+
+    def line(self, count: int, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+        """Token numbers of what is given, as TEMPLATE has it, and of the answer."""
+        special = self._special
+        given = [special[tokens.START], *[special[tokens.IMAGE]] * (count * self._patches), *self._ids(prompt)]
+        return [*given, special[tokens.ANSWER]], [*self._ids(answer), special[tokens.END]]
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """In half precision, with a processor that counts each picture's patches."""
+    import copy
+
+    from transformers import LlavaProcessor
+
+    vision = model.config.vision_config
+    copy.deepcopy(model).half().save_pretrained(folder)
+    LlavaProcessor(
+        clip.image_processor(vision.image_size), tokenizer, patch_size=vision.patch_size,
+        vision_feature_select_strategy="default", chat_template=TEMPLATE, image_token=tokens.IMAGE,
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def _filled(
+    lines: list[tuple[list[int], list[int]]], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """[objects, longest] token numbers, and the same where the answer stands."""
+    longest = max(len(given) + len(answer) for given, answer in lines)
+    ids = torch.full((len(lines), longest), pad)
+    labels = torch.full((len(lines), longest), _IGNORED)
+    for row, (given, answer) in enumerate(lines):
+        end = len(given) + len(answer)
+        ids[row, :end] = torch.tensor([*given, *answer])
+        labels[row, len(given) : end] = torch.tensor(answer)
+    return ids.to(device), labels.to(device)

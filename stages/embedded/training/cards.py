@@ -1,0 +1,65 @@
+"""The card of a model: what it is, of what it was made, how good it is and where it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.embedded.training.library import Library
+from stages.embedded.training.loop import Schedule
+
+FIGURES = "figures.json"  # what the card says, for a test that measures again
+_TITLES = {"clip": "Mini CLIP", "captioner": "Mini captioner"}
+_CLASSES = {"clip": ("zero-shot-image-classification", "`CLIPModel`"), "captioner": ("image-text-to-text", "LLaVA")}
+_SPLITS = {
+    "instances": "new objects",
+    "combinations": "new objects whose colour and category were never trained together",
+}
+
+
+def write(
+    name: str, folder: Path, library: Library, schedule: Schedule, figures: Mapping[str, dict], curve: Path
+) -> None:
+    """README.md and figures.json, beside the weights."""
+    (folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+    megabytes = (folder / "model.safetensors").stat().st_size / 1e6
+    seconds = float(curve.read_text().splitlines()[-1].split(",")[1])
+    task, kind = _CLASSES[name]
+    (folder / "README.md").write_text(
+        f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: {task}
+---
+
+# {_TITLES[name]}
+
+{kind} of {megabytes:.1f} MB in half precision, trained from nothing by gs-triplets on its demo corpus. It is there so
+that the product can be tried without a network. It knows the corpus's 48 kinds of things and twelve colours, and
+nothing else.
+
+**Data.** {len(library):,} objects of the corpus with {library.views} views each, drawn by the product's own renderer,
+and texts made from each object's true attributes: reference captions, phrases, descriptions, tags. One in eight pairs
+of category and colour was kept back.
+
+**Training.** {schedule.steps:,} steps in {seconds / 60:.0f} minutes: `make embedded-models`. The curve is `curve.csv`
+in the training folder.
+
+**Figures**, shares of objects (`figures.json`):
+
+{_table(figures)}
+
+**Limits.** On anything but the demo corpus it is wrong: use a real model there. English alone. Numbers of parts and
+small features are often wrong.
+"""
+    )
+
+
+def _table(figures: Mapping[str, dict]) -> str:
+    names = [name for name in next(iter(figures.values())) if name != "objects"]
+    lines = [f"| | {' | '.join(name.replace('_', ' @ ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    for split, values in figures.items():
+        title = f"{values['objects']} {_SPLITS[split]}"
+        lines.append(f"| {title} | {' | '.join(f'{values[name]:.3f}' for name in names)} |")
+    return "\n".join(lines)

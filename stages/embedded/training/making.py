@@ -1,0 +1,100 @@
+"""One model from its pictures to its folder: tokenizer, training, saving, figures, card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.captioning.prompts import Prompts
+from stages.embedded.training import captioner, cards, clip, evaluation, loop, tokens
+from stages.embedded.training.display import shown
+from stages.embedded.training.library import Library
+from stages.modelling import captions
+
+SEED = 7
+VOCABULARY = 1400  # the corpus's words are learnt before it is full
+BATCHES = {"clip": 128, "captioner": 64}
+CLIP_SHAPE, CAPTIONER_SHAPE = clip.Shape(), captioner.Shape()
+SCHEDULES = {"clip": loop.Schedule(5000, 4e-3, 2e-3), "captioner": loop.Schedule(2400, 4e-3, 2e-3)}
+MEASURED = 500  # objects of a split
+AIMS = {  # the least that is worth shipping
+    "clip": {"instances": {"recall_1": 0.5, "recall_5": 0.85, "category": 0.95}},
+    "captioner": {
+        "instances": {"category": 0.95, "color": 0.95, "pattern": 0.85},
+        "combinations": {"category": 0.90, "color": 0.85, "pattern": 0.85},
+    },
+}
+_WRITERS = (captions.phrase, captions.description, captions.tags, captions.mention)
+_PROMPT_WEIGHT = 50  # so often a prompt is read beside the texts, that its words become tokens
+
+
+def make(
+    name: str,
+    libraries: Mapping[str, Library],
+    folder: Path,
+    out: Path,
+    device: str,
+    steps: int | None = None,
+    batch: int | None = None,
+) -> None:
+    """Train in FOLDER/NAME and write the model to `out`, its card last."""
+    schedule = replace(SCHEDULES[name], steps=steps or SCHEDULES[name].steps)
+    place, library = folder / name, libraries["train"]
+    learnt = tokens.learn(_texts(library), VOCABULARY)
+    taught = (batch or BATCHES[name], SEED, device)
+    if name == "clip":
+        tokenizer, save = tokens.for_clip(learnt), clip.save
+        task: Any = clip.ClipTask(CLIP_SHAPE, library, tokenizer, *taught)
+    else:
+        tokenizer, save = tokens.for_captioner(learnt, captioner.CONTEXT), captioner.save
+        model = captioner.new_model(CAPTIONER_SHAPE, _taught_clip(out.parent / "clip"), tokenizer, SEED)
+        task = captioner.CaptionerTask(model, library, tokenizer, *taught)
+    with shown(name) as told:
+        loop.train(task, schedule, place, lambda step, loss: told(step, schedule.steps, loss))
+    saved = place / "saved"
+    shutil.rmtree(saved, ignore_errors=True)
+    save(task.model.eval().cpu(), tokenizer, saved)
+    figures = {split: measure(name, saved, libraries[split], device) for split in ("instances", "combinations")}
+    cards.write(name, saved, libraries["train"], schedule, figures, place / "curve.csv")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(saved, out)
+    print(f"{out}: {_verdict(name, figures)}")
+
+
+def _verdict(name: str, figures: Mapping[str, Mapping[str, float]]) -> str:
+    """Each figure that has an aim, and whether it is reached."""
+    told = []
+    for split, aims in AIMS[name].items():
+        for figure, aim in aims.items():
+            share = figures[split][figure]
+            told.append(f"{split} {figure} {share:.3f} ({'aim' if share >= aim else 'BELOW ITS AIM'} {aim})")
+    return ", ".join(told)
+
+
+def measure(name: str, folder: Path, library: Library, device: str, count: int = MEASURED) -> dict[str, float]:
+    if name == "clip":
+        return evaluation.clip_figures(folder, library, count, device)
+    return evaluation.captioner_figures(folder, library, count, device)
+
+
+def _texts(library: Library) -> Iterator[str]:
+    """What the tokenizer learns from."""
+    rng = np.random.default_rng(SEED)
+    for row in library.rows:
+        yield from (write(row, rng) for write in _WRITERS)
+    for prompt in [*Prompts().asked().values(), *captioner.BRIEF.values()]:
+        yield from [prompt] * _PROMPT_WEIGHT
+
+
+def _taught_clip(folder: Path) -> Any:
+    import torch
+    from transformers import CLIPModel
+
+    if not (folder / "config.json").exists():
+        raise SystemExit(f"{folder}: no CLIP there, whose eyes the captioner takes; make it first: MODEL clip")
+    return CLIPModel.from_pretrained(folder, dtype=torch.float32)

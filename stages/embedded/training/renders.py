@@ -1,0 +1,84 @@
+"""Pictures of one shard of objects, as a process of its own: what draws never imports torch.
+
+python -m stages.embedded.training.renders FOLDER SPLIT VIEWS SIDE SHARD LENGTH
+
+A shard is LENGTH numbers of the corpus in a row, of which it holds those that the split has. It is two files, the rows
+last, so that rows mean pictures:
+
+SPLIT/00007.npy    [N, V, S, S, 3] uint8, on white
+SPLIT/00007.jsonl  the corpus's columns, and `covered`: for each view the pixels that show the object
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from manifests.store import LocalStore
+from stages.embedded.training.objects import SPLITS
+from stages.modelling.glb import Painted, glb
+from stages.rendering import cameras, encoding, gltf
+from stages.rendering.drawing import Renderer
+from stages.rendering.model import Limits, normalization
+
+RENDERED = 128  # as the demo renders; then made smaller, as a model's processor does it
+_FOV_DEG = 40.0
+_SAMPLES = 4
+
+
+def main(folder: str, split: str, views: str, side: str, shard: str, length: str) -> None:
+    chosen, renderer = SPLITS[split], Renderer(RENDERED, _SAMPLES)
+    corpus = chosen.corpus()
+    rows, pictures = [], []
+    first = int(shard) * int(length)
+    for index in range(first, first + int(length)):
+        columns, solids = corpus.model(index)
+        if chosen.has(columns):
+            seen, covered = _draw(renderer, columns["id"], solids, directions(index, int(views)), int(side))
+            rows.append({**columns, "number": index, "covered": covered})
+            pictures.append(seen)
+    name = f"{int(shard):05d}"
+    data = io.BytesIO()
+    np.save(data, np.stack(pictures) if pictures else np.zeros((0, int(views), int(side), int(side), 3), np.uint8))
+    store = LocalStore(str(Path(folder, split).absolute()))
+    store.replace(f"{name}.npy", data.getvalue())
+    store.replace(f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def directions(index: int, views: int) -> np.ndarray:
+    """[V, 3] where the cameras of an object stand: every object is seen from other places."""
+    return cameras.fibonacci(views, index)
+
+
+def _draw(
+    renderer: Renderer, title: str, solids: list[Painted], towards: np.ndarray, side: int
+) -> tuple[np.ndarray, list[int]]:
+    """[V, S, S, 3] uint8 and the pixels covered"""
+    model = gltf.read({"mesh.glb": glb(title, solids)}, "mesh.glb", "glb", Limits(), 2048)
+    poses = cameras.look_at_centre(towards, _FOV_DEG)
+    intrinsics = cameras.intrinsics(len(towards), RENDERED, _FOV_DEG)
+    seen, covered = [], []
+    for window, color, _ in renderer.draw(model, normalization(model, "y"), intrinsics, poses, albedo=False):
+        seen.append(_on_white(color, window, side))
+        covered.append(int(np.count_nonzero(color[..., 3])))
+    return np.stack(seen), covered
+
+
+def _on_white(color: np.ndarray, window: Any, side: int) -> np.ndarray:
+    """[S, S, 3] uint8, by the steps a view goes through: straight alpha, put on white, resized by the processor."""
+    whole = np.zeros((RENDERED, RENDERED, 4), np.uint8)
+    whole[window.top : window.bottom, window.left : window.right] = encoding.straight(color)
+    view = Image.fromarray(whole)
+    shown = Image.new("RGB", view.size, "white")
+    shown.paste(view, mask=view.getchannel("A"))
+    return np.asarray(shown.resize((side, side), Image.Resampling.BICUBIC))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

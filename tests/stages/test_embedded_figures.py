@@ -1,0 +1,44 @@
+"""The shipped models are as good as their cards say, on a sample of new objects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.embedded import CAPTIONER, CLIP
+from stages.embedded.training import cards, library, making, objects
+from stages.embedded.training.__main__ import VIEWS
+
+OBJECTS = 24
+SLACK = 0.17  # three times the deviation of a share of 0.9 among so many
+
+pytestmark = pytest.mark.skipif(
+    not all((place / "model.safetensors").exists() for place in (CLIP, CAPTIONER)), reason="no models are shipped yet"
+)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
+    folder = tmp_path_factory.mktemp("pictures")
+    return library.drawn(
+        folder, objects.INSTANCES, OBJECTS * 8 // 7 + 2, VIEWS, library.SIDE, 1, lambda done, count: None, length=32
+    )
+
+
+@pytest.mark.parametrize("place", [CLIP, CAPTIONER], ids=lambda place: place.name)
+def test_the_card_is_true(place: Path, sample: library.Library) -> None:
+    told = json.loads((place / cards.FIGURES).read_text())["instances"]
+    found = making.measure(place.name, place, sample, "cpu", OBJECTS)
+    # Among fewer texts the right one is found more easily, so these may be better.
+    for name, share in found.items():
+        assert name == "objects" or share >= told[name] - SLACK, (name, share, told[name])
+
+
+@pytest.mark.parametrize("place", [CLIP, CAPTIONER], ids=lambda place: place.name)
+def test_a_model_is_small(place: Path) -> None:
+    assert (place / "model.safetensors").stat().st_size <= 10e6
+    card = (place / "README.md").read_text()
+    for values in json.loads((place / cards.FIGURES).read_text()).values():
+        assert all(f"{share:.3f}" in card for name, share in values.items() if name != "objects")
