@@ -1,15 +1,13 @@
-"""The recipe: every setting of a build in one typed model. A preset or a YAML file, the command line's words on top."""
+"""The recipe of a build: every setting in one typed model."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
 from manifests.splits import Splits
+from pipeline.settings import RecipeError, load, parse, to_yaml
 from pipeline.step import Schedule, Step
 from stages.align import Align
 from stages.caption import Caption
@@ -22,15 +20,9 @@ from stages.pack import Pack
 from stages.render import Render
 from stages.stage import Stage
 
-PRESETS = Path(__file__).parent / "presets"
-
-
-class RecipeError(Exception):
-    """A recipe that cannot be used; the text names the fields."""
-
 
 class Schedules(BaseModel):
-    """How each stage is scheduled; no part of what it makes."""
+    """How each stage is scheduled; no part of what it makes. What is told of one changes its default here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +33,19 @@ class Schedules(BaseModel):
     caption: Schedule = Schedule(cpus=0.1, gpus=1, batch=64, workers=1, optional=True)
     align: Schedule = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
     pack: Schedule = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _on_top(cls, told: Any, field: ValidationInfo) -> Any:
+        return _changed(cls.model_fields[field.field_name].default, told)
+
+
+# A model in the workers needs more than words that are there already, or an endpoint's.
+_WRITING = Schedule(cpus=1, gpus=1, batch=16, memory_gb=24, timeout_seconds=600, optional=True)
+
+
+def _changed(schedule: Schedule, told: Any) -> Any:
+    return schedule.model_dump() | told if isinstance(told, dict) else told
 
 
 class Recipe(BaseModel):
@@ -58,6 +63,16 @@ class Recipe(BaseModel):
     pack: Pack = Pack()
     splits: Splits = Splits()
     schedule: Schedules = Schedules()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schedule_writing(cls, told: Any) -> Any:
+        if isinstance(told, dict) and isinstance(told.get("caption"), dict) and told["caption"].get("engine") == "vlm":
+            schedules = told.get("schedule")
+            if schedules is None or isinstance(schedules, dict):
+                schedules = schedules or {}
+                return told | {"schedule": schedules | {"caption": _changed(_WRITING, schedules.get("caption") or {})}}
+        return told
 
     def steps(self, only: str = "") -> list[Step]:
         """The stages that rows walk through, in order; with `only`, that one and what it needs."""
@@ -100,7 +115,7 @@ class Recipe(BaseModel):
         return {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return to_yaml(self)
 
 
 def _resolve(step: Step, gpus: float, before: Stage | None) -> Stage:
@@ -112,57 +127,8 @@ def _resolve(step: Step, gpus: float, before: Stage | None) -> Stage:
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """A preset's name or a YAML file, with dotted overrides: {"fit.steps": 300}."""
-    path = PRESETS / f"{name}.yaml" if name in preset_names() else Path(name)
-    if not path.is_file():
-        raise RecipeError(f"{name}: no such recipe; name a YAML file or one of the presets {', '.join(preset_names())}")
-    try:
-        told = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(told, dict):
-        raise RecipeError(f"{name}: a recipe is a mapping of stages to settings, not {type(told).__name__}")
-    for field, value in (overrides or {}).items():
-        _put(told, field, value)
-    return parse_recipe(told)
+    return load(Recipe, name, overrides)
 
 
 def parse_recipe(told: dict[str, Any]) -> Recipe:
-    try:
-        return Recipe.model_validate(told)
-    except ValidationError as error:
-        raise RecipeError("\n".join(_explain(told, problem) for problem in error.errors())) from error
-
-
-def preset_names() -> list[str]:
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def _put(told: dict[str, Any], field: str, value: Any) -> None:
-    *parents, last = field.split(".")
-    place = told
-    for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            place[parent] = {}
-        place = place[parent]
-    place[last] = value
-
-
-def _explain(told: dict[str, Any], problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        allowed = ", ".join(_fields_at(problem["loc"][:-1]))
-        return f"{path}: no such field (given {problem['input']!r}); allowed are {allowed}"
-    if problem["type"] == "missing":
-        return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} cannot do without it"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = re.sub(r"://[^/@\s]*@", "://***@", repr(problem["input"]))  # a password in a URL is nobody's business
-    return f"{path}: {given} is not allowed: {message[0].lower()}{message[1:]}"
-
-
-def _fields_at(place: tuple[Any, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in place:
-        kind = model.model_fields[part].annotation
-        options = [kind, *getattr(kind, "__args__", ())]
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
-    return list(model.model_fields)
+    return parse(Recipe, told)
