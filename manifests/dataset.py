@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from manifests import weak
 from manifests.store import Store
 
 VERSION = 1
@@ -170,7 +171,9 @@ def _leaves(name: str, type_: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield name, type_
 
 
-def write_index(store: Store, shards: Iterable[Mapping[str, Any]], *, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def write_index(
+    store: Store, shards: Iterable[Mapping[str, Any]], *, provenance: Mapping[str, Any], weak_percent: float = 0.0
+) -> dict[str, Any]:
     """Make these shards the dataset: the card, then, last, the index. Shards are the columns that pack returned.
 
     `provenance` goes into both as it is (the resolved recipe, the project's version); it should hold no times, so that
@@ -192,6 +195,10 @@ def write_index(store: Store, shards: Iterable[Mapping[str, Any]], *, provenance
             for split in sorted({shard["split"] for shard in ordered})
         },
         "licences": _sum(shard["licences"] for shard in ordered),
+        "weak_captions": {
+            "percent": weak_percent,
+            "below": weak.bounds((shard["scores"] for shard in ordered), weak_percent),
+        },
         "provenance": dict(provenance),
         "shards": [
             {name: shard[name] for name in counted} | {"shard": shard["shard"].removeprefix(f"{FOLDER}/")}

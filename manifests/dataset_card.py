@@ -116,7 +116,17 @@ def _counts(index: Mapping[str, Any]) -> str:
     licences = sorted(index["licences"].items(), key=lambda item: (-item[1], item[0]))
     lines += [f"| {_cell(name)} | {count} |" for name, count in licences[:_LISTED]]
     lines += _rest(licences, "licences")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + _weak(index["weak_captions"])
+
+
+def _weak(marked: Mapping[str, Any]) -> str:
+    if not marked["below"]:
+        return ""
+    told = ", ".join(f"{score:.4f} ({kind})" for kind, score in marked["below"].items())
+    return (
+        f"\nCaptions with a `score` below {told} are the weakest {marked['percent']:g}% of their kind by the teacher; "
+        "none has been left out.\n"
+    )
 
 
 def _rest(named: list[Any], what: str) -> list[str]:

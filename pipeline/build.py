@@ -37,6 +37,7 @@ _FLUSH_SECONDS = 10.0
 _FLUSH_RECORDS = 5_000
 _COMPACT_PARTS = 1_000
 _INDEX_SECONDS = 60.0
+_SHOWN = 3  # objects whose captions the closing lines show
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Report:
     worked: Counter[str] = field(default_factory=Counter)  # outcomes by stage, in this run
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     psnrs: list[float] = field(default_factory=list)  # of the rows fitted in this run
+    captions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # of the first rows captioned in it, by id
     index: dict[str, Any] | None = None
 
     lost: int = 0  # rows that a failure keeps out of the dataset
@@ -256,7 +258,16 @@ class _Build:
         self.report.stage_seconds[stage] += result.seconds
         if result.columns.get("psnr") is not None:
             self.report.psnrs.append(result.columns["psnr"])
+        self._show_captions(result)
         self._index_changed |= step is None
+
+    def _show_captions(self, result: Result) -> None:
+        shown, columns = self.report.captions, result.columns
+        if columns.get("captions") and len(shown) < _SHOWN:
+            shown[result.id] = columns["captions"]
+        elif "caption_scores" in columns and result.id in shown:
+            pairs = zip(shown[result.id], columns["caption_scores"], strict=True)
+            shown[result.id] = [caption | {"score": score} for caption, score in pairs]
 
     def _figures(self, scheduler: Scheduler) -> Figures:
         running = {name: pool.running for name, pool in scheduler.pools.items()}
@@ -273,7 +284,9 @@ class _Build:
             self.report.index = standing
             return
         provenance = {"recipe": self.recipe.provenance()}
-        self.report.index = dataset.write_index(self.store, shards, provenance=provenance)
+        self.report.index = dataset.write_index(
+            self.store, shards, provenance=provenance, weak_percent=self.recipe.pack.weak_percent
+        )
         self._index_changed = False
         if final:
             self.lease.check()

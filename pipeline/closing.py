@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.build import Order, Report
@@ -34,6 +36,7 @@ def print_closing(order: Order, report: Report) -> None:
     if report.psnrs:
         median = statistics.median(report.psnrs)
         console.print(f"Median PSNR on held-out views: {median:.1f} dB ({len(report.psnrs)} fitted in this run)")
+    _print_captions(console, report.captions)
     if report.lost:
         console.print(f"{report.lost} rows failed; see which and why: {again}")
     if report.unfinished:
@@ -44,6 +47,16 @@ def print_closing(order: Order, report: Report) -> None:
             f"  {python} -c \"from datasets import load_dataset; print(load_dataset('{order.run}/dataset'))\""
         )
     console.print(f"  {again.removesuffix(' --failed')}")
+
+
+def _print_captions(console: Console, captions: dict[str, list[dict[str, Any]]]) -> None:
+    if captions:
+        console.print("\nCaptions of the first objects, and their agreement with the views where a teacher looked:")
+    for name, told in captions.items():
+        console.print(f"  [bold]{escape(name)}[/bold]")
+        for caption in told:
+            score = "" if caption["score"] is None else f" ({caption['score']:.2f})"
+            console.print(f"    {caption['kind']}: {escape(caption['text'])}{score}")
 
 
 def _stage_table(report: Report) -> Table:

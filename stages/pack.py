@@ -3,7 +3,8 @@
 in (a row is a block): split, index, members: source rows with `keys` of their stages, whose outcomes give `views` of
 render, `splat`, `held_out`, `psnr`, `psnr_foreground`, `ssim` of fit, `view_vectors`, `teacher` of embed, `captions`
 of caption, `caption_vectors`, `caption_scores` of align, `warnings` of any
-out: shard, split, index, rows, bytes, sha256, shape, float_type, categories, licences
+out: shard, split, index, rows, bytes, sha256, shape, float_type, categories, licences, scores (of captions, counted
+by kind)
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import math
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from manifests import dataset
+from manifests import dataset, weak
 from manifests.store import Store
 from stages.splat import Splat
 from stages.stage import MISSING_INPUT, Context, Done, Row, Stage, StageError, Work, each
@@ -35,6 +36,9 @@ _PADDING = {"means": 0.0, "log_scales": -10.0, "quaternions": (1.0, 0.0, 0.0, 0.
 class Pack(Stage):
     """Write a block of rows as a shard of the dataset, under a name made from its content."""
 
+    version: ClassVar[int] = 2
+    unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
+
     gaussians: int | None = Field(None, ge=0)
     """Gaussians a row has in the dataset, N; rows with fewer are padded. Usually those of fit."""
     float_type: Literal["float32", "float16"] = "float32"
@@ -45,6 +49,8 @@ class Pack(Stage):
     """Uncompressed bytes after which a row group is closed; also what bounds the memory of a worker."""
     row_group_rows: int | None = Field(None, ge=1)
     """Rows after which a row group is closed, where that comes first."""
+    weak_percent: float = Field(10.0, ge=0, le=100)
+    """So many percent of each kind of caption, those with the lowest scores, are marked as weak; none is left out."""
 
     def open(self, context: Context) -> Work:
         if self.gaussians is None:
@@ -57,7 +63,7 @@ class Pack(Stage):
     def _pack(self, block: Row, context: Context) -> Done:
         path = context.scratch / f"{block['id']}.parquet"
         try:
-            counts = {"categories": {}, "licences": {}}
+            counts = {"categories": {}, "licences": {}, "scores": {}}
             shape = self._write(path, _counted(_read(block, context), counts), context)
             _validate(path, shape, len(block["members"]))
             size, digest = path.stat().st_size, _sha256(path)
@@ -222,13 +228,14 @@ def _splat_columns(row_id: str, splat: Splat, shape: dataset.Shape) -> Row:
 
 
 def _counted(
-    entries: Iterable[tuple[Row, Views, Splat]], counts: dict[str, dict[str, int]]
+    entries: Iterable[tuple[Row, Views, Splat]], counts: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[Row, Views, Splat]]:
-    """Pass rows on, counting what the dataset card tells."""
+    """Pass rows on, counting what index and card tell."""
     for row, views, splat in entries:
         for column, into in (("category", counts["categories"]), ("licence", counts["licences"])):
             name = row[column] or ""
             into[name] = into.get(name, 0) + 1
+        weak.count(counts["scores"], row["captions"])
         yield row, views, splat
 
 

@@ -29,6 +29,7 @@ def shard(store, split="train", index=0, rows=2, **given):
         "float_type": "float32",
         "categories": {"cup": rows},
         "licences": {"CC0-1.0": rows},
+        "scores": {},
         **given,
     }
     store.replace(columns["shard"], b"shard")

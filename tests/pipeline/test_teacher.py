@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.recipe import RecipeError, load_recipe
-from tests.pipeline.building import build, index, status, write_meshes
+from tests.pipeline.building import build, call, command, index, status, write_meshes
 from tests.stages.checkpoints import CONTEXT, write_bert, write_clip
 from tests.stages.teaching import Oracle, on_white
 
@@ -85,6 +85,35 @@ def test_a_row_without_captions_keeps_its_views_vectors(built: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_weakest_captions_are_marked_and_none_is_left_out(built: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(built / "run", tmp_path / "run"))
+    shards = index(run)["shards"]
+    assert weak(run) == []  # a tenth of so few is none
+    build(built / "list.jsonl", run, "--embed.model", built / "clip", "--pack.weak_percent", "50")
+    assert index(run)["shards"] == shards
+    told = [(entry["score"], name, entry) for name, row in rows_of(run).items() for entry in row["captions"]]
+    metadata = sorted((score, name) for score, name, entry in told if entry["kind"] == "metadata")
+    found = weak(run)
+    assert [(row["score"], row["id"]) for row in found] == [(pytest.approx(metadata[0][0]), metadata[0][1])]
+    below = index(run)["weak_captions"]["below"]
+    assert metadata[0][0] < below["metadata"] <= metadata[1][0]
+    assert f"{below['metadata']:.4f} (metadata)" in (run / "dataset" / "README.md").read_text()
+    assert found[0]["text"][:20] in call(command("status", "--run", run, "--weak")).stdout
+
+
+def weak(run: Path) -> list[dict[str, Any]]:
+    return json.loads(call(command("status", "--run", run, "--weak", "--json")).stdout)["weak_captions"]
+
+
+def test_the_closing_lines_show_captions_with_their_scores(built: Path, tmp_path: Path) -> None:
+    said = build(built / "list.jsonl", tmp_path / "run", "--embed.model", built / "clip").stdout
+    shown = said[said.index("Captions of the first objects") :]
+    captioned = {name: row["captions"][0] for name, row in rows_of(tmp_path / "run").items() if row["captions"]}
+    assert len(captioned) == 3
+    for name, entry in captioned.items():
+        assert name in shown and f"metadata: {entry['text']} ({entry['score']:.2f})"[:60] in shown
+
+
 def test_another_checkpoint_at_the_same_place_redoes_its_stages_alone(built: Path, tmp_path: Path) -> None:
     source, run = built / "list.jsonl", Path(shutil.copytree(built / "run", tmp_path / "run"))
     model = Path(shutil.copytree(built / "clip", tmp_path / "clip"))
@@ -146,7 +175,7 @@ def test_a_checkpoint_that_cannot_be_a_teacher_is_refused_before_any_work(built:
     assert not (tmp_path / "run" / "artifacts").exists()
 
 
-@pytest.mark.parametrize("preset", ["cpu", "demo", "full"])
+@pytest.mark.parametrize("preset", ["cpu", "full"])
 def test_a_model_on_the_command_line_switches_it_on_in_any_preset(preset: str) -> None:
     plain = [step.name for step in load_recipe(preset).steps()]
     assert plain == ["ingest", "render", "fit", "caption"]

@@ -153,6 +153,9 @@ def test_what_it_returns_is_enough_for_the_index(run):
     assert (columns["rows"], columns["bytes"]) == (2, len(data))
     assert (columns["shape"], columns["float_type"]) == ([V, N, K], "float32")
     assert (columns["categories"], columns["licences"]) == ({"cup": 1, "": 1}, {"CC0-1.0": 1, "": 1})
+    assert columns["scores"] == {}
+    (kind, steps), *others = run.pack([run.member(0), run.member(1, taught=True)]).columns["scores"].items()
+    assert (kind, steps, others) == ("metadata", {"500": 1}, [])  # 0.25 is 500 steps
 
 
 @pytest.mark.parametrize("float_type", ["float32", "float16"])

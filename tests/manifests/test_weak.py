@@ -1,0 +1,48 @@
+"""Which captions count as weak: the lowest scores of their kind, never more than asked."""
+
+import numpy as np
+import pytest
+
+from manifests.weak import bounds, count, is_weak
+
+
+def captions(kind, scores):
+    return [{"text": "a cup", "kind": kind, "model": None, "score": score} for score in scores]
+
+
+def counted(rows):
+    counts = {}
+    for row in rows:
+        count(counts, row)
+    return counts
+
+
+@pytest.mark.parametrize("percent", [0, 1, 10, 50, 99])
+@pytest.mark.parametrize("low, high", [(0.1, 0.4), (-0.6, 0.9), (0.2, 0.201)])
+def test_at_most_so_many_percent_are_weak_and_they_are_the_lowest(percent, low, high):
+    scores = np.random.default_rng(percent).uniform(low, high, 400).round(6).tolist()
+    told = captions("short", scores)
+    below = bounds([counted([told[:150]]), counted([[one] for one in told[150:]])], percent)
+    weak = sorted(one["score"] for one in told if is_weak(one, below))
+    assert weak == sorted(scores)[: len(weak)]
+    near = sum(abs(score - below["short"]) <= 1 / 2000 for score in scores)  # scores are told apart in such steps
+    assert len(scores) * percent / 100 - near <= len(weak) <= len(scores) * percent / 100
+
+
+def test_kinds_are_told_apart():
+    below = bounds([counted([captions("short", np.linspace(0.3, 0.5, 100)), captions("tags", [0.1] * 9 + [0.0])])], 10)
+    assert 0.31 < below["short"] < 0.33
+    assert below["tags"] == pytest.approx(0.1, abs=1e-9)
+    assert is_weak(captions("tags", [0.0])[0], below) and not is_weak(captions("tags", [0.1])[0], below)
+
+
+def test_all_can_be_weak():
+    told = captions("short", [0.2, 0.3])
+    assert all(is_weak(one, bounds([counted([told])], 100)) for one in told)
+
+
+def test_captions_without_scores_are_neither_counted_nor_weak():
+    told = captions("name", [None, None])
+    assert counted([told]) == {}
+    assert not is_weak(told[0], {"name": 0.5})
+    assert not is_weak(captions("other", [0.1])[0], {"name": 0.5})
