@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
+import yaml
 
+from manifests import dataset
 from stages.embedded import CAPTIONER, CLIP
-from stages.embedded.training import cards, library, making, objects
+from stages.embedded.training import cards, evaluation, library, making, meshes, objects
 from stages.embedded.training.__main__ import VIEWS
+from stages.modelling.categories import CATEGORIES
 
 OBJECTS = 24
 SLACK = 0.17  # three times the deviation of a share of 0.9 among so many
@@ -29,7 +34,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> library.Library:
 
 @pytest.mark.parametrize("place", [CLIP, CAPTIONER], ids=lambda place: place.name)
 def test_the_card_is_true(place: Path, sample: library.Library) -> None:
-    told = json.loads((place / cards.FIGURES).read_text())["instances"]
+    told = yaml.safe_load((place / cards.FIGURES).read_text())["instances"]
     found = making.measure(place.name, place, sample, "cpu", OBJECTS)
     # Among fewer texts the right one is found more easily, so these may be better.
     for name, share in found.items():
@@ -40,5 +45,26 @@ def test_the_card_is_true(place: Path, sample: library.Library) -> None:
 def test_a_model_is_small(place: Path) -> None:
     assert (place / "model.safetensors").stat().st_size <= 10e6
     card = (place / "README.md").read_text()
-    for values in json.loads((place / cards.FIGURES).read_text()).values():
+    for values in yaml.safe_load((place / cards.FIGURES).read_text()).values():
         assert all(f"{share:.3f}" in card for name, share in values.items() if name != "objects")
+
+
+def test_other_meshes_count_where_their_category_is_known(tmp_path: Path) -> None:
+    labels = evaluation.label_vectors(CLIP)
+    names = [category.name for category in CATEGORIES]
+    rows = [
+        {"category": name, "view_vectors": labels[[names.index(seen)] * 2].tolist(), "captions": told}
+        for name, seen, told in (
+            (names[0], names[0], [{"text": f"a red {names[1]}", "kind": "short"}]),
+            (names[1], names[2], [{"text": "tags", "kind": "tags"}, {"text": f"a {names[1]}", "kind": "short"}]),
+            (names[3], names[3], []),
+            (names[4].replace(" ", "_"), names[4], []),
+            ("spaceship", names[3], []),
+        )
+    ]
+    (tmp_path / "dataset" / "data").mkdir(parents=True)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "dataset" / "data" / "a.parquet")
+    index = {"version": dataset.VERSION, "shards": [{"shard": "data/a.parquet"}]}
+    (tmp_path / "dataset" / "index.json").write_text(json.dumps(index))
+    assert meshes.figures("clip", CLIP, tmp_path) == {"objects": 4, "category": 0.75}
+    assert meshes.figures("captioner", CAPTIONER, tmp_path) == {"objects": 4, "category": 0.25}

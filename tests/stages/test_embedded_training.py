@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from stages.captioning.prompts import Prompts
@@ -50,7 +50,7 @@ def clip_task(library: Library, learnt) -> clip.ClipTask:
 
 
 def captioner_task(library: Library, learnt) -> captioner.CaptionerTask:
-    tokenizer = tokens.for_captioner(learnt, captioner.CONTEXT)
+    tokenizer = tokens.for_captioner(learnt)
     torch.manual_seed(0)
     eyes = clip.new_model(TINY, tokens.for_clip(learnt))
     model = captioner.new_model(TINY_CAPTIONER, eyes, tokenizer, seed=3)
@@ -225,6 +225,6 @@ def test_the_whole_way_from_pictures_to_cards(library: Library, tmp_path: Path, 
     for name in ("clip", "captioner"):
         making.make(name, libraries, tmp_path / "run", tmp_path / "out" / name, "cpu", steps=2, batch=8)
         card = (tmp_path / "out" / name / "README.md").read_text()
-        figures = json.loads((tmp_path / "out" / name / "figures.json").read_text())
+        figures = yaml.safe_load((tmp_path / "out" / name / "figures.yaml").read_text())
         assert "2 steps" in card and f"{figures['instances']['category']:.3f}" in card
         assert (tmp_path / "out" / name / "model.safetensors").stat().st_size < 10e6

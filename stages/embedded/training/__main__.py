@@ -33,7 +33,8 @@ def main() -> None:
     for name in MODELS:
         if name in asked.models:
             try:
-                making.make(name, libraries, asked.folder, asked.out / name, device, asked.steps)
+                out = asked.out / name
+                making.make(name, libraries, asked.folder, out, device, asked.steps, built=asked.meshes)
             except CheckpointError as error:
                 raise SystemExit(str(error)) from None
 
@@ -56,6 +57,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("stages/embedded"), help="where the models are written")
     parser.add_argument("--steps", type=int, help="of each model, instead of its own number; for trying")
     parser.add_argument("--numbers", type=int, help="most numbers of the corpus a split, for trying")
+    parser.add_argument(
+        "--meshes", type=Path, metavar="RUN", help="of other meshes, built with the models: measure there"
+    )
     parser.add_argument("--workers", type=int, default=cores, help="processes that draw")
     parser.add_argument("--threads", type=int, help="that train; as torch chooses by default")
     asked = parser.parse_args()

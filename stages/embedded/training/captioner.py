@@ -17,13 +17,15 @@ from stages.embedded.training.library import Library
 from stages.embedded.training.loop import reckoning
 from stages.modelling import captions
 
-CONTEXT = 1024  # six pictures, a prompt with a hint, and an answer take half of it
 _IGNORED = -100
 _VIEWS = (1, 1, 2, 2, 3, 4, 6)  # of which a step shows one number: fewer are cheaper
 BRIEF = {"short": "Name it in one phrase.", "detailed": "Describe it.", "tags": "List tags."}
 _WRITERS = {"short": captions.phrase, "detailed": captions.description, "tags": captions.tags}
 _SHARES = {"short": 0.5, "detailed": 0.3, "tags": 0.2}
 _BRIEF_SHARE, _HINT_SHARE = 0.5, 0.1
+# Patterns are learnt last, and few words tell them: in a second round these count for more.
+_PATTERN_WORDS = "striped stripes checked checks dotted dots zigzag zigzags gridded grid lines".split()
+_LATE_WEIGHT = 3.0
 
 _TEXT = "{% if part['type'] == 'image' %}" + tokens.IMAGE + "{% else %}{{ part['text'] }}{% endif %}"
 _CONTENT = (
@@ -54,7 +56,7 @@ def new_model(shape: Shape, seen_by: Any, tokenizer: Any, seed: int) -> Any:
     text = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=shape.width, intermediate_size=shape.inner,
         num_hidden_layers=shape.depth, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
-        max_position_embeddings=CONTEXT, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=tokens.CAPTIONER_CONTEXT, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     config = LlavaConfig(
@@ -79,7 +81,10 @@ class CaptionerTask:
     The eyes stay as CLIP has made them: to train them along would take three times as long.
     """
 
-    def __init__(self, model: Any, library: Library, tokenizer: Any, batch: int, seed: int, device: str = "cpu"):
+    def __init__(
+        self, model: Any, library: Library, tokenizer: Any, batch: int, seed: int, device: str = "cpu",
+        late_from: int | None = None,
+    ):  # fmt: skip
         self.device = torch.device(device)
         self.model = model
         self.modules = nn.ModuleDict({"model": model}).to(self.device)
@@ -87,6 +92,7 @@ class CaptionerTask:
         self._patches = model.config.image_seq_length
         self._library, self.tokenizer, self._batch, self._seed = library, tokenizer, batch, seed
         self._prompts = Prompts().asked()
+        self._late_from, self._heavy = late_from, torch.tensor(sorted(_tokens_of(_PATTERN_WORDS, tokenizer)))
         self._special = {name: tokenizer.convert_tokens_to_ids(name) for name in tokens.SPECIAL}
 
     def losses(self, step: int) -> dict[str, torch.Tensor]:
@@ -108,7 +114,12 @@ class CaptionerTask:
             ).last_hidden_state  # fmt: skip
             taught = labels[:, 1:] != _IGNORED  # each place foretells the next
             logits = self.model.lm_head(hidden[:, :-1][taught])
-        return {"words": functional.cross_entropy(logits.float(), labels[:, 1:][taught])}
+        wanted = labels[:, 1:][taught]
+        losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
+        if self._late_from is None or step < self._late_from:
+            return {"words": losses.mean()}
+        weights = torch.where(torch.isin(wanted, self._heavy.to(self.device)), _LATE_WEIGHT, 1.0)
+        return {"words": (weights * losses).sum() / weights.sum()}
 
     def _question(self, rng: np.random.Generator) -> tuple[str, str]:
         """The kind of text, and the words that ask for it: the same for a whole step, so that little is filled up."""
@@ -138,6 +149,12 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
         vision_feature_select_strategy="default", chat_template=TEMPLATE, image_token=tokens.IMAGE,
         num_additional_image_tokens=1,
     ).save_pretrained(folder)  # fmt: skip
+
+
+def _tokens_of(words: list[str], tokenizer: Any) -> set[int]:
+    """Of these words within a sentence; pieces of a letter or two, which other words have too, are left out."""
+    pieces = {piece for word in words for piece in tokenizer(f" {word}", add_special_tokens=False)["input_ids"]}
+    return {piece for piece in pieces if len(tokenizer.decode([piece]).strip()) > 2}
 
 
 def _filled(

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+import yaml
 
 from stages.embedded.training.library import Library
 from stages.embedded.training.loop import Schedule
 
-FIGURES = "figures.json"  # what the card says, for a test that measures again
+FIGURES = (
+    "figures.yaml"  # what the card says, for a test that measures again; no JSON, which would be part of the model
+)
 _TITLES = {"clip": "Mini CLIP", "captioner": "Mini captioner"}
 _CLASSES = {"clip": ("zero-shot-image-classification", "`CLIPModel`"), "captioner": ("image-text-to-text", "LLaVA")}
 _SPLITS = {
     "instances": "new objects",
     "combinations": "new objects whose colour and category were never trained together",
+    "meshes": "meshes that others made, of the categories it knows",
 }
 
 
 def write(
     name: str, folder: Path, library: Library, schedule: Schedule, figures: Mapping[str, dict], curve: Path
 ) -> None:
-    """README.md and figures.json, beside the weights."""
-    (folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+    """README.md and figures.yaml, beside the weights."""
+    (folder / FIGURES).write_text(yaml.safe_dump(dict(figures), sort_keys=False))
     megabytes = (folder / "model.safetensors").stat().st_size / 1e6
     seconds = float(curve.read_text().splitlines()[-1].split(",")[1])
     task, kind = _CLASSES[name]
@@ -43,15 +47,15 @@ nothing else.
 and texts made from each object's true attributes: reference captions, phrases, descriptions, tags. One in eight pairs
 of category and colour was kept back.
 
-**Training.** {schedule.steps:,} steps in {seconds / 60:.0f} minutes: `make embedded-models`. The curve is `curve.csv`
-in the training folder.
+**Training.** {schedule.all_steps:,} steps in {seconds / 60:.0f} minutes: `make embedded-models`. The curve is
+`curve.csv` in the training folder.
 
-**Figures**, shares of objects (`figures.json`):
+**Figures**, shares of objects (`figures.yaml`):
 
 {_table(figures)}
 
-**Limits.** On anything but the demo corpus it is wrong: use a real model there. English alone. Numbers of parts and
-small features are often wrong.
+**Limits.** On anything but the demo corpus it is mostly wrong: use a real model there. English alone. Numbers of
+parts and small features are often wrong.
 """
     )
 
@@ -61,5 +65,5 @@ def _table(figures: Mapping[str, dict]) -> str:
     lines = [f"| | {' | '.join(name.replace('_', ' @ ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
     for split, values in figures.items():
         title = f"{values['objects']} {_SPLITS[split]}"
-        lines.append(f"| {title} | {' | '.join(f'{values[name]:.3f}' for name in names)} |")
+        lines.append(f"| {title} | {' | '.join(f'{values[name]:.3f}' if name in values else '' for name in names)} |")
     return "\n".join(lines)

@@ -37,7 +37,7 @@ def clip_figures(folder: Path, library: Library, count: int, device: str = "cpu"
     rows = library.rows[:count]
     objects = _object_vectors(model, library, len(rows))
     texts = _text_vectors(model, tokenizer, [row["caption"] for row in rows])
-    labels = _text_vectors(model, tokenizer, [_LABEL.format(category.name) for category in CATEGORIES])
+    labels = _labels(model, tokenizer)
     said = [meaning.said(row["caption"]) for row in rows]
     order = np.argsort(-objects @ texts.T, axis=1, kind="stable")[:, :5]  # [objects, 5] texts
     same = np.array([[said[text] == said[number] for text in best] for number, best in enumerate(order)])
@@ -51,6 +51,18 @@ def clip_figures(folder: Path, library: Library, count: int, device: str = "cpu"
         "true_1": float(true[np.arange(len(rows)), order[:, 0]].mean()),
         "category": float(np.mean(named)),
     }
+
+
+def label_vectors(folder: Path) -> np.ndarray:
+    """[48, D] of the categories' words"""
+    from transformers import AutoModel, AutoProcessor
+
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    return _labels(model, AutoProcessor.from_pretrained(folder).tokenizer)
+
+
+def _labels(model: torch.nn.Module, tokenizer) -> np.ndarray:
+    return _text_vectors(model, tokenizer, [_LABEL.format(category.name) for category in CATEGORIES])
 
 
 def captioner_figures(folder: Path, library: Library, count: int, device: str = "cpu") -> dict[str, float]:

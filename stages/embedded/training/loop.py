@@ -20,6 +20,7 @@ from torch import nn
 
 SAVE_SECONDS = 120.0
 _WARM_SHARE = 0.04  # of the steps, in which the rate rises
+_LATE_SHARE = 0.5  # of the rates, that the second round begins with
 
 
 class CheckpointError(Exception):
@@ -43,9 +44,16 @@ class Schedule:
     other_rate: float  # of all else, which Adam moves
     decay: float = 0.05
     clip: float = 1.0
+    late_steps: int = 0  # of a second round after the steps
+
+    @property
+    def all_steps(self) -> int:
+        return self.steps + self.late_steps
 
     def share_at(self, step: int) -> float:
-        """Of the rates: it rises fast and falls slowly, to nothing."""
+        """Of the rates: it rises fast and falls slowly, to nothing; in a second round once more, from lower down."""
+        if step >= self.steps:
+            return _LATE_SHARE * 0.5 * (1 + math.cos(math.pi * (step - self.steps) / self.late_steps))
         warm = max(1, round(_WARM_SHARE * self.steps))
         return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
@@ -68,7 +76,7 @@ def train(
     begun = saved = time.monotonic()
     task.modules.train()
     with Curve(folder / "curve.csv", first) as curve:
-        for step in range(first, schedule.steps):
+        for step in range(first, schedule.all_steps):
             parts = task.losses(step)
             loss = torch.stack(list(parts.values())).sum()
             if not torch.isfinite(loss):
@@ -80,7 +88,7 @@ def train(
                 _step(optimizer, schedule.share_at(step))
             now = time.monotonic()
             curve.add(step, before + now - begun, {name: part.item() for name, part in parts.items()})
-            if now - saved >= save_seconds or step + 1 == schedule.steps:
+            if now - saved >= save_seconds or step + 1 == schedule.all_steps:
                 curve.flush()
                 done = {"step": step + 1, "seconds": before + now - begun, "schedule": asdict(schedule)}
                 moved = [optimizer.state_dict() for optimizer in optimizers]

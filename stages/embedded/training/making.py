@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stages.captioning.prompts import Prompts
-from stages.embedded.training import captioner, cards, clip, evaluation, loop, tokens
+from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
 from stages.embedded.training.display import shown
 from stages.embedded.training.library import Library
 from stages.modelling import captions
@@ -20,7 +20,7 @@ SEED = 7
 VOCABULARY = 1400  # the corpus's words are learnt before it is full
 BATCHES = {"clip": 128, "captioner": 64}
 CLIP_SHAPE, CAPTIONER_SHAPE = clip.Shape(), captioner.Shape()
-SCHEDULES = {"clip": loop.Schedule(5000, 4e-3, 2e-3), "captioner": loop.Schedule(2400, 4e-3, 2e-3)}
+SCHEDULES = {"clip": loop.Schedule(5000, 4e-3, 2e-3), "captioner": loop.Schedule(2400, 4e-3, 2e-3, late_steps=600)}
 MEASURED = 500  # objects of a split
 AIMS = {  # the least that is worth shipping
     "clip": {"instances": {"recall_1": 0.5, "recall_5": 0.85, "category": 0.95}},
@@ -41,25 +41,29 @@ def make(
     device: str,
     steps: int | None = None,
     batch: int | None = None,
+    built: Path | None = None,
 ) -> None:
-    """Train in FOLDER/NAME and write the model to `out`, its card last."""
-    schedule = replace(SCHEDULES[name], steps=steps or SCHEDULES[name].steps)
+    """Train in FOLDER/NAME and write the model to `out`, its card last. `built` is a run that was built with it."""
+    schedule = replace(SCHEDULES[name], steps=steps, late_steps=0) if steps else SCHEDULES[name]
     place, library = folder / name, libraries["train"]
     learnt = tokens.learn(_texts(library), VOCABULARY)
     taught = (batch or BATCHES[name], SEED, device)
     if name == "clip":
-        tokenizer, save = tokens.for_clip(learnt), clip.save
-        task: Any = clip.ClipTask(CLIP_SHAPE, library, tokenizer, *taught)
+        tokenizer_of, save = tokens.for_clip, clip.save
+        task: Any = clip.ClipTask(CLIP_SHAPE, library, tokenizer_of(learnt), *taught)
     else:
-        tokenizer, save = tokens.for_captioner(learnt, captioner.CONTEXT), captioner.save
+        tokenizer_of, save = tokens.for_captioner, captioner.save
+        tokenizer = tokenizer_of(learnt)
         model = captioner.new_model(CAPTIONER_SHAPE, _taught_clip(out.parent / "clip"), tokenizer, SEED)
-        task = captioner.CaptionerTask(model, library, tokenizer, *taught)
+        task = captioner.CaptionerTask(model, library, tokenizer, *taught, late_from=schedule.steps)
     with shown(name) as told:
-        loop.train(task, schedule, place, lambda step, loss: told(step, schedule.steps, loss))
+        loop.train(task, schedule, place, lambda step, loss: told(step, schedule.all_steps, loss))
     saved = place / "saved"
     shutil.rmtree(saved, ignore_errors=True)
-    save(task.model.eval().cpu(), tokenizer, saved)
+    save(task.model.eval().cpu(), tokenizer_of(learnt), saved)  # a new one: those that were used keep how they were
     figures = {split: measure(name, saved, libraries[split], device) for split in ("instances", "combinations")}
+    if built is not None:
+        figures["meshes"] = meshes.figures(name, saved, built)
     cards.write(name, saved, libraries["train"], schedule, figures, place / "curve.csv")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(saved, out)

@@ -7,6 +7,7 @@ from typing import Any
 
 SPECIAL = PAD, START, END, IMAGE, ANSWER = "<pad>", "<start>", "<end>", "<image>", "<answer>"
 CONTEXT = 64  # tokens of a text that the CLIP reads
+CAPTIONER_CONTEXT = 1024  # six pictures, a prompt with a hint, and an answer take half of it
 
 
 def learn(texts: Iterable[str], size: int) -> Any:
@@ -39,11 +40,11 @@ def for_clip(learnt: Any) -> Any:
     )
 
 
-def for_captioner(learnt: Any, context: int) -> Any:
+def for_captioner(learnt: Any) -> Any:
     """Texts are as they are; the chat template puts the turns together. Prompts are filled up on the left."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(
         tokenizer_object=learnt, pad_token=PAD, eos_token=END, additional_special_tokens=[START, IMAGE, ANSWER],
-        model_max_length=context, padding_side="left",
+        model_max_length=CAPTIONER_CONTEXT, padding_side="left",
     )  # fmt: skip
