@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption embedded-models gsplat gpu-check clean
+.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +59,22 @@ bench-embed: $(STAMP) ## Embedding: images a second, and as a share of the bare 
 bench-caption: $(STAMP) ## Captioning by a vision-language model: captions a second (ARGS="--model PATH" for yours)
 	@$(RUN) -m tests.benchmarks.caption $(ARGS)
 
+bench-loader: $(STAMP) ## The loader against plain datasets iteration (ARGS="--model mini" for what a model takes, too)
+	@$(RUN) -m tests.benchmarks.loader $(ARGS)
+
+bench-train: $(STAMP) ## A training step against the one that people write; on a GPU its share of the card (ARGS="--size base")
+	@$(RUN) -m tests.benchmarks.train $(ARGS)
+
 embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on where it stopped (ARGS="clip" for one)
 	@$(RUN) -m stages.embedded.training $(ARGS)
+
+train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS on them, evaluate it; goes on where it stopped
+	@[ -f runs/corpus/dataset/index.json ] || $(RUN) -m pipeline build corpus --run runs/corpus --engine local
+	@$(RUN) -m pipeline train mini --run runs/corpus $(ARGS)
+	@$(RUN) -m pipeline evaluate --checkpoint runs/corpus/training/default --dataset runs/corpus --split test,unseen
+
+ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1 --epochs 10")
+	@$(RUN) -m tests.benchmarks.ladder $(ARGS)
 
 # gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256
 gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels, once on a machine with a GPU

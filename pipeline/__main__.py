@@ -1,4 +1,4 @@
-"""The command line: python -m pipeline build | status | sheet | clean."""
+"""The command line: python -m pipeline build | status | sheet | clean | train | evaluate | encode."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import Any
 
 from manifests.lease import LeaseLost, RunBusy
 from manifests.sources import SourceError
-from pipeline.arguments import make_parser, parse_overrides
+from pipeline.arguments import read_words
 from pipeline.build import Order, Report, build
 from pipeline.clean import cleaning, remove
 from pipeline.closing import print_closing
+from pipeline.evaluating import run_encode, run_evaluate
 from pipeline.plan import Retry
-from pipeline.recipe import RecipeError, load_recipe
+from pipeline.recipe import load_recipe
 from pipeline.run import RunError, absolute_place
 from pipeline.scheduler import RunStopped
+from pipeline.settings import RecipeError
 from pipeline.sheet import parse_views, write_sheet
 from pipeline.status import show_status
+from pipeline.training import run_train
 
 BAD_REQUEST = 2
 _KNOWN = (RecipeError, RunError, RunBusy, LeaseLost, SourceError, RunStopped, ImportError, OSError)
@@ -27,29 +30,37 @@ _KNOWN = (RecipeError, RunError, RunBusy, LeaseLost, SourceError, RunStopped, Im
 
 def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    parser = make_parser()
-    options, rest = parser.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        if options.command == "build":
-            return _build(options, parse_overrides(rest))
-        if rest:
-            raise RunError(f"{rest[0]}: no such option of {options.command}; see --help")
-        if options.command == "status":
-            show_status(options.run, as_json=options.json, failed=options.failed)
-            return 0
-        if options.command == "sheet":
-            for path in write_sheet(options.run, options.out, parse_views(options.views), options.columns):
-                print(path)
-            return 0
-        return _clean(options)
+        return _run(*read_words(words))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except _KNOWN as error:
-        if options.debug:
+        if "--debug" in words:
             raise
         print(f"error: {error}", file=sys.stderr)
         return BAD_REQUEST
+
+
+def _run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    match options.command:
+        case "build":
+            return _build(options, overrides)
+        case "train":
+            return run_train(options, overrides)
+        case "evaluate":
+            return run_evaluate(options)
+        case "encode":
+            return run_encode(options)
+        case "clean":
+            return _clean(options)
+        case "status":
+            show_status(options.run, as_json=options.json, failed=options.failed, weak=options.weak)
+        case "sheet":
+            for path in write_sheet(options.run, options.out, parse_views(options.views), options.columns):
+                print(path)
+    return 0
 
 
 def _build(options: argparse.Namespace, overrides: dict[str, Any]) -> int:

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import BaseModel
 
-from pipeline.recipe import Recipe, RecipeError, preset_names
+from pipeline import evaluating, training
+from pipeline.recipe import Recipe
+from pipeline.settings import RecipeError, preset_names, take_overrides
+from stages.clip_gs.settings import Training
+
+_SETTINGS: dict[str, type[BaseModel]] = {"build": Recipe, "train": Training}  # that a command's words can change
+
+
+def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command's options, and the settings that are given by their path."""
+    left, told = list(words), {}
+    model = _SETTINGS.get(left[0]) if left else None
+    if model:
+        left, told = take_overrides(left, model)
+    options, rest = make_parser().parse_known_args(left)
+    if rest:
+        path = "; a setting is changed by its path: --fit.steps 300, --model.size tiny" if model else ""
+        raise RecipeError(f"{rest[0]}: no such option of {options.command}{path}; see --help")
+    return options, told
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="Meshes to 3DGS-image-text triplets.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="build | status | sheet | clean")
+    names = "build | status | sheet | clean | train | evaluate | encode"
+    commands = parser.add_subparsers(dest="command", required=True, metavar=names)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks")
 
@@ -21,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[common], help="show what a run has come to")
     status.add_argument("--run", required=True)
     status.add_argument("--failed", action="store_true", help="list every failed row with stage, reason and detail")
+    status.add_argument("--weak", action="store_true", help="list the captions with the teacher's lowest scores")
     status.add_argument("--json", action="store_true", help="for machines")
 
     sheet = commands.add_parser("sheet", parents=[common], help="draw all objects on contact sheets, to be looked at")
@@ -33,6 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     tidy.add_argument("--run", required=True)
     tidy.add_argument("--packed", action="store_true", help="also artifacts of rows that are packed already")
     tidy.add_argument("--yes", action="store_true", help="do not ask")
+
+    training.add_arguments(commands, common)
+    evaluating.add_arguments(commands, common)
     return parser
 
 
@@ -76,26 +100,3 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not at least 1")
     return number
-
-
-def parse_overrides(rest: list[str]) -> dict[str, Any]:
-    """--fit.steps 300 and --fit.steps=300, the value read as YAML."""
-    told: dict[str, Any] = {}
-    words = iter(rest)
-    for word in words:
-        name, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name.split(".")[0] not in Recipe.model_fields:
-            raise RecipeError(f"{word}: no such option of build; a recipe's field is set by its path: --fit.steps 300")
-        if not equals:
-            text = next(words, "")
-            if not text or text.startswith("--"):
-                raise RecipeError(f"{word}: a value is missing: {word} VALUE")
-        told[name] = _parse_value(word, text)
-    return told
-
-
-def _parse_value(word: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{word}: {text!r} is not a value: {' '.join(str(error).split())}") from error

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from stages.embedded.training import library, objects
-from stages.embedded.training.display import shown
+from stages.progress import shown
 
 MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
 VIEWS = 12

@@ -12,9 +12,9 @@ import numpy as np
 
 from stages.captioning.prompts import Prompts
 from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
-from stages.embedded.training.display import shown
 from stages.embedded.training.library import Library
 from stages.modelling import captions
+from stages.progress import shown
 
 SEED = 7
 VOCABULARY = 1400  # the corpus's words are learnt before it is full

@@ -1,0 +1,158 @@
+"""A training under Ray Train: the same core, in processes that are placed by what the cluster has.
+
+Workers write to the training's folder themselves, so it must lie where all nodes see it. A worker that is lost costs
+the steps since the last checkpoint: Ray starts them all again, and they go on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.run import RunError
+from pipeline.training import Stop
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from stages.clip_gs.curve import Display
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+_LOSSES = 3  # of workers, before it is given up
+_LOOK_SECONDS = 1.0
+_STOP = "stop"  # a file that asks the workers to save and leave: signals do not reach them
+
+
+def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
+    """Until it is through, showing what the first worker writes."""
+    import ray
+    from ray.train import FailureConfig, RunConfig
+    from ray.train.torch import TorchTrainer
+
+    from stages.clip_gs.curve import FILE, Display
+
+    folder = Path(asked.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _STOP).unlink(missing_ok=True)
+    _connect()
+    try:
+        scaling = _scaling(asked)
+        told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
+        run = RunConfig(name="ray", storage_path=asked.folder, failure_config=FailureConfig(max_failures=_LOSSES))
+        trainer = TorchTrainer(_work, train_loop_config=told, scaling_config=scaling, run_config=run)
+        with Stop((folder / _STOP).touch) as stop, Display(steps, asked.settings.batch) as display:
+            _fit(trainer, folder / FILE, display)
+        return stop.code
+    finally:
+        (folder / _STOP).unlink(missing_ok=True)
+        ray.shutdown()
+
+
+def _connect() -> None:
+    """To the cluster that RAY_ADDRESS names, or a Ray of our own."""
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    paths = {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then the working directory is on every node already
+    ray.init(
+        address=address or "local",
+        runtime_env=None if in_job else {"env_vars": paths},
+        logging_level="error",
+        log_to_driver=False,
+        **({} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}),
+    )
+
+
+def _scaling(asked: argparse.Namespace) -> ScalingConfig:
+    import ray
+    from ray.train import ScalingConfig
+
+    there = ray.cluster_resources()
+    gpus = asked.gpus if asked.gpus is not None else float(there.get("GPU", 0) > 0)
+    wanted = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
+    for kind, each in wanted.items():
+        if each * asked.workers > there.get(kind, 0):
+            raise RunError(
+                f"--workers {asked.workers}: they take {each * asked.workers:g} {kind}s in all, and the cluster has "
+                f"{there.get(kind, 0):g}"
+            )
+    return ScalingConfig(num_workers=asked.workers, use_gpu=gpus > 0, resources_per_worker=wanted)
+
+
+def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
+    """In a thread: in the main one Ray would take Ctrl-C for itself and end the workers unsaved."""
+    from ray.train import TrainingFailedError
+
+    from stages.clip_gs.curve import newest
+
+    ended: list[str] = []
+    shown = max((line["step"] for line in newest(curve, 0)), default=0)
+
+    def fit() -> None:
+        try:
+            ended.append(trainer.fit().return_value)
+        except TrainingFailedError as error:
+            ended.append(f"a worker failed: {_cause(error)}")
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_LOOK_SECONDS)
+        for line in newest(curve, shown):
+            display.show(line)
+            shown = line["step"]
+    if ended[0]:
+        raise RunError(ended[0])
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what is often pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _work(told: dict[str, Any]) -> str:
+    """One process's part, on a node of the cluster; what went wrong, where that is known and would go wrong again."""
+    import torch
+    from ray.train.torch import get_device
+
+    from stages.clip_gs.checkpoint import CheckpointError
+    from stages.clip_gs.ranks import joined
+    from stages.clip_gs.readiness import TrainingError
+    from stages.clip_gs.settings import Training
+    from stages.clip_gs.shards import Dataset
+    from stages.clip_gs.trainer import train
+
+    folder = Path(told["folder"])
+    if not folder.is_dir():
+        raise RunError(
+            f"--run: {folder} is not there on node {os.uname().nodename}; it must lie where all nodes see it"
+        )
+    device = get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])))
+    with joined(device) as ranks:
+        try:
+            settings = Training.model_validate(told["settings"])
+            train(settings, Dataset.open(told["dataset"]), folder, ranks, _Asked(folder / _STOP))
+        except (TrainingError, CheckpointError) as error:
+            return str(error)
+    return ""
+
+
+class _Asked:
+    """Whether the file is there, looked for once a second."""
+
+    def __init__(self, path: Path):
+        self._path, self._looked, self._found = path, 0.0, False
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked, self._found = time.monotonic(), self._path.exists()
+        return self._found

@@ -1,0 +1,78 @@
+"""How each object is changed each time it is seen.
+
+The dataset's frame has y up, whatever the source file's had (`normalization` turns it so), and z towards the front.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from stages.clip_gs.batch import Gaussians
+from stages.clip_gs.settings import Augment
+
+_UP = (0.0, 1.0, 0.0)
+_GREY = 0.4  # instead of colours, as Uni3D has it
+
+
+def augmented(gaussians: Gaussians, settings: Augment, rng: torch.Generator) -> Gaussians:
+    """Rotated, scaled, shifted; some without their colours. `rng` is the CPU's: every device sees the same."""
+    count, device = len(gaussians), gaussians.means.device
+    low, high = settings.scale
+    scales = low + (high - low) * torch.rand(count, generator=rng)  # [B]
+    shifts = settings.shift * (2 * torch.rand(count, 3, generator=rng) - 1)  # [B, 3]
+    turns = _turns(settings.rotation, count, rng)  # [B, 4]
+    grey = torch.rand(count, generator=rng) < settings.color_drop  # [B]
+    scales, shifts, grey = (drawn.to(device) for drawn in (scales, shifts, grey))
+    means, quaternions = gaussians.means, gaussians.quaternions
+    if turns is not None:
+        turns = turns.to(device)
+        means, quaternions = rotated(means, turns), product(turns[:, None], quaternions)
+    return Gaussians(
+        means=means * scales[:, None, None] + shifts[:, None],
+        log_scales=gaussians.log_scales + scales.log()[:, None, None],
+        quaternions=quaternions,
+        opacity_logits=gaussians.opacity_logits,
+        colors=torch.where(grey[:, None, None], gaussians.colors.new_tensor(_GREY), gaussians.colors),
+    )
+
+
+def _turns(kind: str, count: int, rng: torch.Generator) -> torch.Tensor | None:
+    """[B, 4] wxyz, each turn of its kind as likely as any other."""
+    if kind == "none":
+        return None
+    if kind == "all":
+        return torch.nn.functional.normalize(torch.randn(count, 4, generator=rng), dim=-1)
+    halves = math.pi * torch.rand(count, 1, generator=rng)  # [B, 1] of the angles
+    return torch.cat([halves.cos(), halves.sin() * torch.tensor(_UP)], dim=-1)
+
+
+def rotated(points: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """[B, N, 3] points about the origin, by [B, 4] wxyz."""
+    with torch.autocast(points.device.type, enabled=False):  # bfloat16 would move them by a hundredth
+        return points @ matrices(turns).mT
+
+
+def matrices(quaternions: torch.Tensor) -> torch.Tensor:
+    """[..., 3, 3] of [..., 4] wxyz of length 1."""
+    w, x, y, z = quaternions.unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """[..., 4] wxyz: the turn of `right`, then that of `left`."""
+    a, b, c, d = left.unbind(-1)
+    w, x, y, z = right.unbind(-1)
+    parts = [
+        a * w - b * x - c * y - d * z,
+        a * x + b * w + c * z - d * y,
+        a * y - b * z + c * w + d * x,
+        a * z + b * y - c * x + d * w,
+    ]
+    return torch.stack(parts, dim=-1)

@@ -1,0 +1,53 @@
+"""What a step sees of some objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """N Gaussians of each of B objects, all of them real: of an object that has fewer, some stand there twice.
+
+    The mean of an object's real Gaussians, those that are not among the N too, is the origin; the farthest is 1 away.
+    """
+
+    means: torch.Tensor  # [B, N, 3]
+    log_scales: torch.Tensor  # [B, N, 3]
+    quaternions: torch.Tensor  # [B, N, 4] wxyz, length 1
+    opacity_logits: torch.Tensor  # [B, N]
+    colors: torch.Tensor  # [B, N, 3] in [0, 1]
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def each(self, change: Change) -> Gaussians:
+        return Gaussians(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+    def to(self, device: torch.device) -> Gaussians:
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: list[str]
+    gaussians: Gaussians
+    views: torch.Tensor  # [B, K, D] the teacher's vectors of views, length 1
+    texts: torch.Tensor  # [B, D] its vector of a caption, length 1
+    objects: torch.Tensor  # [B] int64, equal where the content is
+    meanings: torch.Tensor  # [B] int64, equal where the caption is
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def each(self, change: Change) -> Batch:
+        tensors = {name: change(getattr(self, name)) for name in ("views", "texts", "objects", "meanings")}
+        return Batch(self.ids, self.gaussians.each(change), **tensors)
+
+    def to(self, device: torch.device) -> Batch:
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))

@@ -1,0 +1,79 @@
+"""Which rows of a split are trained on, by small columns alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from stages.ahead import ahead
+from stages.clip_gs.settings import Data
+from stages.clip_gs.shards import Dataset, DatasetError, Group
+
+logger = logging.getLogger(__name__)
+
+_SCORES = "captions.list.element.score"  # as many as captions, null where no teacher has read them
+_GROUPS_AT_ONCE = 8
+
+Rule = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Census:
+    groups: list[Group]
+    kept: list[np.ndarray]  # of each group, its rows that are trained on
+    left_out: dict[str, int]  # why, and how many rows
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.kept))
+
+
+def take(dataset: Dataset, data: Data) -> Census:
+    groups = dataset.groups(data.split)
+    named = {name for rule in data.without for name in rule}
+    columns = ["teacher", _SCORES, "category", *(["metadata"] if named - {"category"} else [])]
+    kept, reasons, teachers, met = [], Counter[str](), set[str](), set[int]()
+    for table in ahead(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
+        why, rules = _left_out(table, data.without)
+        kept.append(np.flatnonzero([not reason for reason in why]))
+        reasons.update(reason for reason in why if reason)
+        teachers |= set(table["teacher"].drop_null().to_pylist())
+        met |= rules
+    for number in set(range(len(data.without))) - met:
+        logger.warning("data.without: no row of split %r matches %s", data.split, dict(data.without[number]))
+    if len(teachers) > 1:
+        raise DatasetError(
+            f"{dataset.place}: split {data.split!r} has vectors of several teachers ({', '.join(sorted(teachers))}); "
+            "build it again with one --embed.model"
+        )
+    return Census(groups, kept, dict(reasons))
+
+
+def _left_out(table: pa.Table, rules: Sequence[Rule]) -> tuple[list[str], set[int]]:
+    """Of each row why it is left out, "" where it is not; and which rules any row matches."""
+    why, met = [], set()
+    told = table["metadata"].to_pylist() if "metadata" in table.column_names else [None] * len(table)
+    rows = zip(*(table[name].to_pylist() for name in ("teacher", "captions", "category")), told, strict=True)
+    for teacher, captions, category, metadata in rows:
+        known = {**(json.loads(metadata) if metadata else {}), "category": category}
+        matched = {
+            number
+            for number, rule in enumerate(rules)
+            if all(str(known.get(name)) == value for name, value in rule.items())
+        }
+        met |= matched
+        if matched:
+            why.append("named by data.without")
+        elif not captions:
+            why.append("without captions")
+        elif teacher is None or captions[0]["score"] is None:
+            why.append("without vectors")
+        else:
+            why.append("")
+    return why, met

@@ -1,0 +1,111 @@
+"""An evaluation's result as a table: a line a figure, a column for each checkpoint, the teacher and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+Line = tuple[str, list[str]]  # what it is, and a cell a column
+
+_FIRST_WIDTH = 42
+_DIRECTIONS = {
+    "text_to_3d": "text to 3D",
+    "3d_to_text": "3D to text",
+    "image_to_3d": "image to 3D",
+    "3d_to_image": "3D to image",
+}
+_GROUPS = {
+    "all": "all",
+    "trained": "categories trained",
+    "never_trained": "categories never trained",
+    "never_trained_among_themselves": "never trained, among themselves",
+}
+
+
+def to_table(result: dict[str, Any]) -> Table:
+    rows, dataset = result["rows"], result["dataset"]
+    title = f"{dataset['objects']} objects of split {', '.join(dataset['splits'])}: percent, and 95% intervals"
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table.add_column("", max_width=_FIRST_WIDTH)
+    for row in rows:
+        table.add_column(_heading(row), justify="right", no_wrap=True)
+    for heading, of_what, lines in _sections(result):
+        table.add_section()
+        table.add_row(f"[bold]{heading}[/bold]\n[dim]{of_what}[/dim]")
+        for name, cells in lines:
+            table.add_row(f"  {name}", *cells)
+    return table
+
+
+def notes(result: dict[str, Any]) -> list[str]:
+    """What is to be known of the figures: rows that were not used, how a step was chosen, probes that there are not."""
+    dataset, rows = result["dataset"], result["rows"]
+    lines = []
+    if dataset["left_out"]:
+        lines.append(f"{dataset['left_out']} of {dataset['rows']} rows could not be used and are left out")
+    for row in rows:
+        if row.get("chosen_by") in dataset["splits"]:
+            lines.append(
+                f"{row['name']}: its step was chosen by a look at split {row['chosen_by']}: figures are a bit high"
+            )
+    reasons: dict[str, list[str]] = {}
+    for cell in rows[0]["few_shot"].values():
+        if "skipped" in cell:
+            reasons.setdefault(cell["skipped"], []).append(f"{cell['ways']}-way {cell['shots']}-shot")
+    return lines + [f"No linear probes of {', '.join(probes)}: {reason}" for reason, probes in reasons.items()]
+
+
+def _heading(row: dict[str, Any]) -> str:
+    return "teacher on views" if row["kind"] == "teacher" else row["name"]
+
+
+def _sections(result: dict[str, Any]) -> Iterator[tuple[str, str, list[Line]]]:
+    """A heading, what it is of, and its lines."""
+    rows = result["rows"]
+    first = rows[0]
+    for name, group in first["zero_shot"].items():
+        alike = name == "all" and not result["settings"]["trained"]  # none of the classes was trained
+        heading = f"Zero-shot, {_GROUPS['never_trained' if alike else name]}"
+        of_what = f"{group['objects']} objects, {group['among']} classes"
+        yield heading, of_what, _accuracies([row["zero_shot"][name] for row in rows])
+    for name, group in first["attributes"].items():
+        heading, of_what = f"Zero-shot by {name}", f"{group['objects']} objects, {group['among']} answers"
+        yield heading, of_what, _accuracies([row["attributes"][name] for row in rows])[:2]
+    for name, recalls in first["retrieval"].items():
+        of_what = f"{recalls['queries']} queries among {recalls['gallery']}"
+        cells = [row["retrieval"][name] or {} for row in rows]
+        lines = [(f"R@{n}", [_cell(cell.get(f"r_{n}")) for cell in cells]) for n in (1, 5, 10)]
+        yield f"Retrieval, {_DIRECTIONS[name]}", of_what, lines
+    probes = [
+        (f"{cell['ways']}-way {cell['shots']}-shot", [_probe(row["few_shot"][name]) for row in rows])
+        for name, cell in first["few_shot"].items()
+        if "skipped" not in cell
+    ]
+    if probes:
+        yield "Linear probes", "mean and deviation over seeds", probes
+
+
+def _accuracies(groups: list[dict[str, Any]]) -> list[Line]:
+    """Without those that cannot be missed."""
+    return [
+        (f"Top-{first}{kind}", [_cell(group[f"{prefix}top_{first}"]) for group in groups])
+        for first in (1, 3, 5)
+        for prefix, kind in (("", ""), ("class_", ", mean of classes"))
+        if first < groups[0]["among"]
+    ]
+
+
+def _cell(figure: dict[str, float | None] | None) -> str:
+    if figure is None:
+        return "-"
+    value = f"{100 * figure['value']:.1f}"
+    return value if figure["low"] is None else f"{value} \\[{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+
+
+def _probe(cell: dict[str, Any]) -> str:
+    if "skipped" in cell:
+        return "-"
+    mean = f"{100 * cell['mean']:.1f}"
+    return mean if cell["deviation"] is None else f"{mean} ± {100 * cell['deviation']:.1f}"

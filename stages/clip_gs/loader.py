@@ -1,0 +1,182 @@
+"""Batches of a split, in a seeded order, for one process among others, from any step on.
+
+What a step sees follows from the settings and its number alone: not from what was seen before, nor from how many
+processes share it, nor from how many threads read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
+from itertools import count
+
+import numpy as np
+import torch
+
+from stages.ahead import ahead
+from stages.clip_gs import census
+from stages.clip_gs.batch import Batch, Gaussians
+from stages.clip_gs.order import Pool, draws, pools
+from stages.clip_gs.pieces import Piece, read_piece
+from stages.clip_gs.settings import Data
+from stages.clip_gs.shards import Dataset, DatasetError, warn_of
+
+logger = logging.getLogger(__name__)
+
+Pick = tuple[Piece, int]  # and the row in it
+
+
+class Loader:
+    """`batch` objects a step over all of `world` processes; an epoch's incomplete last batch is left out."""
+
+    def __init__(self, dataset: Dataset, data: Data, gaussians: int, batch: int, rank: int = 0, world: int = 1):
+        if batch % world:
+            raise ValueError(f"a batch of {batch} cannot be shared by {world} processes alike: take a multiple of them")
+        self._dataset = dataset
+        self._data = data
+        self._gaussians = gaussians
+        self._batch = batch
+        self._rank = rank
+        self._share = batch // world
+        self._warned: set[str] = set()
+        self._pinned = torch.cuda.is_available()
+        dataset.groups(data.split)
+        dataset.require_vectors()
+        taken = census.take(dataset, data)
+        self._groups, self._kept = taken.groups, taken.kept
+        self.rows = taken.rows
+        self.left_out = taken.left_out  # why rows of the split are not seen, and how many
+        self.steps_per_epoch = self.rows // batch
+        others = ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
+        if not self.steps_per_epoch:
+            raise DatasetError(
+                f"{dataset.place}: split {data.split!r} has {self.rows} rows to train on"
+                f"{f' (left out: {others})' if others else ''}, fewer than a batch of {batch}; take a smaller batch"
+            )
+        if others and rank == 0:
+            logger.warning("split %r: %d rows to train on; left out: %s", data.split, self.rows, others)
+        if (there := dataset.shape.gaussians) < gaussians and rank == 0:
+            logger.warning("%d Gaussians are asked for, the dataset has %d: they are repeated", gaussians, there)
+
+    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+        """For ever, this process's share of each step from this one on."""
+        readers = ThreadPoolExecutor(self._data.readers, "reader")
+        try:
+            yield from ahead(lambda task: self._made(*task), self._tasks(first_step, readers), self._data.readers)
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+    def _tasks(self, first_step: int, readers: ThreadPoolExecutor) -> Iterator[tuple[int, list[Pick]]]:
+        """Steps with what this process takes in each."""
+        first, last = self._rank * self._share, (self._rank + 1) * self._share
+        step, picks = first_step, []
+        for order, pieces in self._read(self._parts(first_step), readers):
+            for group, row in order:
+                picks.append((pieces[group], pieces[group].places[row]))
+                if len(picks) == self._batch:
+                    yield step, picks[first:last]
+                    step, picks = step + 1, []
+
+    def _parts(self, first_step: int) -> Iterator[tuple[Pool, slice]]:
+        """Pools from the step on, epoch after epoch, and which of their rows are seen."""
+        first_epoch, within = divmod(first_step, self.steps_per_epoch)
+        sizes = [len(kept) for kept in self._kept]
+        for epoch in count(first_epoch):
+            begin, end, start = within * self._batch, self.steps_per_epoch * self._batch, 0
+            for pool in pools(sizes, self._data.shuffle_rows, self._data.seed, epoch):
+                part = slice(max(begin - start, 0), min(end - start, len(pool.order)))
+                if part.start < part.stop:
+                    yield pool, part
+                start += len(pool.order)
+            within = 0
+
+    def _read(
+        self, parts: Iterator[tuple[Pool, slice]], readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[list[list[int]], dict[int, Piece]]]:
+        """Rows in their order, as group and row, with the pieces of their pool; the next pool is read meanwhile."""
+        pool, part = next(parts)
+        reading = self._begin(pool, {}, readers)
+        for next_pool, next_part in parts:
+            pieces = {group: piece.result() for group, piece in reading.items()}
+            reading = self._begin(next_pool, reading, readers)
+            yield self._usable(pool, pieces)[part].tolist(), pieces
+            pool, part = next_pool, next_part
+
+    def _begin(
+        self, pool: Pool, there: dict[int, Future[Piece]], readers: ThreadPoolExecutor
+    ) -> dict[int, Future[Piece]]:
+        """Have a pool's groups read; what is there is kept, so a split that fits into one pool is read once."""
+        return {group: there.get(group) or readers.submit(self._piece, group) for group in pool.groups}
+
+    def _usable(self, pool: Pool, pieces: dict[int, Piece]) -> np.ndarray:
+        """[R, 2] the pool's order, in which the next usable row stands for one that is not."""
+        bad = {row_id: why for piece in pieces.values() for row_id, why in piece.unusable.items()}
+        if not bad:
+            return pool.order
+        usable = np.array([row in pieces[group].places for group, row in pool.order.tolist()])
+        if not usable.any():
+            row_id, why = next(iter(bad.items()))
+            raise DatasetError(
+                f"{self._dataset.place}: none of {len(bad)} rows of split {self._data.split!r} can be used: {why} "
+                f"({row_id}, ...); build them again"
+            )
+        if self._rank == 0:
+            warn_of({row_id: why for row_id, why in bad.items() if row_id not in self._warned})
+        self._warned |= set(bad)
+        good = np.flatnonzero(usable)
+        order = pool.order.copy()
+        missing = np.flatnonzero(~usable)
+        order[missing] = pool.order[good[np.searchsorted(good, missing) % len(good)]]
+        return order
+
+    def _piece(self, group: int) -> Piece:
+        drawn = self._data.subset == "drawn"
+        held = self._dataset.shape.gaussians if drawn else self._gaussians
+        return read_piece(self._dataset, self._groups[group], self._kept[group], held)
+
+    def _made(self, step: int, picks: list[Pick]) -> Batch:
+        randoms = [draws(self._data.seed, step, self._rank * self._share + place) for place in range(len(picks))]
+        views, texts, meanings, parts = [], [], [], []
+        for (piece, row), random in zip(picks, randoms):
+            views.append(piece.views[row][_drawn_views(len(piece.views[row]), self._data.views, random)])
+            caption = random.integers(len(piece.meanings[row]))
+            texts.append(piece.texts[row][caption])
+            meanings.append(piece.meanings[row][caption])
+            parts.append(self._part(int(piece.counts[row]), random))
+        batch = Batch(
+            ids=[piece.ids[row] for piece, row in picks],
+            gaussians=_gathered(picks, parts),
+            views=_unit(np.stack(views)),
+            texts=_unit(np.stack(texts)),
+            objects=torch.tensor([piece.objects[row] for piece, row in picks]),
+            meanings=torch.tensor(meanings),
+        )
+        return batch.each(torch.Tensor.pin_memory) if self._pinned else batch
+
+    def _part(self, real: int, random: np.random.Generator) -> torch.Tensor | None:
+        """[N] which of an object's Gaussians are seen, in farthest-point order still; None: those that were read."""
+        if self._data.subset == "first":
+            return None
+        if real <= self._gaussians:
+            return torch.arange(self._gaussians) % real
+        return torch.from_numpy(np.sort(random.choice(real, self._gaussians, replace=False)))
+
+
+def _drawn_views(there: int, wanted: int, random: np.random.Generator) -> np.ndarray:
+    """[K] numbers of views, none twice where there are enough."""
+    return random.permutation(there)[np.arange(wanted) % there]
+
+
+def _gathered(picks: list[Pick], parts: list[torch.Tensor | None]) -> Gaussians:
+    def gathered(name: str) -> torch.Tensor:
+        of_objects = [getattr(piece.gaussians, name)[row] for piece, row in picks]
+        return torch.stack([one if part is None else one[part] for one, part in zip(of_objects, parts)])
+
+    return Gaussians(**{field.name: gathered(field.name) for field in fields(Gaussians)})
+
+
+def _unit(vectors: np.ndarray) -> torch.Tensor:
+    """[..., D] float32 of length 1, which float16 has lost."""
+    return torch.nn.functional.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=-1)

@@ -1,0 +1,79 @@
+"""The two losses, over the objects of all processes: texts, and views that vote.
+
+An object is told apart from all others of the batch, by its likeness to the text, and a text from all others by its
+likeness to the object. What is no other, as it has the same content or the same words, is left out of the comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from stages.clip_gs import settings
+from stages.clip_gs.batch import Batch
+
+Gather = Callable[[torch.Tensor], torch.Tensor]
+
+
+def contrastive(
+    vectors: torch.Tensor, batch: Batch, scale: torch.Tensor, loss: settings.Loss, gather: Gather
+) -> dict[str, torch.Tensor]:
+    """`text` and `image`, to be added up; `accuracy`, detached: the share of objects whose own text is the likest.
+
+    vectors [b, D] and batch are this process's own; gather puts together what all have, row by row, and on the way back
+    adds up what all send, as torch's differentiable gathering does. All processes then have the same losses, and the
+    mean of their gradients is the gradient: what DistributedDataParallel makes of them.
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        seen = gather(vectors.float())  # [B, D]
+        texts = gather(batch.texts.float())  # [B, D]
+        views = gather(batch.views.float())  # [B, K, D]
+        same = _alike(gather(batch.objects))  # [B, B]
+        same_words = same | _alike(gather(batch.meanings))
+        factor = _limited(scale, loss.most_scale)
+        likeness = masked(factor * seen @ texts.T, same_words)
+        parts = {
+            "text": loss.text * both_ways(likeness).mean(),
+            "accuracy": (likeness.argmax(1) == torch.arange(len(seen), device=seen.device)).float().mean(),
+        }
+        votes = votes_of(views, texts, loss)
+        shares = [
+            (votes[:, view] * both_ways(masked(factor * seen @ views[:, view].T, same))).mean()
+            for view in range(views.shape[1])
+        ]
+        return {**parts, "image": loss.image * torch.stack(shares).sum()}
+
+
+def both_ways(logits: torch.Tensor) -> torch.Tensor:  # [B] of [B, B]
+    """Half the cross entropy of each row and half that of its column; what belongs together is on the diagonal."""
+    own = torch.arange(len(logits), device=logits.device)
+    by_row = F.cross_entropy(logits, own, reduction="none")
+    by_column = F.cross_entropy(logits.T, own, reduction="none")
+    return (by_row + by_column) / 2
+
+
+def votes_of(views: torch.Tensor, texts: torch.Tensor, loss: settings.Loss) -> torch.Tensor:
+    """[B, K]: how much each view counts, by its cosine to the text. One that contradicts its text counts nothing."""
+    cosines = torch.einsum("bkd,bd->bk", views, texts)
+    if loss.voting == "none":
+        return torch.full_like(cosines, 1 / cosines.shape[1])
+    if loss.voting == "softmax":
+        return (cosines / loss.voting_temperature).softmax(dim=1)
+    return cosines.clamp_min(0) / cosines.shape[1]
+
+
+def masked(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """Off the diagonal, what is the same is no other: no share of a softmax falls to it."""
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    return logits.masked_fill(same & ~own, -torch.inf)
+
+
+def _alike(numbers: torch.Tensor) -> torch.Tensor:  # [B, B] of [B]
+    return numbers[:, None] == numbers[None, :]
+
+
+def _limited(scale: torch.Tensor, most: float) -> torch.Tensor:
+    """At most so much, but with a gradient beyond it too: by a plain clamp it would never come back."""
+    return scale - (scale - most).clamp_min(0).detach()

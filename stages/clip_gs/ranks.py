@@ -1,0 +1,136 @@
+"""This process among those that train together: who it is, and what they tell each other.
+
+Who they are is told by the environment, as torchrun, Ray Train and `--workers` set it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Everyone's rows below each other, [B / world, ...] to [B, ...]; gradients find the way back to their rank."""
+        return tensor if self.world == 1 else _Gather.apply(tensor, self.rank, self.world)
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """By rank; anything that can be pickled."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Each flag, true where it is on any rank: ranks must turn together."""
+        if self.world == 1:
+            return list(flags)
+        raised = torch.tensor(flags, dtype=torch.int32, device=self.device)
+        dist.all_reduce(raised, dist.ReduceOp.MAX)
+        return [bool(flag) for flag in raised.tolist()]
+
+    def shared(self, model: nn.Module) -> nn.Module:
+        """The model as it is called in training: gradients are averaged over ranks, batch norms see the whole batch."""
+        if self.world == 1:
+            return model
+        on_gpu = self.device.type == "cuda"
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model) if on_gpu else _norm_together(model)
+        places = [self.device] if on_gpu else None
+        # A kernel of one point has its gradient's strides written in another way, which costs nothing.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        return nn.parallel.DistributedDataParallel(model, places)
+
+
+@contextmanager
+def joined(device: torch.device | None = None) -> Iterator[Ranks]:
+    """This process, in touch with the others; alone where the environment knows of none."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    if device is None:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    joins = world > 1 and not dist.is_initialized()  # under Ray Train they are in touch already
+    if joins:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(rank, world, device)
+    finally:
+        if joins:
+            dist.destroy_process_group()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, rank: int, world: int) -> torch.Tensor:
+        ctx.rank, ctx.rows = rank, len(tensor)
+        parts = [torch.empty_like(tensor) for _ in range(world)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """What all ranks' losses say of this rank's rows."""
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
+
+
+class _NormTogether(nn.BatchNorm1d):
+    """Batch norm over the batch of all ranks on CPUs, for which torch's SyncBatchNorm is not made."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:  # [B, C] or [B, C, N]
+        if not self.training:
+            return super().forward(values)
+        across = [axis for axis in range(values.dim()) if axis != 1]
+        count = values.numel() // values.shape[1] * dist.get_world_size()
+        shape = (1, -1) + (1,) * (values.dim() - 2)
+        mean = _Sum.apply(values.float().sum(across)) / count  # [C]
+        centred = values.float() - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(across)) / count  # [C]
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(values.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """Over ranks; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Sum.apply(gradient)
+
+
+def _norm_together(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if type(module) is nn.BatchNorm1d:
+            module.__class__ = _NormTogether
+    return model

@@ -1,0 +1,236 @@
+"""A training from its first step, or from its checkpoint, to its last: the same command again goes on.
+
+Everything random in a step follows from the seed, the step and the rank, so no state of random generators is kept:
+what a killed training repeats is what it did before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stages.ahead import ahead
+from stages.clip_gs import checkpoint
+from stages.clip_gs.augment import augmented
+from stages.clip_gs.batch import Batch, Gaussians
+from stages.clip_gs.checkpoint import CheckpointError
+from stages.clip_gs.loader import Loader
+from stages.clip_gs.losses import contrastive
+from stages.clip_gs.model import ClipGs
+from stages.clip_gs.optimiser import Average, move, optimisers_of, share_at
+from stages.clip_gs.ranks import Ranks
+from stages.clip_gs.readiness import TrainingError, categories_of, check, steps_of
+from stages.clip_gs.record import Record
+from stages.clip_gs.settings import Training
+from stages.clip_gs.shards import Dataset, DatasetError
+from stages.clip_gs.validation import Validation
+
+_STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
+
+
+def train(
+    settings: Training, dataset: Dataset, folder: Path, ranks: Ranks, asked_to_stop: Callable[[], bool] = bool
+) -> None:
+    """Leaves settings.yaml, last.pt, best.pt, curve.jsonl and TensorBoard's events in the folder.
+
+    `asked_to_stop` is asked each step, on each rank; what is done by then is saved.
+    """
+    with ExitStack() as stack:
+        problem = ""
+        if ranks.first:
+            try:
+                stack.enter_context(_alone(folder))
+                check(settings, dataset, folder, ranks.world)
+            except (TrainingError, DatasetError, CheckpointError) as error:
+                problem = str(error)
+        problem = ranks.gather_objects(problem)[0]
+        if problem:
+            raise TrainingError(problem)
+        Trainer(settings, dataset, folder, ranks).run(asked_to_stop)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"{folder}: another training is at work there; stop it, or give this one another --name"
+            )
+        yield
+
+
+class Trainer:
+    """One process's part in a training."""
+
+    def __init__(self, settings: Training, dataset: Dataset, folder: Path, ranks: Ranks):
+        self.settings, self.dataset, self.folder, self.ranks = settings, dataset, folder, ranks
+        self.loader = Loader(dataset, settings.data, settings.model.gaussians, settings.batch, ranks.rank, ranks.world)
+        self.steps = steps_of(settings, self.loader.steps_per_epoch)
+        self.validation = Validation(settings, dataset, ranks)
+        torch.manual_seed(settings.seed)
+        self.model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale).to(ranks.device)
+        self.started_from = ""
+        last = folder / checkpoint.LAST
+        if settings.start_from and not last.exists():
+            self.started_from = checkpoint.take_weights(self.model, settings.start_from)
+        self.called = ranks.shared(self.model)
+        if settings.compile:
+            self.model.compile()
+        self.optimisers = optimisers_of(self.model, settings.optimiser)
+        self.average = Average(self.model, settings.ema) if settings.ema else None
+        self.step, self.seconds = 0, 0.0
+        self.best: dict[str, Any] | None = None
+        if last.exists():
+            self._go_on(checkpoint.read(last, ranks.device))
+
+    def run(self, asked_to_stop: Callable[[], bool]) -> None:
+        with ExitStack() as stack:
+            batches = stack.enter_context(closing(self._batches()))
+            record = stack.enter_context(self._record()) if self.ranks.first else None
+            before, begun = self.seconds, time.monotonic()
+            self.model.train()
+            for batch in batches:
+                figures, stop = self._learn(batch, asked_to_stop())
+                self.step += 1
+                ends, better = stop or self.step == self.steps, False
+                if self.step % self.settings.check_every == 0 or self.step == self.steps:
+                    checked, better = self._look()
+                    figures |= checked
+                self.seconds = before + time.monotonic() - begun
+                if record:
+                    record.add({"step": self.step, **figures, "seconds": round(self.seconds, 3)})
+                    if better:  # before the last, which tells of it
+                        record.keep_best(self._state(whole=False))
+                    if ends or record.due:
+                        record.keep(self._state(whole=True))
+                if ends:
+                    break
+
+    def _record(self) -> Record:
+        record = Record(self.folder, self.settings, self.step, self.steps)
+        if self.started_from:
+            (self.folder / _STARTED_FROM).write_text(f"{self.started_from}\n")
+            record.say(self.started_from)
+        return record
+
+    def _batches(self) -> Iterator[Batch]:
+        with closing(self.loader.batches(self.step)) as read:
+            left = islice(read, self.steps - self.step)
+            if self.ranks.device.type == "cuda":  # only what is pinned is copied while the device works
+                left = ahead(lambda batch: batch.each(torch.Tensor.pin_memory), left, 2)
+            for batch in left:
+                yield batch.to(self.ranks.device)
+
+    def _learn(self, batch: Batch, stop: bool) -> tuple[dict[str, float], bool]:
+        """One step; whether any rank was asked to stop."""
+        settings, model = self.settings, self.model
+        torch.manual_seed(self._seed("drop path"))
+        drawn = torch.Generator().manual_seed(self._seed("augment"))
+        vectors = self._vectors(self.called, augmented(batch.gaussians, settings.augment, drawn))
+        scale = model.logit_scale.exp()
+        parts = contrastive(vectors, batch, scale, settings.loss, self.ranks.gather)
+        loss = parts["text"] + parts["image"]
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip)
+        figures = _numbers({"loss": loss, **parts, "norm": norm, "scale": scale})
+        odd = not (math.isfinite(figures["loss"]) and math.isfinite(figures["norm"]))
+        stop, odd = self.ranks.any(stop, odd)
+        if odd:
+            self._refuse(batch, figures)
+        rate = settings.optimiser.rate * share_at(self.step, self.steps, settings.optimiser.warm_share)
+        move(self.optimisers, rate)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(settings.loss.most_scale))
+        if self.average:
+            self.average.update(model, self.step)
+        return {**figures, "rate": rate}, stop
+
+    def _vectors(self, model: nn.Module, gaussians: Gaussians) -> torch.Tensor:
+        kind, precision = self.ranks.device.type, self.settings.precision
+        short = precision == "bfloat16" or (precision == "auto" and (kind == "cuda" or _reckons_in_bfloat16()))
+        with torch.autocast(kind, torch.bfloat16, enabled=short):
+            return model(gaussians)
+
+    def _look(self) -> tuple[dict[str, float], bool]:
+        """At the validation objects; whether they have never been told apart as well."""
+        self.model.eval()
+        with self.average.worn(self.model) if self.average else nullcontext():
+            figures = self.validation.figures(
+                lambda gaussians: self._vectors(self.model, gaussians), self.model.logit_scale.exp()
+            )
+        self.model.train()
+        if not figures:
+            return {}, False
+        found = {
+            "split": self.validation.split,
+            "step": self.step,
+            "recall": figures["check/recall"],
+            "loss": figures["check/loss"],
+        }
+        better = self.best is None or (found["recall"], -found["loss"]) > (self.best["recall"], -self.best["loss"])
+        if better:
+            self.best = found
+        return figures, better
+
+    def _state(self, whole: bool) -> dict[str, Any]:
+        """All that there is to go on from; or only what there is to use."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "dimension": self.dataset.dimension,
+            "teacher": self.dataset.teacher,
+            "dataset": self.dataset.identity,
+            "categories": categories_of(self.dataset, self.settings),
+            "step": self.step,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "best": self.best,
+            "weights": self.model.state_dict(),
+            "average": self.average.state if self.average else None,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers] if whole else None,
+        }
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.model.load_state_dict(state["weights"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+        if self.average:
+            self.average.state = state["average"]
+
+    def _seed(self, purpose: str) -> int:
+        told = f"{self.settings.seed} {self.step} {self.ranks.rank} {purpose}"
+        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little") >> 1
+
+    def _refuse(self, batch: Batch, figures: dict[str, float]) -> None:
+        """On every rank, with the ids of all of them."""
+        ids = [row_id for part in self.ranks.gather_objects(batch.ids) for row_id in part]
+        raise TrainingError(
+            f"step {self.step + 1}: the loss is {figures['loss']:g}, the gradient's norm {figures['norm']:g}; nothing "
+            f"of it was saved. Try a smaller optimiser.rate under another --name. The step's objects: {', '.join(ids)}"
+        )
+
+
+def _reckons_in_bfloat16() -> bool:
+    """Whether this CPU has instructions for it: others are slower with it."""
+    told = torch.cpu.get_capabilities()
+    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
+
+
+def _numbers(figures: dict[str, torch.Tensor]) -> dict[str, float]:
+    """In one go, since a GPU must be waited for."""
+    values = torch.stack([figure.detach().float() for figure in figures.values()]).tolist()
+    return dict(zip(figures, values, strict=True))

@@ -1,0 +1,70 @@
+"""How good a model is on objects that it does not learn from, looked at while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from stages.clip_gs import census
+from stages.clip_gs.batch import Batch, Gaussians
+from stages.clip_gs.loader import Loader
+from stages.clip_gs.losses import contrastive
+from stages.clip_gs.ranks import Ranks
+from stages.clip_gs.settings import Training
+from stages.clip_gs.shards import Dataset
+
+_SPLITS = ("validation", "test")
+_MOST = 512  # objects
+
+
+def split_of(dataset: Dataset, trained: str) -> str | None:
+    """The split that is looked at. Where test must do for it, the best checkpoint is chosen by looking at test."""
+    return next((split for split in _SPLITS if dataset.splits.get(split) and split != trained), None)
+
+
+class Validation:
+    """Always the same objects, views and captions, drawn by the seed; categories that are not trained are left out."""
+
+    def __init__(self, settings: Training, dataset: Dataset, ranks: Ranks):
+        self._settings, self._ranks = settings, ranks
+        self.split = split_of(dataset, settings.data.split)
+        self._batch = _drawn(self.split, settings, dataset, ranks) if self.split else None
+
+    @torch.no_grad()
+    def figures(self, vectors_of: Callable[[Gaussians], torch.Tensor], scale: torch.Tensor) -> dict[str, float]:
+        """Empty where there is nothing to look at."""
+        if self._batch is None:
+            return {}
+        share = self._settings.batch // self._ranks.world
+        gaussians, device = self._batch.gaussians, self._ranks.device
+        parts = [
+            vectors_of(gaussians.each(lambda tensor: tensor[start : start + share]).to(device))
+            for start in range(0, len(gaussians), share)
+        ]
+        vectors, batch = torch.cat(parts), self._batch.to(device)
+        losses = contrastive(vectors, batch, scale, self._settings.loss, self._ranks.gather)
+        loss = losses["text"] + losses["image"]
+        gather = self._ranks.gather
+        recall = _recall(gather(vectors), gather(batch.texts), gather(batch.objects), gather(batch.meanings))
+        return {"check/loss": float(loss), "check/recall": float(recall)}
+
+
+def _recall(vectors: torch.Tensor, texts: torch.Tensor, objects: torch.Tensor, meanings: torch.Tensor) -> torch.Tensor:
+    """Text to 3D, R@1: how often the nearest object is the text's, or one with the same content or the same text."""
+    nearest = (texts @ vectors.T).argmax(1)  # [B]
+    return ((objects == objects[nearest]) | (meanings == meanings[nearest])).float().mean()
+
+
+def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:
+    """This rank's share."""
+    data = settings.data.model_copy(update={"split": split, "subset": "first"})
+    count = min(_MOST, census.take(dataset, data).rows) // ranks.world * ranks.world
+    if count < 2:
+        return None
+    data = data.model_copy(update={"shuffle_rows": count})
+    batches = Loader(dataset, data, settings.model.gaussians, count, ranks.rank, ranks.world).batches()
+    try:
+        return next(batches)
+    finally:
+        batches.close()

@@ -1,0 +1,115 @@
+"""CLIP-GS vectors of a split by a checkpoint, shared by processes.
+
+Objects go through the model in batches that do not depend on how many processes there are, so neither do the vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from stages.ahead import ahead
+from stages.clip_gs.batch import Gaussians
+from stages.clip_gs.columns import GAUSSIANS, read_gaussians, unusable
+from stages.clip_gs.model import ClipGs
+from stages.clip_gs.ranks import Ranks
+from stages.clip_gs.shards import Dataset, DatasetError, Group, warn_of
+
+_BATCH = 64
+Progress = Callable[[int, int], None]  # objects done, of how many
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Of all processes, in stored order."""
+
+    ids: list[str]
+    vectors: torch.Tensor  # [R, D] float32, on the CPU
+    left_out: dict[str, str]  # rows whose Gaussians cannot be used, and why
+
+
+def encode_split(
+    model: ClipGs, told: dict[str, Any], dataset: Dataset, split: str, ranks: Ranks, progress: Progress
+) -> Encoded:
+    """`told` is what the checkpoint tells of the model. Every process gets everything."""
+    model = model.to(ranks.device).eval()
+    settings = told["settings"]
+    short = ranks.device.type == "cuda" and settings["precision"] != "float32"
+    share = _share(dataset, split, ranks)
+    count = sum(min(_BATCH, group.rows - begin) for group, begin in share)
+    ids, vectors, left_out = [], [], {}
+    done = 0
+    for table, reasons in _tables(dataset, share):
+        left_out |= reasons
+        done += len(table) + len(reasons)
+        if len(table):
+            gaussians = read_gaussians(table, settings["model"]["gaussians"]).to(ranks.device)
+            ids += table["id"].to_pylist()
+            vectors.append(_vectors(model, gaussians, short))
+        progress(dataset.splits[split] * done // count, dataset.splits[split])  # the others are about as far
+    own = torch.cat(vectors) if vectors else torch.zeros(0, told["dimension"])
+    parts = ranks.gather_objects((ids, own.numpy(), left_out))
+    whole = Encoded(
+        ids=[row_id for part in parts for row_id in part[0]],
+        vectors=torch.cat([torch.from_numpy(part[1]) for part in parts]),
+        left_out={row_id: reason for part in parts for row_id, reason in part[2].items()},
+    )
+    if whole.left_out and ranks.first:
+        warn_of(whole.left_out)
+    if not whole.ids:
+        some = next(iter(whole.left_out.items()), ("none", "there are no rows"))
+        raise DatasetError(f"{dataset.place}: no row of split {split!r} can be used; of {some[0]}, {some[1]}")
+    return whole
+
+
+def concatenated(parts: Sequence[Encoded]) -> Encoded:
+    """Of several splits, one after the other."""
+    return Encoded(
+        ids=[row_id for part in parts for row_id in part.ids],
+        vectors=torch.cat([part.vectors for part in parts]),
+        left_out={row_id: reason for part in parts for row_id, reason in part.left_out.items()},
+    )
+
+
+def identity(model: ClipGs, name: str) -> str:
+    """NAME@HASH, the hash the same for the same weights wherever they lie."""
+    digest = hashlib.blake2b(digest_size=8)
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return f"{name}@{digest.hexdigest()}"
+
+
+def _share(dataset: Dataset, split: str, ranks: Ranks) -> list[tuple[Group, int]]:
+    """This process's batches: each a row group and its first row there."""
+    batches = [(group, begin) for group in dataset.groups(split) for begin in range(0, group.rows, _BATCH)]
+    return batches[ranks.rank * len(batches) // ranks.world : (ranks.rank + 1) * len(batches) // ranks.world]
+
+
+def _tables(dataset: Dataset, share: list[tuple[Group, int]]) -> Iterator[tuple[pa.Table, dict[str, str]]]:
+    """A table a batch, and the ids of what had to be left out of it; a row group is read once, the next meanwhile."""
+    groups = [(group, [begin for _, begin in batches]) for group, batches in groupby(share, lambda batch: batch[0])]
+    tables = ahead(lambda wanted: dataset.read(wanted[0], ("id", *GAUSSIANS)), groups, 2)
+    for (group, begins), table in zip(groups, tables, strict=True):
+        for begin in begins:
+            batch = table.slice(begin, _BATCH)
+            reasons = unusable(batch)
+            if reasons:
+                dataset.refuse_damage(group.shard)
+            ids = batch["id"].to_pylist()
+            good = [row for row in range(len(batch)) if row not in reasons]
+            yield batch.take(good) if reasons else batch, {ids[row]: reason for row, reason in reasons.items()}
+
+
+@torch.inference_mode()
+def _vectors(model: ClipGs, gaussians: Gaussians, short: bool) -> torch.Tensor:
+    """[B, D] float32 of length 1, on the CPU."""
+    with torch.autocast(gaussians.means.device.type, torch.bfloat16, enabled=short):
+        found = model(gaussians)
+    return torch.nn.functional.normalize(found.float(), dim=1).cpu()

@@ -1,0 +1,171 @@
+"""The losses against loops written out in float64, on one process and on two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from stages.clip_gs.batch import Batch
+from stages.clip_gs.losses import contrastive, votes_of
+from stages.clip_gs.ranks import Ranks
+from stages.clip_gs.settings import Loss
+from tests.stages.clip_gs_objects import batch
+
+COUNT, DIMENSION, VIEWS = 8, 12, 3
+VOTING = ("none", "paper", "softmax")
+
+
+def seen_by(batch: Batch, seed: int = 0) -> torch.Tensor:  # [B, D] of length 1
+    noise = torch.randn(batch.texts.shape, generator=torch.Generator().manual_seed(seed))
+    return F.normalize(batch.texts + 0.3 * noise, dim=-1)
+
+
+def with_duplicates() -> Batch:
+    """Objects 0 and 3 are the same, 1 and 2 have the same caption, 5 to 7 too."""
+    objects, meanings = torch.arange(COUNT), torch.arange(COUNT)
+    objects[3] = 0
+    meanings[2], meanings[6], meanings[7] = 1, 5, 5
+    return replace(batch(COUNT, 4, DIMENSION, VIEWS), objects=objects, meanings=meanings)
+
+
+def entropy_both_ways(seen: list, others: list, own: int, apart: list[list[bool]], scale: float) -> float:
+    """Minus half the logarithm of the own one's share among others, and of the own object's among objects."""
+
+    def likeness(one: list, other: list) -> float:
+        return scale * sum(a * b for a, b in zip(one, other, strict=True))
+
+    mine = likeness(seen[own], others[own])
+    among = [j for j in range(len(seen)) if j == own or apart[own][j]]
+    by_row = math.log(sum(math.exp(likeness(seen[own], others[j])) for j in among)) - mine
+    by_column = math.log(sum(math.exp(likeness(seen[j], others[own])) for j in among)) - mine
+    return (by_row + by_column) / 2
+
+
+def slow(vectors: torch.Tensor, told: Batch, scale: float, loss: Loss) -> dict[str, float]:
+    seen, texts, views = (each.double().tolist() for each in (vectors, told.texts, told.views))
+    other_object = [[a != b for b in told.objects] for a in told.objects]
+    other_words = [[a != b for b in told.meanings] for a in told.meanings]
+    both = [[a and b for a, b in zip(*rows, strict=True)] for rows in zip(other_object, other_words, strict=True)]
+    count = len(seen)
+    text = sum(entropy_both_ways(seen, texts, own, both, scale) for own in range(count)) / count
+    image = 0.0
+    for own in range(count):
+        cosines = [sum(a * b for a, b in zip(view, texts[own], strict=True)) for view in views[own]]
+        warm = [math.exp(cosine / loss.voting_temperature) for cosine in cosines]
+        votes = {
+            "none": [1 / VIEWS] * VIEWS,
+            "paper": [max(0.0, cosine) / VIEWS for cosine in cosines],
+            "softmax": [each / sum(warm) for each in warm],
+        }[loss.voting]
+        for number, vote in enumerate(votes):
+            seen_views = [each[number] for each in views]
+            image += vote * entropy_both_ways(seen, seen_views, own, other_object, scale) / count
+    return {"text": loss.text * text, "image": loss.image * image}
+
+
+def alone(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+@pytest.mark.parametrize("voting", VOTING)
+def test_losses_are_those_of_the_loops(voting: str) -> None:
+    told, loss = with_duplicates(), Loss(voting=voting, text=0.7, image=1.3)
+    vectors = seen_by(told)
+    parts = contrastive(vectors, told, torch.tensor(9.0), loss, alone)
+    expected = slow(vectors, told, 9.0, loss)
+    assert {name: parts[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_the_same_is_no_other() -> None:
+    """With an equal object or caption elsewhere in the batch, and without it, the others' losses are the same."""
+    told = batch(2, 4, DIMENSION, VIEWS)
+    twins = replace(told, objects=torch.zeros(2, dtype=torch.int64))
+    parts = contrastive(seen_by(told), twins, torch.tensor(20.0), Loss(), alone)
+    assert parts["text"] == 0 and parts["image"] == 0  # nobody is left to be told apart from
+    same_words = replace(told, meanings=torch.zeros(2, dtype=torch.int64))
+    parts = contrastive(seen_by(told), same_words, torch.tensor(20.0), Loss(), alone)
+    assert parts["text"] == 0 and parts["image"] > 0  # their pictures are not the same
+
+
+def test_accuracy_is_the_share_of_objects_whose_text_is_the_likest() -> None:
+    told = replace(batch(4, 4, DIMENSION, VIEWS), texts=torch.eye(4, DIMENSION))
+    vectors = F.normalize(told.texts + 2 * told.texts[[0, 1, 3, 2]], dim=-1)  # the last two are nearer to the other's
+    assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 0.5
+    told = replace(told, meanings=torch.tensor([0, 1, 2, 2]))
+    assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 1
+
+
+@pytest.mark.parametrize("voting", VOTING)
+def test_views_vote_by_their_cosine_to_the_text(voting: str) -> None:
+    text = F.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=-1)
+    views = torch.tensor([[[1.0, 0, 0], [0, 0, 1.0], [-1.0, 0, 0]]])  # near, unrelated, contrary
+    votes = votes_of(views, text, Loss(voting=voting, voting_temperature=0.5))[0].tolist()
+    half = 0.5**0.5
+    total = sum(math.exp(cosine / 0.5) for cosine in (half, 0, -half))
+    assert votes == pytest.approx(
+        {
+            "none": [1 / 3] * 3,
+            "paper": [half / 3, 0, 0],
+            "softmax": [math.exp(cosine / 0.5) / total for cosine in (half, 0, -half)],
+        }[voting]
+    )
+
+
+def test_the_scale_is_limited_and_learns_on_either_side() -> None:
+    told = batch(COUNT, 4, DIMENSION, VIEWS)
+    wrong = seen_by(told).roll(1, 0)  # a lower scale would be better
+    for start in (4.0, 150.0):
+        logit = torch.tensor(math.log(start), requires_grad=True)
+        parts = contrastive(wrong, told, logit.exp(), Loss(most_scale=100), alone)
+        expected = contrastive(wrong, told, torch.tensor(min(start, 100.0)), Loss(most_scale=100), alone)
+        assert parts["text"].item() == pytest.approx(expected["text"].item(), rel=1e-5)
+        parts["text"].backward()
+        assert logit.grad > 0
+
+
+def test_the_losses_are_made_in_full_precision_under_autocast() -> None:
+    told = batch(COUNT, 4, DIMENSION, VIEWS)
+    expected = contrastive(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrastive(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+    assert found == expected
+
+
+def learn(ranks: Ranks) -> dict[str, torch.Tensor]:
+    """This rank's part of the batch: losses, and gradients of a small network and of the temperature."""
+    told = with_duplicates()
+    rows = slice(ranks.rank * COUNT // ranks.world, (ranks.rank + 1) * COUNT // ranks.world)
+    inputs = seen_by(told)[rows]
+    weights = torch.randn(DIMENSION, DIMENSION, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    logit = torch.tensor(2.0, requires_grad=True)
+    own = told.each(lambda tensor: tensor[rows])
+    parts = contrastive(F.normalize(inputs @ weights, dim=-1), own, logit.exp(), Loss(), ranks.gather)
+    (parts["text"] + parts["image"]).backward()
+    return {**{name: part.detach() for name, part in parts.items()}, "weights": weights.grad, "logit": logit.grad}
+
+
+def learn_as_a_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    found = learn(Ranks(rank, 2, torch.device("cpu")))
+    for name in ("weights", "logit"):  # as DistributedDataParallel does
+        dist.all_reduce(found[name])
+        found[name] /= 2
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(learn_as_a_rank, (str(tmp_path),), nprocs=2)
+    expected = learn(Ranks(0, 1, torch.device("cpu")))
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-5)
