@@ -1,4 +1,4 @@
-"""What several tests share: nothing reaches the network, and a real S3 server on a free port."""
+"""What several tests share: nothing reaches the network, one thread reckons, a real S3 server on a free port."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
+# What tests reckon with is small: with a second thread, and other work beside it, a step took thirty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
