@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -94,6 +95,9 @@ def _join(
                 raise
             mouth.send(str(error))
             signal.pause()  # to leave now would end the others with complaints of their own
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of Arrow and torch have been seen to abort an interpreter that tears itself down
 
 
 def _leave_with_parent() -> None:

@@ -289,6 +289,10 @@ def odd(place: Path) -> Path:
     write(place / "silent", silent)
     gone = write(place / "gone", things(4, TRAINED, split="test", dimension=DIMENSION))
     save(place / "odd" / "gone", Dataset.open(gone), 1)
+    mixed = objects(str(dataset.teacher))
+    mixed[-1] = replace(mixed[-1], teacher="other-clip@77")
+    write(place / "mixed", mixed)
+    shutil.copyfile(place / "run" / "recipe.yaml", place / "mixed" / "recipe.yaml")
     write_clip(place / "second", seed=5)
     (place / "few.txt").write_text("boat\ncup\nlamp\nzebra\n")
     (place / "twice.txt").write_text("boat\nboat\n")
@@ -322,6 +326,7 @@ def odd(place: Path) -> Path:
             "--dataset {}/gone --checkpoint {}/odd/gone",
             "the dataset's teacher, test-clip@0123, is not at stages/embedded/clip (",
         ),
+        ("--dataset {}/mixed", "{}/mixed: split test has vectors of other-clip@77 beside those of clip@"),
         ("--processes 0", "0 processes: expected at least 1"),
     ],
 )

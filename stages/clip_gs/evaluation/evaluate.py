@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from stages.clip_gs.checkpoint import load_model
@@ -77,8 +78,7 @@ def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[st
         encoded.append(concatenated(parts))
     if read is None:
         return None
-    tables = (table for split in asked.splits for table in dataset.rows(split, COLUMNS))
-    subjects = gather(tables, dataset.dimension)
+    subjects = gather(_tables(asked), dataset.dimension)
     shown_ids = {subjects.ids[number] for number in subjects.seen.unique().tolist()}
     subjects = subjects.only(shown_ids.intersection(*(found.ids for found in encoded)))
     if not subjects.ids:
@@ -125,6 +125,18 @@ def _classes(asked: Asked) -> list[str]:
             f"{', '.join(missing[:5])}{more}; expected every category that objects have (others may be there too)"
         )
     return list(asked.classes)
+
+
+def _tables(asked: Asked) -> Iterator[pa.Table]:
+    for split in asked.splits:
+        for table in asked.dataset.rows(split, ("teacher", *COLUMNS)):
+            others = set(table["teacher"].drop_null().to_pylist()) - {asked.dataset.teacher}
+            if others:
+                raise EvaluationError(
+                    f"{asked.dataset.place}: split {split} has vectors of {others.pop()} beside those of "
+                    f"{asked.dataset.teacher}; build it again with one --embed.model"
+                )
+            yield table
 
 
 def _listed(asked: Asked) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from stages.clip_gs.columns import vectors
 
-COLUMNS = ["id", "category", "captions", "view_vectors", "caption_vectors", "metadata"]
+COLUMNS = ("id", "category", "captions", "view_vectors", "caption_vectors", "metadata")
 ATTRIBUTES = ("color", "pattern")  # columns of `metadata`, as the demo corpus has them
 
 
