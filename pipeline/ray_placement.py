@@ -35,22 +35,27 @@ class Place:
         self._supervisor.close()
 
 
+def connect(address: str | None = None) -> None:
+    """To the cluster at the address or that RAY_ADDRESS names, or to a Ray of our own."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
+    # In a submitted job the working directory is on every node already; elsewhere nodes share this checkout.
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+    ray.init(
+        address=address or "local",
+        runtime_env=None if in_job else inherited,
+        logging_level="error",
+        log_to_driver=False,
+        **options,
+    )
+
+
 class RayPlacement(Placement):
     name = "ray"
 
     def __init__(self, address: str | None = None):
-        address = address or os.environ.get("RAY_ADDRESS")
-        inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
-        # In a submitted job the working directory is on every node already; elsewhere nodes share this checkout.
-        in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
-        ray.init(
-            address=address or "local",
-            runtime_env=None if in_job else inherited,
-            logging_level="error",
-            log_to_driver=False,
-            **options,
-        )
+        connect(address)
         self._actors: dict[WorkerId, ray.actor.ActorHandle] = {}
         self._streams: dict[ray.ObjectRefGenerator, WorkerId] = {}
 

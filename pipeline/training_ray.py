@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from stages.clip_gs.curve import Display
 
-_ROOT = str(Path(__file__).resolve().parent.parent)
 _LOSSES = 3  # of workers, before it is given up
 _LOOK_SECONDS = 1.0
 _STOP = "stop"  # a file that asks the workers to save and leave: signals do not reach them
@@ -34,12 +33,13 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
     from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
+    from pipeline.ray_placement import connect
     from stages.clip_gs.curve import FILE, Display
 
     folder = Path(asked.folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _STOP).unlink(missing_ok=True)
-    _connect()
+    connect()
     try:
         scaling = _scaling(asked)
         told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
@@ -51,22 +51,6 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
     finally:
         (folder / _STOP).unlink(missing_ok=True)
         ray.shutdown()
-
-
-def _connect() -> None:
-    """To the cluster that RAY_ADDRESS names, or a Ray of our own."""
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS")
-    paths = {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
-    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then the working directory is on every node already
-    ray.init(
-        address=address or "local",
-        runtime_env=None if in_job else {"env_vars": paths},
-        logging_level="error",
-        log_to_driver=False,
-        **({} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}),
-    )
 
 
 def _scaling(asked: argparse.Namespace) -> ScalingConfig:

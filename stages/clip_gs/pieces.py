@@ -10,6 +10,7 @@ import numpy as np
 from stages.clip_gs.batch import Gaussians
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians, real_counts, unusable, vectors, without
 from stages.clip_gs.shards import Dataset, Group
+from stages.clip_gs.words import normal
 
 _COLUMNS = ("id", "content_hash", *GAUSSIANS, "view_vectors", "captions.list.element.text", "caption_vectors")
 
@@ -53,7 +54,7 @@ def read_piece(dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int)
         counts=real_counts(usable),
         views=[views[row] for row in good],
         texts=[texts[row] for row in good],
-        meanings=[[number_of(_meaning(text)) for text in captions[row]] for row in good],
+        meanings=[[number_of(normal(text)) for text in captions[row]] for row in good],
         objects=[number_of(content[row]) for row in good],
         places={row: place for place, row in enumerate(good)},
         unusable={ids[row]: reason for row, reason in reasons.items()},
@@ -63,8 +64,3 @@ def read_piece(dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int)
 def number_of(text: str) -> int:
     """An int64 that is the same for the same text."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
-
-
-def _meaning(caption: str) -> str:
-    """What captions that differ only in case and spaces have in common."""
-    return " ".join(caption.casefold().split())

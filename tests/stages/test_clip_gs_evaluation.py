@@ -12,8 +12,9 @@ import torch
 
 from stages.clip_gs.evaluation import baselines, few_shot, intervals, retrieval, zero_shot
 from stages.clip_gs.evaluation.ranking import rank
-from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather, normal
+from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS, TemplateError, filled, parse
+from stages.clip_gs.words import normal
 
 D = 6
 CAPTIONS = pa.list_(pa.struct([("text", pa.string()), ("kind", pa.string())]))

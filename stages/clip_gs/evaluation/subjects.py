@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from stages.clip_gs.columns import vectors
+from stages.clip_gs.words import normal
 
 COLUMNS = ("id", "category", "captions", "view_vectors", "caption_vectors", "metadata")
 ATTRIBUTES = ("color", "pattern")  # columns of `metadata`, as the demo corpus has them
@@ -48,12 +47,6 @@ class Subjects:
             told=number[self.told[pairs]],
             said=said,
         )
-
-
-def normal(text: str) -> str:
-    """Texts that differ by case, spaces, closing marks or the way their letters are coded are the same text."""
-    plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
-    return plain.rstrip(" .!,;") or plain
 
 
 def gather(tables: Iterable[pa.Table], dimension: int) -> Subjects:
