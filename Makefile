@@ -69,11 +69,11 @@ embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on w
 	@$(RUN) -m stages.embedded.training $(ARGS)
 
 train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS on them, evaluate it; goes on where it stopped
-	@[ -f runs/corpus/dataset/index.json ] || $(RUN) -m pipeline build corpus --run runs/corpus --engine local
+	@$(RUN) -m pipeline build corpus --run runs/corpus --engine local
 	@$(RUN) -m pipeline train mini --run runs/corpus $(ARGS)
 	@$(RUN) -m pipeline evaluate --checkpoint runs/corpus/training/default --dataset runs/corpus --split test,unseen
 
-ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1 --epochs 10")
+ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1")
 	@$(RUN) -m tests.benchmarks.ladder $(ARGS)
 
 # gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256

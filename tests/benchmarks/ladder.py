@@ -1,8 +1,9 @@
 """The paper's ablation in small, on the demo corpus: what each part of the method adds, over several seeds.
 
-python -m tests.benchmarks.ladder [--run runs/corpus] [--seeds 3] [--epochs 30]
+python -m tests.benchmarks.ladder [--run runs/corpus] [--count 2500] [--seeds 3] [--epochs 30]
 
-A cell is a training and its evaluation, by the commands that anyone runs. Cells that the run holds are not done again.
+A cell is a training and its evaluation, by the commands that anyone runs. What the run holds of dataset and cells is
+not done again.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ FIGURES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, default=Path("runs/corpus"), help="its dataset; built where there is none")
+    parser.add_argument("--run", type=Path, default=Path("runs/corpus"), help="where dataset and cells are made")
+    parser.add_argument("--count", type=int, default=2500, help="objects of the dataset")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=30)
     asked = parser.parse_args()
-    if not (asked.run / "dataset" / "index.json").exists():
-        _call("build", "corpus", "--run", asked.run, "--engine", "local")
+    _call("build", "corpus", "--run", asked.run, "--engine", "local", "--corpus.count", asked.count)
     rows = {rung: [cell(asked, rung, seed) for seed in range(asked.seeds)] for rung in RUNGS}
     Console(width=200).print(to_table(rows))
 
@@ -93,7 +94,9 @@ def _mean(values: list[float | None]) -> str:
 
 
 def _call(*words: Any) -> None:
-    subprocess.run([sys.executable, "-m", "pipeline", *map(str, words)], check=True)
+    done = subprocess.run([sys.executable, "-m", "pipeline", *map(str, words)], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
 
 
 if __name__ == "__main__":
