@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,22 @@ def require(checkpoint: Checkpoint, *parts: tuple[str, ...]) -> None:
             found = any((folder / name).is_file() for name in part)
         if not found:
             raise ModelError(f"{checkpoint.place}: {_PARTS[part]} is missing; expected one of {', '.join(part)}")
+
+
+@contextmanager
+def loading(model: str) -> Iterator[None]:
+    """ModelError in the place of what transformers, tokenizers, safetensors and torch each raise of their own."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"{model}: cannot be loaded: {_line(error)}") from error
+
+
+def refuse_incomplete(model: str, missing: Collection[str]) -> None:
+    """ModelError where weights lack tensors: transformers would fill them with noise."""
+    if missing:
+        some = ", ".join(sorted(missing)[:3])
+        raise ModelError(f"{model}: its weights lack {len(missing)} tensors, such as {some}")
 
 
 def folder_of(model: str) -> Path | None:

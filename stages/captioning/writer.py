@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsPro
 
 from stages.captioning.processor import load_processor
 from stages.captioning.subject import Answer, Question
-from stages.models import ModelError, folder_of
+from stages.models import ModelError, folder_of, loading, refuse_incomplete
 from stages.stage import StageError
 
 _NO_LIMIT = 10**7  # tokenizers without one say 1e30
@@ -24,16 +24,12 @@ class Writer:
         torch.set_num_threads(threads)
         place = str(folder_of(model) or model)
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        try:
+        with loading(model):
             self.processor = load_processor(place, revision)
             self.model, told = AutoModelForImageTextToText.from_pretrained(
                 place, revision=revision or "main", dtype=dtype, output_loading_info=True
             )
-        except Exception as error:  # of transformers, tokenizers, safetensors, torch: each has its own
-            raise ModelError(f"{model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-        if told["missing_keys"]:  # transformers would fill them with noise
-            some = ", ".join(sorted(told["missing_keys"])[:3])
-            raise ModelError(f"{model}: its weights lack {len(told['missing_keys'])} tensors, such as {some}")
+        refuse_incomplete(model, told["missing_keys"])
         tokenizer = getattr(self.processor, "tokenizer", None)
         if tokenizer is None or not hasattr(self.processor, "image_processor"):
             raise ModelError(

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from stages.models import ModelError, folder_of
+from stages.models import ModelError, folder_of, loading, refuse_incomplete
 
 Prepared = dict[str, torch.Tensor]  # one picture as the model takes it
 
@@ -22,18 +22,14 @@ class Teacher:
         torch.set_num_threads(threads)
         place = str(folder_of(model) or model)
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        try:
+        with loading(model):
             named = {"pretrained_model_name_or_path": place, "revision": revision or "main"}
             self.model, told = AutoModel.from_pretrained(**named, dtype=dtype, output_loading_info=True)
             processor = AutoProcessor.from_pretrained(**named)
-        except Exception as error:  # of transformers, tokenizers, safetensors, torch: each has its own
-            raise ModelError(f"{model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
         if not (hasattr(self.model, "get_image_features") and hasattr(self.model, "get_text_features")):
             kind = type(self.model).__name__
             raise ModelError(f"{model}: a {kind}, which has no vectors for both pictures and texts; expected a CLIP")
-        if told["missing_keys"]:  # transformers would fill them with noise
-            some = ", ".join(sorted(told["missing_keys"])[:3])
-            raise ModelError(f"{model}: its weights lack {len(told['missing_keys'])} tensors, such as {some}")
+        refuse_incomplete(model, told["missing_keys"])
         if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
             raise ModelError(f"{model}: its processor is a {type(processor).__name__}; expected pictures and texts")
         self.model.eval().to(self.device)
