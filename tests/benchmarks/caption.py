@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import string
 import tempfile
-import time
-from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from stages.caption import Caption
 from stages.captioning.vlm import VlmEngine
 from stages.captioning.writer import Writer
 from stages.stage import Context, Done, Row
+from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.fit_objects import rendered
 from tests.stages.vlm_checkpoints import FAMILIES, Scale, make_checkpoint
 
@@ -49,18 +48,6 @@ class Clocked(Writer):
 
         self.seconds += seconds_of(work, self.device.type)
         return found
-
-
-def seconds_of(work: Callable[[], object], device: str) -> float:
-    if device == "cpu":
-        begun = time.process_time()
-        work()
-        return time.process_time() - begun
-    torch.cuda.synchronize()
-    begun = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - begun
 
 
 def made(folder: Path, family: str) -> list[Path]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ from stages.embed import Embed
 from stages.embedding.teacher import Prepared, Teacher
 from stages.stage import Context, Done, Row
 from stages.views import Views
+from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.fit_objects import rendered
 from tests.stages.checkpoints import write_tokenizer
 
@@ -43,18 +42,6 @@ def write_vit_b_32(folder: Path) -> Path:
     backend = "" if is_torchvision_available() else "Pil"
     CLIPProcessor(getattr(transformers, f"CLIPImageProcessor{backend}")(), tokenizer).save_pretrained(folder)
     return folder
-
-
-def seconds_of(work: Callable[[], object], device: str) -> float:
-    if device == "cpu":
-        begun = time.process_time()
-        work()
-        return time.process_time() - begun
-    torch.cuda.synchronize()
-    begun = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - begun
 
 
 def bare(teacher: Teacher, batches: list[Prepared]) -> None:

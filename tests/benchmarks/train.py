@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,6 +27,7 @@ from stages.clip_gs.losses import contrastive
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.patches import centres
 from stages.clip_gs.settings import Loss, Model
+from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.train_plain import PlainClipGs
 
 _VIEWS = 5
@@ -77,18 +77,6 @@ class Step:
     def finish(self) -> None:
         self.optimiser.step()
         self.optimiser.zero_grad()
-
-
-def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cpu":
-        begun = time.process_time()
-        work()
-        return time.process_time() - begun
-    torch.cuda.synchronize()
-    begun = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - begun
 
 
 def breakdown(step: Step, device: torch.device) -> dict[str, float]:
