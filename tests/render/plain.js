@@ -10,15 +10,16 @@ const UNPAINTED = new THREE.Color().setRGB(0.55, 0.55, 0.55); // linear, as the 
 
 async function objOf(job, manager) {
   const loader = new OBJLoader(manager);
-  let known = {};
+  const known = {};
   for (const name of job.libraries) {
     const answer = await fetch(job.folder + encodeURIComponent(name));
     if (!answer.ok) continue; // a missing one is a warning
     // the loader takes spaces alone to end a word, and Tr 1, which exporters write for opaque, for invisible
     const text = (await answer.text()).replaceAll("\t", " ").replace(/^ *Tr +1(\.0*)? *$/gm, "");
-    const library = new MTLLoader(manager).parse(text, job.folder);
-    known = library.materialsInfo = { ...known, ...library.materialsInfo };
-    loader.setMaterials(library);
+    const told = new MTLLoader(manager).parse(text, job.folder);
+    known = Object.assign(known, told.materialsInfo);
+    told.materialsInfo = known;
+    loader.setMaterials(told);
   }
   const model = await loader.loadAsync(job.url);
   model.traverse((object) => {

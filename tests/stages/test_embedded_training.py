@@ -17,7 +17,7 @@ from PIL import Image
 from stages.captioning.prompts import Prompts
 from stages.corpus import Corpus
 from stages.embedded.training import captioner, clip, evaluation, loop, making, meaning, objects, tokens
-from stages.embedded.training.library import Library, drawn
+from stages.embedded.training.pictures import Library, drawn
 from stages.modelling import captions
 from stages.render import Render
 
@@ -216,6 +216,22 @@ Path(sys.argv[2]).write_bytes(stage.render(row, archive, Renderer(stage.size, st
     again: list[tuple[int, int]] = []
     drawn(tmp_path, objects.TRAIN, 3, 2, 64, 1, lambda done, count: again.append((done, count)), length=3)
     assert again == [(1, 1)]
+
+
+def test_a_second_round_begins_lower_and_ends_at_nothing() -> None:
+    once, twice = loop.Schedule(50, 1e-3, 1e-3), loop.Schedule(50, 1e-3, 1e-3, late_steps=20)
+    assert [twice.share_at(step) for step in range(50)] == [once.share_at(step) for step in range(50)]
+    late = [twice.share_at(step) for step in range(50, twice.all_steps)]
+    assert len(late) == 20 and late[0] == 0.5 and late == sorted(late, reverse=True) and 0 < late[-1] < 0.01
+
+
+def test_in_the_second_round_words_of_patterns_count_for_more(library: Library, learnt) -> None:
+    task = captioner_task(library, learnt)
+    heavy = captioner._tokens_of(["striped", "it"], task.tokenizer)
+    assert [task.tokenizer.decode([piece]) for piece in heavy] == [" striped"]
+    late = captioner.CaptionerTask(task.model, library, task.tokenizer, 8, seed=3, late_from=1)
+    assert torch.equal(late.losses(0)["words"], task.losses(0)["words"])
+    assert not torch.equal(late.losses(1)["words"], task.losses(1)["words"])
 
 
 def test_the_whole_way_from_pictures_to_cards(library: Library, tmp_path: Path, monkeypatch) -> None:

@@ -11,7 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
-from stages.embedded.training import library, objects
+from stages.embedded.training import objects, pictures
 from stages.progress import shown
 
 MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
@@ -39,13 +39,13 @@ def main() -> None:
                 raise SystemExit(str(error)) from None
 
 
-def draw(folder: Path, workers: int, most: int | None = None) -> dict[str, library.Library]:
+def draw(folder: Path, workers: int, most: int | None = None) -> dict[str, pictures.Library]:
     """The pictures of every split, by its name."""
     drawn = {}
     for split, numbers in NUMBERS.items():
         with shown(f"pictures: {split.name}") as told:
             count = min(numbers, most or numbers)
-            drawn[split.name] = library.drawn(folder / "pictures", split, count, VIEWS, library.SIDE, workers, told)
+            drawn[split.name] = pictures.drawn(folder / "pictures", split, count, VIEWS, pictures.SIDE, workers, told)
     return drawn
 
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from stages.captioning.prompts import Prompts, hint_of
 from stages.embedded.training import clip, tokens
-from stages.embedded.training.library import Library
 from stages.embedded.training.loop import reckoning
+from stages.embedded.training.pictures import Library
 from stages.modelling import captions
 
 _IGNORED = -100

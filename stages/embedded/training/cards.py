@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.embedded.training.library import Library
 from stages.embedded.training.loop import Schedule
+from stages.embedded.training.pictures import Library
 
 FIGURES = (
     "figures.yaml"  # what the card says, for a test that measures again; no JSON, which would be part of the model

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from stages.embedded.training import meaning, tokens
-from stages.embedded.training.library import SIDE, Library
 from stages.embedded.training.loop import reckoning
+from stages.embedded.training.pictures import SIDE, Library
 from stages.modelling import captions
 from stages.modelling.categories import CATEGORIES
 from stages.modelling.colors import COLORS

@@ -12,7 +12,7 @@ from PIL import Image
 from stages.captioning import choosing
 from stages.captioning.prompts import Prompts
 from stages.embedded.training import clip, meaning
-from stages.embedded.training.library import Library
+from stages.embedded.training.pictures import Library
 from stages.embedded.training.renders import directions
 from stages.modelling.categories import CATEGORIES
 

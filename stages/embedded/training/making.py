@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.captioning.prompts import Prompts
 from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
-from stages.embedded.training.library import Library
+from stages.embedded.training.pictures import Library
 from stages.modelling import captions
 from stages.progress import shown
 
