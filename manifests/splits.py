@@ -38,7 +38,7 @@ class Splits(BaseModel):
         if row.get("split"):
             return row["split"]
         told = {**row.get("extra", {}), **row}
-        if any(all(str(told.get(name)) == value for name, value in rule.items()) for rule in self.unseen):
+        if any(matches(rule, told) for rule in self.unseen):
             return UNSEEN
         group = row.get("group") or content
         draw = int.from_bytes(hashlib.blake2b(str(group).encode(), digest_size=8).digest()) / 2**64
@@ -54,3 +54,8 @@ class Splits(BaseModel):
 
     def longest_span(self, split: str) -> int:
         return max(1, round(self.rows_per_shard / self.shares.get(split, 1.0)))
+
+
+def matches(rule: Mapping[str, str], told: Mapping[str, Any]) -> bool:
+    """Whether a row has every column of the rule with its value."""
+    return all(str(told.get(name)) == value for name, value in rule.items())

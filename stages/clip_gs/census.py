@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from manifests.splits import matches
 from stages.ahead import ahead
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, Group
@@ -62,11 +63,7 @@ def _left_out(table: pa.Table, rules: Sequence[Rule]) -> tuple[list[str], set[in
     rows = zip(*(table[name].to_pylist() for name in ("teacher", "captions", "category")), told, strict=True)
     for teacher, captions, category, metadata in rows:
         known = {**(json.loads(metadata) if metadata else {}), "category": category}
-        matched = {
-            number
-            for number, rule in enumerate(rules)
-            if all(str(known.get(name)) == value for name, value in rule.items())
-        }
+        matched = {number for number, rule in enumerate(rules) if matches(rule, known)}
         met |= matched
         if matched:
             why.append("named by data.without")
