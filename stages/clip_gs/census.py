@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.splits import matches
+from manifests.weak import is_weak
 from stages.ahead import ahead
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, Group
 
 logger = logging.getLogger(__name__)
 
-_SCORES = "captions.list.element.score"  # as many as captions, null where no teacher has read them
+SCORES = ("captions.list.element.kind", "captions.list.element.score")  # null where no teacher has read them
 _GROUPS_AT_ONCE = 8
 
 Rule = Mapping[str, str]
@@ -38,10 +39,11 @@ class Census:
 def take(dataset: Dataset, data: Data) -> Census:
     groups = dataset.groups(data.split)
     named = {name for rule in data.without for name in rule}
-    columns = ["teacher", _SCORES, "category", *(["metadata"] if named - {"category"} else [])]
+    below = weak_below(dataset, data)
+    columns = ["teacher", *SCORES, "category", *(["metadata"] if named - {"category"} else [])]
     kept, reasons, teachers, met = [], Counter[str](), set[str](), set[int]()
     for table in ahead(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
-        why, rules = _left_out(table, data.without)
+        why, rules = _left_out(table, data.without, below)
         kept.append(np.flatnonzero([not reason for reason in why]))
         reasons.update(reason for reason in why if reason)
         teachers |= set(table["teacher"].drop_null().to_pylist())
@@ -56,7 +58,12 @@ def take(dataset: Dataset, data: Data) -> Census:
     return Census(groups, kept, dict(reasons))
 
 
-def _left_out(table: pa.Table, rules: Sequence[Rule]) -> tuple[list[str], set[int]]:
+def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:
+    """Scores below which captions are not seen, by kind."""
+    return dataset.weak_below if data.weak_captions == "skip" else {}
+
+
+def _left_out(table: pa.Table, rules: Sequence[Rule], below: Mapping[str, float]) -> tuple[list[str], set[int]]:
     """Of each row why it is left out, "" where it is not; and which rules any row matches."""
     why, met = [], set()
     told = table["metadata"].to_pylist() if "metadata" in table.column_names else [None] * len(table)
@@ -71,6 +78,8 @@ def _left_out(table: pa.Table, rules: Sequence[Rule]) -> tuple[list[str], set[in
             why.append("without captions")
         elif teacher is None or captions[0]["score"] is None:
             why.append("without vectors")
+        elif all(is_weak(caption, below) for caption in captions):
+            why.append("with weak captions alone")
         else:
             why.append("")
     return why, met

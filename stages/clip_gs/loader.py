@@ -7,9 +7,10 @@ processes share it, nor from how many threads read.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import count
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from stages.ahead import ahead
 from stages.clip_gs import census
 from stages.clip_gs.batch import Batch, Gaussians
-from stages.clip_gs.order import Pool, draws, pools
+from stages.clip_gs.order import Lane, draws, pools
 from stages.clip_gs.pieces import Piece, read_piece
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, warn_of
@@ -26,6 +27,17 @@ from stages.clip_gs.shards import Dataset, DatasetError, warn_of
 logger = logging.getLogger(__name__)
 
 Pick = tuple[Piece, int]  # and the row in it
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one process sees of a pool."""
+
+    lanes: dict[int, Lane]  # by number
+    each: int  # objects that a step takes of a lane
+    places: list[tuple[int, int]]  # of this process's objects in a step: lane, and which of its
+    skipped: int  # steps of the pool
+    steps: int
 
 
 class Loader:
@@ -49,6 +61,9 @@ class Loader:
         self.rows = taken.rows
         self.left_out = taken.left_out  # why rows of the split are not seen, and how many
         self.steps_per_epoch = self.rows // batch
+        self._weak_below = census.weak_below(dataset, data)
+        self._sizes = [len(kept) for kept in self._kept]
+        self._lanes = math.gcd(batch, min(data.lanes, max(1, data.shuffle_rows // max(self._sizes, default=1))))
         others = ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
         if not self.steps_per_epoch:
             raise DatasetError(
@@ -70,71 +85,70 @@ class Loader:
 
     def _tasks(self, first_step: int, readers: ThreadPoolExecutor) -> Iterator[tuple[int, list[Pick]]]:
         """Steps with what this process takes in each."""
-        first, last = self._rank * self._share, (self._rank + 1) * self._share
-        step, picks = first_step, []
-        for order, pieces in self._read(self._parts(first_step), readers):
-            for group, row in order:
-                picks.append((pieces[group], pieces[group].places[row]))
-                if len(picks) == self._batch:
-                    yield step, picks[first:last]
-                    step, picks = step + 1, []
+        step = first_step
+        for part, pieces in self._read(self._parts(first_step), readers):
+            orders = {number: self._usable(number, lane, part.each, pieces) for number, lane in part.lanes.items()}
+            for within in range(part.skipped, part.steps):
+                rows = (orders[lane][within * part.each + place] for lane, place in part.places)
+                yield step, [(pieces[group], pieces[group].places[row]) for group, row in rows]
+                step += 1
 
-    def _parts(self, first_step: int) -> Iterator[tuple[Pool, slice]]:
-        """Pools from the step on, epoch after epoch, and which of their rows are seen."""
-        first_epoch, within = divmod(first_step, self.steps_per_epoch)
-        sizes = [len(kept) for kept in self._kept]
+    def _parts(self, first_step: int) -> Iterator[_Part]:
+        """What this process sees of the pools from the step on, epoch after epoch."""
+        first_epoch, skipped = divmod(first_step, self.steps_per_epoch)
+        shuffle_rows, seed = self._data.shuffle_rows, self._data.seed
+        share = range(self._rank * self._share, (self._rank + 1) * self._share)
         for epoch in count(first_epoch):
-            begin, end, start = within * self._batch, self.steps_per_epoch * self._batch, 0
-            for pool in pools(sizes, self._data.shuffle_rows, self._data.seed, epoch):
-                part = slice(max(begin - start, 0), min(end - start, len(pool.order)))
-                if part.start < part.stop:
-                    yield pool, part
-                start += len(pool.order)
-            within = 0
+            for pool in pools(self._sizes, shuffle_rows, self._lanes, self._batch, seed, epoch):
+                if skipped < pool.steps:
+                    each = self._batch // len(pool.lanes)
+                    places = [divmod(position, each) for position in share]
+                    seen = {lane: pool.lanes[lane] for lane, _ in places}
+                    yield _Part(seen, each, places, skipped, pool.steps)
+                skipped = max(skipped - pool.steps, 0)
 
-    def _read(
-        self, parts: Iterator[tuple[Pool, slice]], readers: ThreadPoolExecutor
-    ) -> Iterator[tuple[list[list[int]], dict[int, Piece]]]:
-        """Rows in their order, as group and row, with the pieces of their pool; the next pool is read meanwhile."""
-        pool, part = next(parts)
-        reading = self._begin(pool, {}, readers)
-        for next_pool, next_part in parts:
+    def _read(self, parts: Iterator[_Part], readers: ThreadPoolExecutor) -> Iterator[tuple[_Part, dict[int, Piece]]]:
+        """With the pieces of its row groups; those of the next are read meanwhile."""
+        part = next(parts)
+        reading = self._begin(part, {}, readers)
+        for next_part in parts:
             pieces = {group: piece.result() for group, piece in reading.items()}
-            reading = self._begin(next_pool, reading, readers)
-            yield self._usable(pool, pieces)[part].tolist(), pieces
-            pool, part = next_pool, next_part
+            reading = self._begin(next_part, reading, readers)
+            yield part, pieces
+            part = next_part
 
     def _begin(
-        self, pool: Pool, there: dict[int, Future[Piece]], readers: ThreadPoolExecutor
+        self, part: _Part, there: dict[int, Future[Piece]], readers: ThreadPoolExecutor
     ) -> dict[int, Future[Piece]]:
-        """Have a pool's groups read; what is there is kept, so a split that fits into one pool is read once."""
-        return {group: there.get(group) or readers.submit(self._piece, group) for group in pool.groups}
+        """Have the groups read; what is there is kept, so a split that fits into one pool is read once."""
+        groups = [group for lane in part.lanes.values() for group in lane.groups]
+        return {group: there.get(group) or readers.submit(self._piece, group) for group in groups}
 
-    def _usable(self, pool: Pool, pieces: dict[int, Piece]) -> np.ndarray:
-        """[R, 2] the pool's order, in which the next usable row stands for one that is not."""
-        bad = {row_id: why for piece in pieces.values() for row_id, why in piece.unusable.items()}
+    def _usable(self, number: int, lane: Lane, each: int, pieces: dict[int, Piece]) -> list[list[int]]:
+        """[R, 2] the lane's order, in which the next usable row stands for one that is not."""
+        bad = {row_id: why for group in lane.groups for row_id, why in pieces[group].unusable.items()}
         if not bad:
-            return pool.order
-        usable = np.array([row in pieces[group].places for group, row in pool.order.tolist()])
+            return lane.order.tolist()
+        usable = np.array([row in pieces[group].places for group, row in lane.order.tolist()])
         if not usable.any():
             row_id, why = next(iter(bad.items()))
             raise DatasetError(
                 f"{self._dataset.place}: none of {len(bad)} rows of split {self._data.split!r} can be used: {why} "
                 f"({row_id}, ...); build them again"
             )
-        if self._rank == 0:
+        if self._rank == number * each // self._share:  # of all that read the lane the first
             warn_of({row_id: why for row_id, why in bad.items() if row_id not in self._warned})
         self._warned |= set(bad)
         good = np.flatnonzero(usable)
-        order = pool.order.copy()
+        order = lane.order.copy()
         missing = np.flatnonzero(~usable)
-        order[missing] = pool.order[good[np.searchsorted(good, missing) % len(good)]]
-        return order
+        order[missing] = lane.order[good[np.searchsorted(good, missing) % len(good)]]
+        return order.tolist()
 
     def _piece(self, group: int) -> Piece:
         drawn = self._data.subset == "drawn"
         held = self._dataset.shape.gaussians if drawn else self._gaussians
-        return read_piece(self._dataset, self._groups[group], self._kept[group], held)
+        return read_piece(self._dataset, self._groups[group], self._kept[group], held, self._weak_below)
 
     def _made(self, step: int, picks: list[Pick]) -> Batch:
         randoms = [draws(self._data.seed, step, self._rank * self._share + place) for place in range(len(picks))]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from manifests.weak import is_weak
 from stages.clip_gs.batch import Gaussians
+from stages.clip_gs.census import SCORES
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians, real_counts, unusable, vectors, without
 from stages.clip_gs.shards import Dataset, Group
 from stages.clip_gs.words import normal
 
-_COLUMNS = ("id", "content_hash", *GAUSSIANS, "view_vectors", "captions.list.element.text", "caption_vectors")
+_COLUMNS = (
+    "id", "content_hash", *GAUSSIANS, "view_vectors", "captions.list.element.text", *SCORES, "caption_vectors",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,22 @@ class Piece:
     gaussians: Gaussians  # [R, M, ...]
     counts: np.ndarray  # [R] real Gaussians, which may be more than M
     views: list[np.ndarray]  # [V, D] float16
-    texts: list[np.ndarray]  # [C, D] float16, one for each caption
+    texts: list[np.ndarray]  # [C, D] float16, one for each caption that is seen
     meanings: list[list[int]]  # of the C captions
     objects: list[int]
     places: dict[int, int]  # where a row that was asked for lies; one that is unusable lies nowhere
     unusable: dict[str, str]  # id: why
 
 
-def read_piece(dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int) -> Piece:
+def read_piece(
+    dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int, weak_below: Mapping[str, float]
+) -> Piece:
     """These rows of a row group, numbered as they stand in `rows`, with their first `gaussians` Gaussians."""
     table = dataset.read(group, _COLUMNS)
     if len(rows) < len(table):
         table = table.take(rows)
     views, texts = vectors(table, "view_vectors"), vectors(table, "caption_vectors")
-    captions = [[caption["text"] for caption in of_row] for of_row in table["captions"].to_pylist()]
+    captions = table["captions"].to_pylist()
     reasons = unusable(table)
     for row in range(len(table)):
         if not len(views[row]) or len(texts[row]) != len(captions[row]):
@@ -45,6 +52,7 @@ def read_piece(dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int)
             reasons[row] = f"their vectors are not of the dataset's {dataset.dimension} numbers"
     if reasons:
         dataset.refuse_damage(group.shard)
+    seen = [[place for place, caption in enumerate(of_row) if not is_weak(caption, weak_below)] for of_row in captions]
     good = [row for row in range(len(table)) if row not in reasons]
     ids, content = table["id"].to_pylist(), table["content_hash"].to_pylist()
     usable = without(table, reasons)
@@ -53,8 +61,8 @@ def read_piece(dataset: Dataset, group: Group, rows: np.ndarray, gaussians: int)
         gaussians=read_gaussians(usable, gaussians),
         counts=real_counts(usable),
         views=[views[row] for row in good],
-        texts=[texts[row] for row in good],
-        meanings=[[number_of(normal(text)) for text in captions[row]] for row in good],
+        texts=[texts[row][seen[row]] for row in good],
+        meanings=[[number_of(normal(captions[row][place]["text"])) for place in seen[row]] for row in good],
         objects=[number_of(content[row]) for row in good],
         places={row: place for place, row in enumerate(good)},
         unusable={ids[row]: reason for row, reason in reasons.items()},

@@ -53,8 +53,13 @@ class Data(_Settings):
     """Views of an object that a step looks at, K."""
     without: tuple[dict[str, str], ...] = ()
     """Rows that match every column of one of these are never trained: [{category: chair}]."""
+    weak_captions: Literal["keep", "skip"] = "keep"
+    """Captions that the dataset's index marks as weak: those with the teacher's lowest scores."""
     shuffle_rows: int = Field(4096, ge=1)
     """Rows that lie in memory at once to be mixed; the row groups they come from are drawn from all shards."""
+    lanes: int = Field(8, ge=1)
+    """Parts that a batch is put together from, each with row groups of its own, where there are more rows than that:
+    as many processes read a part of the data each. 1: every process reads all."""
     readers: int = Field(2, ge=1)
     """Threads that read ahead; what a step sees does not depend on them."""
 

@@ -74,6 +74,11 @@ class Dataset:
         """Rows of each split."""
         return self.index["rows"]
 
+    @property
+    def weak_below(self) -> dict[str, float]:
+        """By kind of caption the score below which it is weak (manifests/weak.py)."""
+        return self.index.get("weak_captions", {}).get("below", {})
+
     @cached_property
     def identity(self) -> str:
         """The same for the same shards."""

@@ -47,6 +47,7 @@ class Thing:
     teacher: str = TEACHER
     content: str = ""  # "": its own
     split: str = "train"
+    scores: list[float] | None = None  # of the captions, by the teacher
     columns: dict[str, Any] = field(default_factory=dict)  # of the source list, which become `metadata`
 
 
@@ -108,6 +109,7 @@ def write(
     rows_per_shard: int = 8,
     row_group_rows: int | None = 4,
     float_type: dataset.FloatType = "float32",
+    weak_percent: float = 0.0,
 ) -> str:
     """A run folder, by path or URI, whose dataset holds these rows; the place."""
     store = open_store(place)
@@ -123,7 +125,7 @@ def write(
                 ((_, outcome),) = work([block])
                 assert isinstance(outcome, Done), outcome
                 shards.append(outcome.columns)
-    dataset.write_index(store, shards, provenance={})
+    dataset.write_index(store, shards, provenance={}, weak_percent=weak_percent)
     return str(place)
 
 
@@ -144,7 +146,7 @@ def _member(store: Store, thing: Thing) -> dict[str, Any]:
     if thing.view_vectors is not None:
         publish("embed", {"teacher": thing.teacher}, to_bytes(thing.view_vectors), "view_vectors")
     if thing.caption_vectors is not None:
-        columns = {"caption_scores": [0.25] * len(thing.caption_vectors)}
+        columns = {"caption_scores": thing.scores or [0.25] * len(thing.caption_vectors)}
         publish("align", columns, to_bytes(thing.caption_vectors), "caption_vectors")
     told = {"id": thing.id, "source": f"{thing.id}.glb", "category": thing.category, "licence": "CC0-1.0"}
     return {**thing.columns, **told, "split": thing.split, "keys": keys}

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from manifests.store import LocalStore, open_store
+from stages.clip_gs import order
 from stages.clip_gs.augment import augmented, matrices
 from stages.clip_gs.batch import Batch, Gaussians
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians
@@ -188,6 +190,36 @@ def test_processes_part_a_batch_among_them(place, world, subset):
             assert torch.equal(one, torch.cat(of_parts))
 
 
+def test_a_process_reads_only_the_lanes_that_its_part_comes_from(tmp_path, monkeypatch):
+    """16 row groups in pools of two: by lanes each of two processes has one of the two, but for the last pool."""
+    write(tmp_path, things(64))
+    read = []
+    real = Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda self, group, columns: read.append(group) or real(self, group, columns))
+    for lanes, least, most in ((1, 10, 16), (2, 5, 8)):
+        data = SEEN.model_copy(update={"lanes": lanes, "readers": 1})
+        loader = Loader(Dataset.open(str(tmp_path)), data, 20, 4, rank=1, world=2)
+        read.clear()
+        with closing(loader.batches()) as batches:
+            for _ in range(10):
+                next(batches)
+        assert least <= len(set(read)) <= most
+
+
+def test_lanes_are_dealt_alike_and_no_row_is_lost():
+    sizes = [5, 3, 0, 7, 4, 4, 6, 2, 5, 1, 3, 8, 4, 4, 5, 3]
+    met = []
+    found = list(order.pools(sizes, pool_rows=20, lanes=2, batch=4, seed=0, epoch=0))
+    assert len(found) > 2 and {len(pool.lanes) for pool in found[:-1]} == {2} and len(found[-1].lanes) == 1
+    for pool in found:
+        taken = pool.steps * 4 // len(pool.lanes)
+        assert all(len(lane.order) == taken for lane in pool.lanes) or pool is found[-1]
+        assert all(set(lane.order[:, 0]) == set(lane.groups) for lane in pool.lanes)
+        met += [tuple(row) for lane in pool.lanes for row in lane.order.tolist()]
+    assert sorted(met) == [(group, row) for group, size in enumerate(sizes) for row in range(size)]
+    assert sum(pool.steps for pool in found) == sum(sizes) // 4
+
+
 def test_a_split_that_fits_into_memory_is_read_once(place, monkeypatch):
     read = []
     real = Dataset.read
@@ -295,6 +327,19 @@ def test_rows_without_captions_or_vectors_are_left_out_and_counted(tmp_path, cap
     assert set(next(loader.batches()).ids) == {rows[place].id for place in (0, 3, 4, 6, 7)}
     assert loader.left_out == {"without captions": 1, "without vectors": 2}
     assert "5 rows to train on; left out: 1 without captions, 2 without vectors" in caplog.text
+
+
+def test_weak_captions_are_kept_or_skipped_as_asked(tmp_path):
+    """What is weak is what the index says; a row that has no other caption is left out."""
+    rows = [replace(row, captions=["strong", "weak"], scores=[0.5, 0.1]) for row in things(6)]
+    rows[5] = replace(rows[5], captions=["weak", "weak"], scores=[0.1, 0.1])
+    dataset = Dataset.open(write(tmp_path, rows, weak_percent=60))
+    for asked, meanings, count in (("keep", 2, 6), ("skip", 1, 5)):
+        loader = Loader(dataset, SEEN.model_copy(update={"weak_captions": asked}), 20, count)
+        batches = list(islice(loader.batches(), 20))
+        assert len({number for batch in batches for number in batch.meanings.tolist()}) == meanings
+        assert set(ids(batches)) == {row.id for row in rows[:count]}
+        assert loader.left_out == ({} if asked == "keep" else {"with weak captions alone": 1})
 
 
 @pytest.mark.parametrize("column", ["means", "log_scales", "quaternions", "opacity_logits", "sh", "view_vectors"])
