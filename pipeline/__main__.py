@@ -1,4 +1,4 @@
-"""The command line: python -m pipeline build | status | sheet | clean | train | evaluate | encode."""
+"""The command line: python -m pipeline build | status | sheet | clean | train | evaluate | encode | export."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.build import Order, Report, build
 from pipeline.clean import cleaning, remove
 from pipeline.closing import print_closing
 from pipeline.evaluating import run_encode, run_evaluate
+from pipeline.exporting import run_export
 from pipeline.plan import Retry
 from pipeline.recipe import load_recipe
 from pipeline.run import RunError, absolute_place
@@ -53,6 +54,8 @@ def _run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
             return run_evaluate(options)
         case "encode":
             return run_encode(options)
+        case "export":
+            return run_export(options)
         case "clean":
             return _clean(options)
         case "status":

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import evaluating, training
+from pipeline import evaluating, exporting, training
 from pipeline.recipe import Recipe
 from pipeline.settings import RecipeError, preset_names, take_overrides
 from stages.clip_gs.settings import Training
@@ -32,7 +32,7 @@ def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="Meshes to 3DGS-image-text triplets.")
-    names = "build | status | sheet | clean | train | evaluate | encode"
+    names = "build | status | sheet | clean | train | evaluate | encode | export"
     commands = parser.add_subparsers(dest="command", required=True, metavar=names)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     training.add_arguments(commands, common)
     evaluating.add_arguments(commands, common)
+    exporting.add_arguments(commands, common)
     return parser
 
 

@@ -41,7 +41,7 @@ def add_arguments(commands: Any, common: argparse.ArgumentParser) -> None:
         help="a .pt file or a training's folder; given again, another column of the table",
     )
     judge.add_argument("--dataset", required=True, help="a run or its dataset: a path or a URI")
-    judge.add_argument("--split", default="test", help="which objects, such as test,unseen (default: test)")
+    judge.add_argument("--split", default="test", help="which objects, such as test,unseen or all (default: test)")
     judge.add_argument("--teacher", help="a CLIP's folder or hub name (default: the dataset's, where it can be found)")
     judge.add_argument("--templates", metavar="FILE", help="one a line, with {} for the name (default: 64 of our own)")
     judge.add_argument("--classes", metavar="FILE", help="one category a line (default: those of the split)")
@@ -102,7 +102,7 @@ def _tell(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> 
 
     name, place = next(iter(asked.checkpoints.items()))
     result = {"name": name, **result}
-    folder, file = _split(options.out or f"{run_of(place, asked.dataset)}/evaluation/{name}.json")
+    folder, file = _split(options.out or f"{run_of(place) or _run_beside(asked.dataset)}/evaluation/{name}.json")
     text = json.dumps(result, indent=1, ensure_ascii=False)
     open_store(folder).replace(file, f"{text}\n".encode())
     if options.json:
@@ -118,12 +118,12 @@ def _tell(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> 
 
 
 def _encode(options: argparse.Namespace, ranks: Ranks) -> int:
-    from stages.clip_gs.checkpoint import load_model
+    from stages.clip_gs.checkpoint import identity, load_model
     from stages.clip_gs.encode import publish, to_table
-    from stages.clip_gs.vectors import encode_split, identity
+    from stages.clip_gs.vectors import encode_split
 
     dataset = _open(options)
-    splits = list(dataset.splits) if options.split == "all" else _splits(options.split, dataset)
+    splits = _splits(options.split, dataset)
     model, told = load_model(options.checkpoint)
     encoded = {}
     for split in splits:
@@ -188,6 +188,8 @@ def _open(options: argparse.Namespace) -> Dataset:
 
 
 def _splits(text: str, dataset: Dataset) -> list[str]:
+    if text == "all":
+        return list(dataset.splits)
     splits = list(dict.fromkeys(part.strip() for part in text.split(",")))
     for split in splits:
         dataset.groups(split)  # refuses one that is not there
@@ -213,10 +215,10 @@ def _parted(checkpoint: str) -> tuple[Path, str]:
     return (path.parent, path.stem) if path.suffix == ".pt" else (path, "best")
 
 
-def run_of(checkpoint: str, dataset: Dataset) -> str:
-    """The run that a checkpoint was trained in, else the dataset's."""
+def run_of(checkpoint: str) -> str:
+    """The run that a checkpoint was trained in, "" if in none."""
     folder, _ = _parted(checkpoint)
-    return str(folder.parents[1]) if folder.parent.name == "training" else _run_beside(dataset)
+    return str(folder.parents[1]) if folder.parent.name == "training" else ""
 
 
 def _run_beside(dataset: Dataset) -> str:

@@ -6,9 +6,11 @@ import argparse
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -48,6 +50,7 @@ def add_arguments(commands: Any, common: argparse.ArgumentParser) -> None:
     learn.add_argument(
         "--gpus", type=float, metavar="G", help="GPUs a worker takes on Ray (default: 1 if there are any)"
     )
+    learn.add_argument("--anew", action="store_true", help="first remove what --name holds, and begin at step 1")
     learn.add_argument("--print-config", action="store_true", help="show all settings and end")
 
 
@@ -57,6 +60,8 @@ def run_train(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         print(to_yaml(settings), end="")
         return 0
     asked = _asked(options, settings)
+    if options.anew:
+        _clear(Path(asked.folder))
     if asked.engine == "ray":
         from pipeline.training_ray import train_on_ray
 
@@ -96,6 +101,18 @@ def _asked(options: argparse.Namespace, settings: Training) -> argparse.Namespac
     )
 
 
+def _clear(folder: Path) -> None:
+    """Refused where a training is at work."""
+    from stages.clip_gs.trainer import LOCK, alone
+
+    with _told_in_one_line(), alone(folder):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+
+
 def _check(asked: argparse.Namespace) -> int:
     """Before any worker starts: how many steps it will take."""
     import torch
@@ -107,8 +124,14 @@ def _check(asked: argparse.Namespace) -> int:
         raise RunError(
             f"--workers {asked.workers}: there are {torch.cuda.device_count()} GPUs here, and each takes one"
         )
-    try:
+    with _told_in_one_line():
         return check(asked.settings, Dataset.open(asked.dataset), Path(asked.folder), asked.workers)
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    try:
+        yield
     except told_errors() as error:
         raise RunError(str(error)) from error
 

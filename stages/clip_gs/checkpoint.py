@@ -7,6 +7,7 @@ For shipping there is a compact form: a folder with weights in half precision an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -23,7 +24,7 @@ LAST, BEST = "last.pt", "best.pt"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _FORMAT = "gs-triplets clip_gs 1"
 _FREE = ("save_seconds", "data.readers")  # settings that change nothing of what is learnt
-_TOLD = ("settings", "dimension", "teacher", "dataset", "categories", "step", "steps", "best")
+_TOLD = ("settings", "dimension", "teacher", "dataset", "objects", "categories", "step", "steps", "seconds", "best")
 
 
 class CheckpointError(Exception):
@@ -79,13 +80,25 @@ def told_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def save_compact(model: ClipGs, told: dict[str, Any], folder: Path) -> None:
-    """Weights in half precision; vectors, such as biases and the statistics of norms, as they are."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: _halved(tensor.detach().cpu()) for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    save_file(compact(model), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps({"format": _FORMAT, **told}, indent=1, ensure_ascii=False) + "\n")
+
+
+def compact(model: ClipGs) -> dict[str, torch.Tensor]:
+    """Weights in half precision; vectors, such as biases and the statistics of norms, as they are."""
+    return {name: _halved(tensor.detach().cpu()) for name, tensor in model.state_dict().items()}
+
+
+def identity(model: ClipGs, name: str) -> str:
+    """NAME@HASH, the hash the same for the same weights wherever they lie, in the compact form too."""
+    digest = hashlib.blake2b(digest_size=8)
+    for key, tensor in sorted(compact(model).items()):
+        digest.update(f"{key}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.numpy().tobytes())
+    return f"{name}@{digest.hexdigest()}"
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:

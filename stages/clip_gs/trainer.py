@@ -35,6 +35,7 @@ from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset, DatasetError
 from stages.clip_gs.validation import Validation
 
+LOCK = "lock"
 _STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
 
 
@@ -49,7 +50,7 @@ def train(
         problem = ""
         if ranks.first:
             try:
-                stack.enter_context(_alone(folder))
+                stack.enter_context(alone(folder))
                 check(settings, dataset, folder, ranks.world)
             except (TrainingError, DatasetError, CheckpointError) as error:
                 problem = str(error)
@@ -60,9 +61,10 @@ def train(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """No other training works in the folder meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -193,6 +195,7 @@ class Trainer:
             "dimension": self.dataset.dimension,
             "teacher": self.dataset.teacher,
             "dataset": self.dataset.identity,
+            "objects": self.loader.rows,
             "categories": categories_of(self.dataset, self.settings),
             "step": self.step,
             "steps": self.steps,

@@ -5,7 +5,6 @@ Objects go through the model in batches that do not depend on how many processes
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -75,15 +74,6 @@ def concatenated(parts: Sequence[Encoded]) -> Encoded:
         vectors=torch.cat([part.vectors for part in parts]),
         left_out={row_id: reason for part in parts for row_id, reason in part.left_out.items()},
     )
-
-
-def identity(model: ClipGs, name: str) -> str:
-    """NAME@HASH, the hash the same for the same weights wherever they lie."""
-    digest = hashlib.blake2b(digest_size=8)
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{key}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return f"{name}@{digest.hexdigest()}"
 
 
 def _share(dataset: Dataset, split: str, ranks: Ranks) -> list[tuple[Group, int]]:

@@ -55,8 +55,10 @@ def save(folder: Path, dataset: Dataset, seed: int, **told: Any) -> Path:
         "teacher": dataset.teacher,
         "dataset": dataset.identity,
         "categories": list(TRAINED),
+        "objects": 6,
         "step": 3,
         "steps": 3,
+        "seconds": 90.0,
         "best": None,
         "weights": ClipGs(settings.model, dimension).state_dict(),
         "average": None,
@@ -235,9 +237,8 @@ def test_where_results_go_and_what_columns_are_called(place: Path) -> None:
         "v1.2", "v1.2 (2)", "v1.2-last", "small", "model"
     ]  # fmt: skip
     assert list(evaluating.named([str(run / one) for one in told[:2]], "mine")) == ["mine", "v1.2"]
-    dataset = Dataset.open(f"{run}/dataset")
-    assert evaluating.run_of("/other/training/v1.2", dataset) == "/other"
-    assert evaluating.run_of("/kept/model.pt", dataset) == str(run)
+    assert evaluating.run_of("/other/training/v1.2") == "/other"
+    assert evaluating.run_of("/kept/model.pt") == ""
 
 
 def test_several_splits_are_evaluated_as_one(place: Path, result: dict[str, Any], tmp_path: Path) -> None:
@@ -361,3 +362,53 @@ def test_a_complaint_of_one_process_ends_all(odd: Path, tmp_path: Path, capsys: 
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"error: {last}") and "SHA-256" in error
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_an_exported_checkpoint_is_the_same_model_with_its_figures(
+    place: Path, result: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "small"
+    trained = str(place / "run" / "training" / "one")
+    assert main(["export", "--checkpoint", trained, "--out", str(out), "--licence", "apache-2.0"]) == 0
+    assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "evaluation.json", "model.safetensors"}
+    card = (out / "README.md").read_text()
+    row = result["rows"][0]
+    figure = row["zero_shot"]["trained"]["top_1"]
+    assert f"| zero-shot Top-1, categories trained | {100 * figure['value']:.1f} (" in card
+    assert "license: apache-2.0" in card and row["identity"].rpartition("@")[2] in card and "\n# small\n" in card
+    assert all(str(place) not in file.read_text() for file in (out / "README.md", out / "evaluation.json"))
+
+    words = [
+        "evaluate",
+        "--checkpoint",
+        str(out),
+        "--dataset",
+        str(place / "run"),
+        "--out",
+        str(tmp_path / "again.json"),
+    ]
+    assert main(words) == 0
+    again = json.loads((tmp_path / "again.json").read_text())["rows"][0]
+    assert again["identity"].rpartition("@")[2] == row["identity"].rpartition("@")[2]
+    assert again["retrieval"]["text_to_3d"]["r_10"]["value"] == pytest.approx(
+        row["retrieval"]["text_to_3d"]["r_10"]["value"], abs=0.1
+    )
+
+
+def test_a_card_has_no_figures_of_other_weights(
+    place: Path, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = place / "run" / "training" / "other"
+    words = ["export", "--checkpoint", str(trained), "--out", str(tmp_path / "small")]
+    alone = place / "run" / "evaluation" / "one.json"
+    found = json.loads(alone.read_text())
+    found["rows"] = [row for row in found["rows"] if row["name"] != "other"]
+    (tmp_path / "one.json").write_text(json.dumps(found))
+    assert main([*words, "--evaluation", str(tmp_path / "one.json")]) == BAD_REQUEST
+    assert "is of other weights" in capsys.readouterr().err
+    (tmp_path / "no.json").write_text("[]")
+    assert main([*words, "--evaluation", str(tmp_path / "no.json")]) == BAD_REQUEST
+    assert "not the result of an evaluation" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "its card has no figures" in capsys.readouterr().out
+    assert "None were given" in (tmp_path / "small" / "README.md").read_text()

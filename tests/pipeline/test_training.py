@@ -16,6 +16,7 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.settings import PRESETS, RecipeError, load, preset_names, take_overrides
 from stages.clip_gs.settings import Training
+from stages.clip_gs.trainer import alone
 from tests.pipeline.building import ROOT, command
 from tests.stages.clip_gs_dataset import things, write
 
@@ -96,6 +97,20 @@ def test_two_processes_learn_what_one_learns(run: Path, one_thread: None, capfd:
     assert "batch: 8 objects cannot be shared alike by 3 processes" in capfd.readouterr().err
 
 
+def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
+    run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(run, "anew", "--steps", "3", "--seed", "5")) == 0
+    assert main(words(run, "anew", "--steps", "2")) == 2
+    assert "was trained with other settings" in capfd.readouterr().err
+    with alone(run / "training" / "anew"):
+        assert main(words(run, "anew", "--steps", "2", "--anew")) == 2
+    assert "another training is at work" in capfd.readouterr().err and len(lines(run, "anew")) == 3
+    assert main(words(run, "anew", "--steps", "2", "--anew")) == 0
+    assert [line["step"] for line in lines(run, "anew")] == [1, 2]
+    assert len(list((run / "training" / "anew" / "tensorboard").iterdir())) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_saves_and_goes_on_later(
     run: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
@@ -154,7 +169,7 @@ def test_another_setting_in_the_same_folder_is_refused_by_its_name(
 
 @pytest.mark.parametrize("name", preset_names(PRESETS / "train"))
 def test_presets_are_of_their_size(name: str) -> None:
-    assert load(Training, name, presets=PRESETS / "train").model.size == name
+    assert load(Training, name, presets=PRESETS / "train").model.size == {"demo": "mini"}.get(name, name)
 
 
 def test_words_set_fields_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from stages.clip_gs.checkpoint import load_model
+from stages.clip_gs.checkpoint import identity, load_model
 from stages.clip_gs.evaluation import baselines, few_shot, intervals, zero_shot
 from stages.clip_gs.evaluation.questions import Questions, ask, by_chance, figures
 from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather
@@ -22,7 +22,7 @@ from stages.clip_gs.model import ClipGs
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.shards import Dataset
 from stages.clip_gs.validation import split_of
-from stages.clip_gs.vectors import Encoded, concatenated, encode_split, identity
+from stages.clip_gs.vectors import Encoded, concatenated, encode_split
 from stages.embedding.batches import Batches
 from stages.models import Checkpoint
 from stages.stage import StageError
