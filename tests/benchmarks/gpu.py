@@ -1,6 +1,6 @@
 """What only a GPU can show, in slices of under nine minutes that can be run again: each ends with its table.
 
-python -m tests.benchmarks.gpu build|test|render|fit-256|fit-512|curve [--meshes FOLDER] [--out runs/gpu]
+python -m tests.benchmarks.gpu SLICE [--meshes FOLDER] [--out runs/gpu]
 
 build    compile gsplat's kernels
 test     the tests marked gpu
@@ -8,6 +8,10 @@ render   views a second through EGL, against the script that people write
 fit-256  a batch of objects at 256², and quality beside the aim
 fit-512  a batch at 512² with 36 views, and one object at a time
 curve    seconds an object by batch size, and quality by budget
+embed    images a second through the embedding stage, and as a share of the bare model
+caption  captions a second by a vision-language model
+train    a CLIP-GS step at the size of the aim: share of the card, against the plain step
+learn    the corpus preset, built by local processes, then trained and evaluated; stopped in time, it goes on next time
 
 Objects are of the demo corpus, and textured meshes of FOLDER where one is given; views are kept under --out. Needs no
 Ray.
@@ -20,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +43,7 @@ from tests.benchmarks.fit_objects import rendered
 _THREADS = 12  # that prepare objects
 _CURVE = (1, 4, 16, 64, 256)
 _BUDGETS = (200, 600, 2000)
+_LEARN_SECONDS = 510.0
 
 
 @dataclass(frozen=True)
@@ -154,44 +159,67 @@ def show_curve(options: argparse.Namespace) -> None:
 
 
 def run_tests() -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *map(str, Path("tests/stages").glob("test_fit*.py"))]
-    ).returncode
+    return _module("pytest", "-q", "-m", "gpu", *Path("tests/stages").glob("test_*.py"))
 
 
 def show_render(options: argparse.Namespace) -> int:
-    folder = [str(options.meshes)] if options.meshes else []
-    return subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.render", *folder, "--free", "--memory", "0"]
-    ).returncode
+    folder = [options.meshes] if options.meshes else []
+    return _module("tests.benchmarks.render", *folder, "--free", "--memory", 0)
+
+
+def learn(options: argparse.Namespace) -> int:
+    run, deadline = options.out / "corpus", time.monotonic() + _LEARN_SECONDS
+    steps = [
+        ("build", "corpus", "--run", run, "--engine", "local"),
+        ("train", "mini", "--run", run),
+        ("evaluate", "--checkpoint", run / "training/default", "--dataset", run, "--split", "test,unseen"),
+    ]
+    return next((code for step in steps if (code := _module("pipeline", *step, deadline=deadline))), 0)
+
+
+def _module(name: str, *words: object, deadline: float | None = None) -> int:
+    """Its exit code. At the deadline it is asked to stop."""
+    process = subprocess.Popen([sys.executable, "-m", name, *map(str, words)])
+    try:
+        return process.wait(deadline and max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        return process.wait()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("slice", choices=["build", "test", "render", "fit-256", "fit-512", "curve"])
+    parser.add_argument("slice", choices=[*_ALONE, *_FITS])
     parser.add_argument("--meshes", type=Path, help="a folder; its textured meshes are fitted too")
     parser.add_argument("--objects", type=int, default=16, help="of them at most")
     parser.add_argument("--demo", type=int, default=24, help="objects of the demo corpus")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"))
     options = parser.parse_args()
+    if options.slice in _ALONE:
+        return _ALONE[options.slice](options)
     try:
-        if options.slice == "build":
-            return subprocess.run([sys.executable, "-m", "stages.fitting.kernels"]).returncode
-        if options.slice == "render":
-            return show_render(options)
         rasterization()
-        if options.slice == "test":
-            return run_tests()
-        if options.slice == "fit-256":
-            show_fit(_AT_256, 256, 8, options)
-        if options.slice == "fit-512":
-            show_fit(_AT_512, 64, 2, options)
-        if options.slice == "curve":
-            show_curve(options)
+        _FITS[options.slice](options)
     except KernelsError as error:
         print(f"gpu-check: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+_ALONE: dict[str, Callable[[argparse.Namespace], int]] = {
+    "build": lambda options: _module("stages.fitting.kernels"),
+    "test": lambda options: run_tests(),
+    "render": show_render,
+    "embed": lambda options: _module("tests.benchmarks.embed"),
+    "caption": lambda options: _module("tests.benchmarks.caption"),
+    "train": lambda options: _module("tests.benchmarks.train"),
+    "learn": learn,
+}
+_FITS: dict[str, Callable[[argparse.Namespace], None]] = {  # for which gsplat's kernels must be there
+    "fit-256": lambda options: show_fit(_AT_256, 256, 8, options),
+    "fit-512": lambda options: show_fit(_AT_512, 64, 2, options),
+    "curve": show_curve,
+}
 
 
 if __name__ == "__main__":
