@@ -35,6 +35,9 @@ class Tokenizer(nn.Module):
         self.seen = COUNT if settings.tokens == "attributes" else POINT
         self.encoder = PointEncoder(self.seen, widths.points)
         self.encoder2trans = nn.Linear(widths.points[-1], width)
+        if settings.tokens != "points":
+            # Scales vary within a patch a thousandth of what turns do. Their spread is the mean of all steps so far.
+            self.norm = nn.BatchNorm1d(COUNT, momentum=None, affine=False)
         self.widest = max(*widths.points, len(self.orders) * max(COUNT, widths.serial[0], widths.serial[1]))
         if self.orders:
             self.serial = SerialEncoder(widths.serial)
@@ -46,11 +49,17 @@ class Tokenizer(nn.Module):
         return torch.cat([self._tokens(part) for part in flat.tensor_split(parts)]).unflatten(0, patches.shape[:2])
 
     def _tokens(self, patches: torch.Tensor) -> torch.Tensor:  # [P, D] of [P, k, 19]
-        tokens = self.encoder2trans(self.encoder(patches[..., : self.seen].contiguous()))
+        if self.seen == COUNT:
+            return self.encoder2trans(self.encoder(self._alike(patches)))
+        tokens = self.encoder2trans(self.encoder(patches[..., :POINT].contiguous()))
         if self.orders:
             rows = self.serial2trans(self.serial(self._ordered(patches)))  # [O P, D]
             tokens = tokens + rows.unflatten(0, (-1, len(patches))).mean(0)
         return tokens
+
+    def _alike(self, patches: torch.Tensor) -> torch.Tensor:
+        """[P, k, 19], each number of one spread: else what spreads widely is all that a short training sees."""
+        return self.norm(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -58,7 +67,7 @@ class Tokenizer(nn.Module):
         """All orders in one batch, so that normalisation sees them alike."""
         members = torch.cat([order(patches[..., :3], curve) for curve in self.orders])  # [O P, k]
         starts = torch.arange(len(patches), device=patches.device).repeat(len(self.orders)) * patches.shape[1]
-        return patches.flatten(0, 1)[members + starts[:, None]]
+        return self._alike(patches).flatten(0, 1)[members + starts[:, None]]
 
 
 class PointEncoder(nn.Module):

@@ -41,16 +41,18 @@ class PlainClipGs(nn.Module):
 
     def _tokens(self, patches: torch.Tensor) -> torch.Tensor:  # [P, D] of [P, k, 19]
         tokenizer = self.model.tokenizer
-        local = tokenizer.encoder.first_conv(patches[..., : tokenizer.seen].transpose(1, 2))  # [P, C, k]
+        alike = tokenizer.norm(patches.transpose(1, 2)).transpose(1, 2) if hasattr(tokenizer, "norm") else patches
+        seen = patches[..., : tokenizer.seen] if tokenizer.orders else alike[..., : tokenizer.seen]
+        local = tokenizer.encoder.first_conv(seen.transpose(1, 2))  # [P, C, k]
         shared = local.max(dim=2, keepdim=True).values.expand_as(local)
         tokens = tokenizer.encoder2trans(
             tokenizer.encoder.second_conv(torch.cat([shared, local], dim=1)).max(dim=2).values
         )
-        passes = [tokenizer.serial2trans(self._row(patches, curve)) for curve in tokenizer.orders]
+        passes = [tokenizer.serial2trans(self._row(patches, alike, curve)) for curve in tokenizer.orders]
         return tokens + torch.stack(passes).mean(0) if passes else tokens
 
-    def _row(self, patches: torch.Tensor, curve: str) -> torch.Tensor:  # [P, C]
-        row = patches.gather(1, order(patches[..., :3], curve).unsqueeze(-1).expand_as(patches)).transpose(1, 2)
+    def _row(self, patches: torch.Tensor, alike: torch.Tensor, curve: str) -> torch.Tensor:  # [P, C]
+        row = alike.gather(1, order(patches[..., :3], curve).unsqueeze(-1).expand_as(patches)).transpose(1, 2)
         for conv, norm in zip(self.model.tokenizer.serial.convs, self.model.tokenizer.serial.norms, strict=True):
             row = F.relu(norm(conv(row)))
         return row.max(dim=2).values

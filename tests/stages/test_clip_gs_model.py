@@ -214,6 +214,15 @@ def test_what_is_not_seen_does_not_matter(tokens: str) -> None:
     assert torch.equal(made(seen), made(changed)) == (tokens == "points")
 
 
+@pytest.mark.parametrize("tokens", ["attributes", "gaussians"])
+def test_each_attribute_is_seen_with_the_same_spread(tokens: str) -> None:
+    made = model(tokens=tokens).train()
+    patches = made.taken_apart(gaussians(4, 48))[1].flatten(0, 1)
+    spread = made.tokenizer._alike(patches).flatten(0, 1).std(0)
+    torch.testing.assert_close(spread, torch.ones(COUNT), atol=0.05, rtol=0)
+    assert patches.flatten(0, 1).std(0).max() > 10 * patches.flatten(0, 1).std(0).min()
+
+
 def test_objects_of_a_batch_do_not_know_each_other() -> None:
     made, seen = model(), gaussians(5, 48)
     alone = torch.cat([made(seen.each(lambda tensor, i=i: tensor[i : i + 1])) for i in range(5)])
