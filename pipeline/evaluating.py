@@ -15,7 +15,7 @@ from rich.console import Console
 from manifests.store import is_uri, open_store
 from pipeline.processes import together
 from pipeline.run import RECIPE, RunError, absolute_place
-from stages.models import Checkpoint, ModelError, find
+from stages.models import Checkpoint, ModelError, find, same_model
 from stages.progress import shown
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def find_teacher(asked: str | None, dataset: Dataset) -> Checkpoint:
     hub, _, revision = wanted.rpartition("@")
     if asked:
         found = find(asked, revision if asked == hub and "/" in hub else None)
-        if not _same(found.identity, wanted):
+        if not same_model(found.identity, wanted):
             raise RunError(f"--teacher {asked}: is {found.identity}, and the dataset's vectors are by {wanted}")
         return found
     places = [*_built_with(dataset), (EMBEDDED, None), *([(hub, revision)] if hub.count("/") == 1 else [])]
@@ -160,16 +160,11 @@ def find_teacher(asked: str | None, dataset: Dataset) -> Checkpoint:
         except ModelError:
             seen[place] = "nothing"
             continue
-        if _same(found.identity, wanted):
+        if same_model(found.identity, wanted):
             return found
         seen[place] = found.identity
     there = ", ".join(f"{place} ({what})" for place, what in seen.items())
     raise RunError(f"the dataset's teacher, {wanted}, is not at {there}: pass --teacher PATH, the folder of that model")
-
-
-def _same(identity: str, other: str) -> bool:
-    """A folder that was renamed still holds the same model."""
-    return identity.rpartition("@")[2] == other.rpartition("@")[2]
 
 
 def _built_with(dataset: Dataset) -> list[tuple[str, str | None]]:

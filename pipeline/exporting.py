@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluating import named, run_of
+from pipeline.evaluating import run_of
 from pipeline.run import RunError
 
 
@@ -23,45 +24,72 @@ def add_arguments(commands: Any, common: argparse.ArgumentParser) -> None:
     ship.add_argument("--name", help="of the model, in its card (default: the folder's)")
     ship.add_argument("--licence", "--license", default="", help="of the weights, in the card, such as apache-2.0")
     ship.add_argument(
-        "--evaluation", type=Path, metavar="FILE", help="of the same weights, for the card (default: the run's)"
+        "--evaluation",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="a result of `evaluate` for the card, of these weights; several may be given (default: all in the run)",
     )
 
 
 def run_export(options: argparse.Namespace) -> int:
     from stages.clip_gs import card
-    from stages.clip_gs.checkpoint import CheckpointError, identity, load_model, save_compact
+    from stages.clip_gs.checkpoint import WEIGHTS, CheckpointError, identity, load_model, save_compact
 
     try:
         model, told = load_model(options.checkpoint)
     except CheckpointError as error:
         raise RunError(str(error)) from error
-    result = _evaluation(options, identity(model, ""))
+    results = _evaluations(options, identity(model, ""))
     out = options.out.expanduser().absolute()
-    save_compact(model, told, out)
-    card.write(options.name or out.name, model, told, out, options.licence, result)
-    size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB{'' if result else '; its card has no figures: evaluate it, and export again'}")
+    if out.exists():
+        _refuse_others(out, WEIGHTS)
+    aside = out.with_name(f"{out.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    save_compact(model, told, aside)
+    card.write(options.name or out.name, model, told, aside, options.licence, results)
+    shutil.rmtree(out, ignore_errors=True)
+    aside.rename(out)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB{'' if results else '; its card has no figures: evaluate it, and export again'}")
     return 0
 
 
-def _evaluation(options: argparse.Namespace, identity: str) -> dict[str, Any] | None:
-    """What `evaluate` has found of these weights, their row first, less the places where things lay."""
-    path = options.evaluation or _beside(options.checkpoint)
-    if path is None or (not options.evaluation and not path.exists()):
-        return None
+def _refuse_others(out: Path, weights: str) -> None:
+    """A folder that holds anything but an exported checkpoint is not replaced."""
+    if not out.is_dir() or (any(out.iterdir()) and not (out / weights).is_file()):
+        raise RunError(f"--out {out}: holds something else; name a new folder, or one that `export` made")
+
+
+def _evaluations(options: argparse.Namespace, identity: str) -> list[dict[str, Any]]:
+    """What `evaluate` has found of these weights. A file that is named and is of others is refused."""
+    if options.evaluation is None:
+        run = run_of(options.checkpoint)
+        files = sorted(Path(run, "evaluation").glob("*.json")) if run else []
+        return [result for file in files if (result := _of_weights(file, identity))]
+    results = []
+    for file in options.evaluation:
+        result = _of_weights(file.expanduser(), identity)
+        if result is None:
+            raise RunError(f"{file}: is of other weights than {options.checkpoint}; evaluate these, and export again")
+        results.append(result)
+    return results
+
+
+def _of_weights(file: Path, identity: str) -> dict[str, Any] | None:
+    """The result, named as its file, with the row of these weights first and less the places where things lay.
+
+    None where it has no such row.
+    """
     try:
-        result = json.loads(path.expanduser().read_text())
+        result = json.loads(file.read_text())
         result["dataset"].pop("place")
         rows = [{key: value for key, value in row.items() if key != "place"} for row in result["rows"]]
         own = [row for row in rows if row["kind"] == "checkpoint" and row["identity"].endswith(identity)]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not the result of an evaluation: {error}; `evaluate` writes them") from error
-    if not own:
-        raise RunError(f"{path}: is of other weights than {options.checkpoint}; evaluate these, and export again")
-    return {**result, "rows": [own[0], *(row for row in rows if row["kind"] != "checkpoint")]}
-
-
-def _beside(checkpoint: str) -> Path | None:
-    """The result that `evaluate` writes by default for a checkpoint of a training."""
-    run = run_of(checkpoint)
-    return Path(run, "evaluation", f"{next(iter(named([checkpoint], None)))}.json") if run else None
+        raise RunError(f"{file}: not the result of an evaluation: {error}; `evaluate` writes them") from error
+    return (
+        {**result, "name": file.stem, "rows": [own[0], *(row for row in rows if row["kind"] != "checkpoint")]}
+        if own
+        else None
+    )

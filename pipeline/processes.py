@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,15 @@ Work = Callable[[argparse.Namespace, "Ranks"], int]  # a function of a module, f
 Errors = Callable[[], tuple[type[Exception], ...]]  # those that are told in one line
 
 
+class Terminated(RunError):
+    """A process ended by SIGTERM, which came before it could hear it."""
+
+
 def together(work: Work, options: argparse.Namespace, processes: int, errors: Errors) -> int:
     """`work` on so many processes, as one of torchrun's where there are some; RunError where one of them fails."""
     if processes < 1:
         raise RunError(f"{processes} processes: expected at least 1")
+    _refuse_more_than_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if processes == 1 or "RANK" in os.environ:
         from stages.clip_gs.ranks import joined
 
@@ -38,12 +44,19 @@ def together(work: Work, options: argparse.Namespace, processes: int, errors: Er
     return _watch(*_start(work, options, processes, errors))
 
 
+def _refuse_more_than_gpus(processes: int) -> None:
+    import torch
+
+    if 0 < (gpus := torch.cuda.device_count()) < processes:
+        raise RunError(f"{processes} processes: expected at most {gpus}, for each takes one of the GPUs here")
+
+
 def _start(
     work: Work, options: argparse.Namespace, processes: int, errors: Errors
 ) -> tuple[list[multiprocessing.process.BaseProcess], list[Connection]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch and Arrow half
     members, ears = [], []
-    port = _free_port()
+    port = free_port()
     for rank in range(processes):
         ear, mouth = context.Pipe(duplex=False)
         member = context.Process(target=_join, args=(work, options, rank, processes, port, errors, mouth), daemon=True)
@@ -69,7 +82,8 @@ def _watch(members: list[multiprocessing.process.BaseProcess], ears: list[Connec
                 rank = at_work.pop(sentinel)
                 members[rank].join()
                 if code := members[rank].exitcode:
-                    raise RunError(f"process {rank} of {len(members)} ended with exit code {code}")
+                    kind = Terminated if code == -signal.SIGTERM else RunError
+                    raise kind(f"process {rank} of {len(members)} ended with exit code {code}")
         return 0
     finally:
         for member in members:
@@ -87,9 +101,9 @@ def _join(
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world)))
     from stages.clip_gs.ranks import joined
 
-    with joined() as ranks:
+    with ExitStack() as stack:
         try:
-            work(options, ranks)
+            work(options, stack.enter_context(joined()))
         except errors() as error:
             if options.debug:
                 raise
@@ -108,7 +122,7 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import argparse
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from rich.console import Console
 
 from manifests.store import is_uri
 from pipeline.figures import to_clock
-from pipeline.processes import together
+from pipeline.processes import Terminated, together
 from pipeline.run import RunError, absolute_place
 from pipeline.settings import PRESETS, load, preset_names, to_yaml
 from stages.clip_gs.settings import Training
@@ -60,8 +59,6 @@ def run_train(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         print(to_yaml(settings), end="")
         return 0
     asked = _asked(options, settings)
-    if options.anew:
-        _clear(Path(asked.folder))
     if asked.engine == "ray":
         from pipeline.training_ray import train_on_ray
 
@@ -97,39 +94,21 @@ def _asked(options: argparse.Namespace, settings: Training) -> argparse.Namespac
         settings=settings,
         folder=str(Path(run) / "training" / options.name),
         dataset=absolute_place(options.dataset, "--dataset") if options.dataset else run,
-        **{name: getattr(options, name) for name in ("engine", "workers", "gpus", "debug")},
+        **{name: getattr(options, name) for name in ("engine", "workers", "gpus", "anew", "debug")},
     )
-
-
-def _clear(folder: Path) -> None:
-    """Refused where a training is at work."""
-    from stages.clip_gs.trainer import LOCK, alone
-
-    with _told_in_one_line(), alone(folder):
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
 
 
 def _check(asked: argparse.Namespace) -> int:
     """Before any worker starts: how many steps it will take."""
-    import torch
-
-    from stages.clip_gs.readiness import check
     from stages.clip_gs.shards import Dataset
+    from stages.clip_gs.trainer import ready
 
-    if asked.engine == "local" and torch.cuda.is_available() and asked.workers > torch.cuda.device_count():
-        raise RunError(
-            f"--workers {asked.workers}: there are {torch.cuda.device_count()} GPUs here, and each takes one"
-        )
-    with _told_in_one_line():
-        return check(asked.settings, Dataset.open(asked.dataset), Path(asked.folder), asked.workers)
+    with told_in_one_line():
+        return ready(asked.settings, Dataset.open(asked.dataset), Path(asked.folder), asked.workers, asked.anew)
 
 
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
+def told_in_one_line() -> Iterator[None]:
     try:
         yield
     except told_errors() as error:
@@ -152,8 +131,8 @@ def _train_here(asked: argparse.Namespace) -> int:
     with Stop(_end_children) as stop:
         try:
             together(work, asked, asked.workers, told_errors)
-        except RunError:
-            if not stop.signal:  # else it came before they could hear it
+        except Terminated:
+            if not stop.signal:
                 raise
     return stop.code
 
@@ -168,7 +147,7 @@ def work(asked: argparse.Namespace, ranks: Ranks) -> int:
     with Stop() as stop:
         try:
             dataset = Dataset.open(asked.dataset)
-            train(asked.settings, dataset, Path(asked.folder), ranks, lambda: bool(stop.signal))
+            train(asked.settings, dataset, Path(asked.folder), ranks, lambda: bool(stop.signal), asked.anew)
         except (TrainingError, CheckpointError):
             if ranks.first:
                 raise
@@ -218,7 +197,7 @@ def print_closing(asked: argparse.Namespace) -> None:
     if not (folder / LAST).exists():
         console.print("Stopped before the first checkpoint.")
         return
-    state = told_of(read(folder / LAST))
+    state = told_of(read(folder / LAST), folder / LAST)
     end = read_curve(folder / FILE)[-1]
     if state["step"] < state["steps"]:
         done = f"step {state['step']:,} of {state['steps']:,}"

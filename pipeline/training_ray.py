@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.run import RunError
-from pipeline.training import Stop
+from pipeline.training import Stop, told_errors, told_in_one_line
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _LOSSES = 3  # of workers, before it is given up
 _LOOK_SECONDS = 1.0
 _STOP = "stop"  # a file that asks the workers to save and leave: signals do not reach them
+_COMPLAINT = "complaint"  # a file in which a worker tells why it would be of no use to start it again
+_SEVERED = re.compile("connection (closed|reset|refused)", re.IGNORECASE)  # what the others say where one is lost
 
 
 def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
@@ -35,13 +38,17 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
 
     from pipeline.ray_placement import connect
     from stages.clip_gs.curve import FILE, Display
+    from stages.clip_gs.trainer import alone, clear
 
     folder = Path(asked.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _STOP).unlink(missing_ok=True)
+    _remove_notes(folder)
     connect()
     try:
         scaling = _scaling(asked)
+        if asked.anew:  # here and not by a worker, which may be started again
+            with told_in_one_line(), alone(folder):
+                clear(folder)
         told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
         run = RunConfig(name="ray", storage_path=asked.folder, failure_config=FailureConfig(max_failures=_LOSSES))
         trainer = TorchTrainer(_work, train_loop_config=told, scaling_config=scaling, run_config=run)
@@ -49,8 +56,13 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
             _fit(trainer, folder / FILE, display)
         return stop.code
     finally:
-        (folder / _STOP).unlink(missing_ok=True)
+        _remove_notes(folder)
         ray.shutdown()
+
+
+def _remove_notes(folder: Path) -> None:
+    for name in (_STOP, _COMPLAINT):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _scaling(asked: argparse.Namespace) -> ScalingConfig:
@@ -82,7 +94,9 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
         try:
             ended.append(trainer.fit().return_value)
         except TrainingFailedError as error:
-            ended.append(f"a worker failed: {_cause(error)}")
+            ended.append(f"a worker failed: {cause(error)}")
+        except Exception as error:
+            ended.append(f"Ray failed: {cause(error)}")
 
     thread = threading.Thread(target=fit)
     thread.start()
@@ -95,10 +109,12 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
         raise RunError(ended[0])
 
 
-def _cause(error: BaseException) -> str:
-    """The last line of what is often pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def cause(error: BaseException) -> str:
+    """The last line of what is often pages; of several workers' first one of ours, last that a connection was lost."""
+    failures = list(getattr(error, "worker_failures", {}).values()) or [error]
+    told = min(failures, key=lambda one: (not isinstance(one, told_errors()), bool(_SEVERED.search(str(one)))))
+    lines = [line.strip() for line in str(told).splitlines() if line.strip()]
+    return lines[-1] if lines else type(told).__name__
 
 
 def _work(told: dict[str, Any]) -> str:
@@ -106,7 +122,6 @@ def _work(told: dict[str, Any]) -> str:
     import torch
     from ray.train.torch import get_device
 
-    from stages.clip_gs.checkpoint import CheckpointError
     from stages.clip_gs.ranks import joined
     from stages.clip_gs.readiness import TrainingError
     from stages.clip_gs.settings import Training
@@ -114,20 +129,29 @@ def _work(told: dict[str, Any]) -> str:
     from stages.clip_gs.trainer import train
 
     folder = Path(told["folder"])
-    if not folder.is_dir():
-        raise RunError(
-            f"--run: {folder} is not there on node {os.uname().nodename}; it must lie where all nodes see it"
-        )
     device = get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])))
     with joined(device) as ranks:
+        if problem := next(filter(None, ranks.gather_objects(_problem(folder))), ""):
+            return problem
         try:
             settings = Training.model_validate(told["settings"])
             train(settings, Dataset.open(told["dataset"]), folder, ranks, _Asked(folder / _STOP))
-        except (TrainingError, CheckpointError) as error:
+        except TrainingError as error:  # all ranks meet it
             return str(error)
+        except told_errors() as error:
+            (folder / _COMPLAINT).write_text(str(error))
+            raise  # the others wait for this one: all are started again, find the complaint, and leave
     return ""
+
+
+def _problem(folder: Path) -> str:
+    """Why this process cannot work."""
+    if not folder.is_dir():
+        return f"--run: {folder} is not there on node {os.uname().nodename}; it must lie where all nodes see it"
+    complaint = folder / _COMPLAINT
+    return complaint.read_text() if complaint.exists() else ""
 
 
 class _Asked:

@@ -46,6 +46,11 @@ def identity(model: str, revision: str | None = None) -> str:
     return find(model, revision).identity
 
 
+def same_model(identity: str, other: str) -> bool:
+    """A folder that was renamed still holds the same model."""
+    return identity.rpartition("@")[2] == other.rpartition("@")[2]
+
+
 def find(model: str, revision: str | None = None) -> Checkpoint:
     """The checkpoint; ModelError where there is none."""
     folder = folder_of(model)

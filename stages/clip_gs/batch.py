@@ -41,12 +41,15 @@ class Batch:
     texts: torch.Tensor  # [B, D] its vector of a caption, length 1
     objects: torch.Tensor  # [B] int64, equal where the content is
     meanings: torch.Tensor  # [B] int64, equal where the caption is
+    own_meanings: torch.Tensor  # [B, C] of all captions of each object, the first again where it has fewer
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def each(self, change: Change) -> Batch:
-        tensors = {name: change(getattr(self, name)) for name in ("views", "texts", "objects", "meanings")}
+        tensors = {
+            name: change(getattr(self, name)) for name in ("views", "texts", "objects", "meanings", "own_meanings")
+        }
         return Batch(self.ids, self.gaussians.each(change), **tensors)
 
     def to(self, device: torch.device) -> Batch:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.clip_gs.checkpoint import WEIGHTS, identity
 from stages.clip_gs.model import ClipGs
 
-CARD, EVALUATION = "README.md", "evaluation.json"
+CARD, EVALUATION = "README.md", "evaluation"
 _FIGURES = {
     "zero-shot Top-1, categories trained": ("zero_shot", "trained", "top_1"),
     "zero-shot Top-1, categories never trained": ("zero_shot", "never_trained", "top_1"),
@@ -28,11 +29,13 @@ _PROBE = "10_way_10_shot"
 
 
 def write(
-    name: str, model: ClipGs, told: dict[str, Any], folder: Path, licence: str, result: dict[str, Any] | None
+    name: str, model: ClipGs, told: dict[str, Any], folder: Path, licence: str, results: Sequence[dict[str, Any]]
 ) -> None:
-    """README.md beside the weights, and the result of an evaluation as it is."""
-    if result:
-        (folder / EVALUATION).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    """README.md beside the weights, and the results of evaluations as they are in a folder of their own."""
+    for result in results:
+        (folder / EVALUATION).mkdir(exist_ok=True)
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        (folder / EVALUATION / f"{result['name']}.json").write_text(f"{text}\n")
     settings, seen = told["settings"], told["settings"]["model"]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     megabytes = (folder / WEIGHTS).stat().st_size / 1e6
@@ -60,15 +63,14 @@ python -m pipeline evaluate --checkpoint FOLDER --dataset RUN
 **Training.** Step {told["step"]:,} of {told["steps"]:,}, {settings["batch"]} objects each; it took
 {told["seconds"] / 60:.0f} minutes to there. All settings are in `config.json`.
 
-{_figures(result)}
+{"".join(map(_figures, results)) or "**Figures.** None were given."}
+
 **Limits.** It has learnt from these categories alone, and compares only with vectors of this teacher.
 """
     )
 
 
-def _figures(result: dict[str, Any] | None) -> str:
-    if result is None:
-        return "**Figures.** None were given.\n"
+def _figures(result: dict[str, Any]) -> str:
     rows, dataset = result["rows"], result["dataset"]
     own, teacher, chance = rows[0], rows[-2], rows[-1]
     lines = []
@@ -83,11 +85,12 @@ def _figures(result: dict[str, Any] | None) -> str:
     table = "\n".join(lines)
     splits = ", ".join(dataset["splits"])
     return f"""**Figures**, percent with 95% intervals, of {dataset["objects"]:,} objects of split {splits}
-(dataset `{dataset["identity"]}`); all of them are in `{EVALUATION}`:
+(dataset `{dataset["identity"]}`); all of them are in `{EVALUATION}/{result["name"]}.json`:
 
 | | this model | teacher on views | chance |
 |---|---|---|---|
 {table}
+
 """
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.splits import matches
 from manifests.weak import is_weak
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 SCORES = ("captions.list.element.kind", "captions.list.element.score")  # null where no teacher has read them
 _GROUPS_AT_ONCE = 8
 
+_OWN = {"id", "group", "category", "source", "licence"}  # columns that `metadata` does not repeat
 Rule = Mapping[str, str]
 
 
@@ -30,6 +32,7 @@ class Census:
     groups: list[Group]
     kept: list[np.ndarray]  # of each group, its rows that are trained on
     left_out: dict[str, int]  # why, and how many rows
+    captions: int  # the most that a row has
 
     @property
     def rows(self) -> int:
@@ -39,23 +42,25 @@ class Census:
 def take(dataset: Dataset, data: Data) -> Census:
     groups = dataset.groups(data.split)
     named = {name for rule in data.without for name in rule}
+    own = sorted(named & _OWN)
     below = weak_below(dataset, data)
-    columns = ["teacher", *SCORES, "category", *(["metadata"] if named - {"category"} else [])]
-    kept, reasons, teachers, met = [], Counter[str](), set[str](), set[int]()
+    columns = ["teacher", *SCORES, *own, *(["metadata"] if named - _OWN else [])]
+    kept, reasons, teachers, met, captions = [], Counter[str](), set[str](), set[int](), 1
     for table in ahead(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
         why, rules = _left_out(table, data.without, below)
         kept.append(np.flatnonzero([not reason for reason in why]))
         reasons.update(reason for reason in why if reason)
+        captions = max(captions, pc.max(pc.list_value_length(table["captions"])).as_py() or 1)
         teachers |= set(table["teacher"].drop_null().to_pylist())
         met |= rules
     for number in set(range(len(data.without))) - met:
         logger.warning("data.without: no row of split %r matches %s", data.split, dict(data.without[number]))
-    if len(teachers) > 1:
+    if len({teacher.rpartition("@")[2] for teacher in teachers}) > 1:
         raise DatasetError(
             f"{dataset.place}: split {data.split!r} has vectors of several teachers ({', '.join(sorted(teachers))}); "
             "build it again with one --embed.model"
         )
-    return Census(groups, kept, dict(reasons))
+    return Census(groups, kept, dict(reasons), captions)
 
 
 def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:
@@ -66,10 +71,9 @@ def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:
 def _left_out(table: pa.Table, rules: Sequence[Rule], below: Mapping[str, float]) -> tuple[list[str], set[int]]:
     """Of each row why it is left out, "" where it is not; and which rules any row matches."""
     why, met = [], set()
-    told = table["metadata"].to_pylist() if "metadata" in table.column_names else [None] * len(table)
-    rows = zip(*(table[name].to_pylist() for name in ("teacher", "captions", "category")), told, strict=True)
-    for teacher, captions, category, metadata in rows:
-        known = {**(json.loads(metadata) if metadata else {}), "category": category}
+    for row in table.to_pylist():
+        teacher, captions = row["teacher"], row["captions"]
+        known = {**json.loads(row.get("metadata") or "{}"), **row}
         matched = {number for number, rule in enumerate(rules) if matches(rule, known)}
         met |= matched
         if matched:

@@ -19,6 +19,7 @@ import torch
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model, Training
 from stages.clip_gs.uni3d import Report, Uni3dError, load_uni3d
+from stages.models import same_model
 
 LAST, BEST = "last.pt", "best.pt"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -34,11 +35,15 @@ class CheckpointError(Exception):
 def save(path: Path, state: dict[str, Any]) -> None:
     """Aside first, then in place in one step: a reader never meets half a file, a power cut leaves the old one."""
     aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        torch.save({"format": _FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    try:
+        with aside.open("wb") as file:
+            torch.save({"format": _FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except (OSError, RuntimeError) as error:  # torch's own where a disk is full
+        aside.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: could not be written: {' '.join(str(error).split())[:200]}") from error
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -72,10 +77,12 @@ def load_model(path: str | Path) -> tuple[ClipGs, dict[str, Any]]:
             raise CheckpointError(f"{path}: a folder without {BEST}, {LAST} or {WEIGHTS}; name one that `train` made")
         path = found[0]
     state = read(path)
-    return _built(state, state["average"] or state["weights"], path), told_of(state)
+    return _built(state, state.get("average") or state.get("weights") or {}, path), told_of(state, path)
 
 
-def told_of(state: dict[str, Any]) -> dict[str, Any]:
+def told_of(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    if missing := [name for name in _TOLD if name not in state]:
+        raise CheckpointError(f"{path}: is of another version, and does not tell of {', '.join(missing)}")
     return {name: state[name] for name in _TOLD}
 
 
@@ -117,47 +124,52 @@ def _load_compact(folder: Path) -> tuple[ClipGs, dict[str, Any]]:
         raise CheckpointError(f"{folder}: {CONFIG} or {WEIGHTS} cannot be read: {error}") from error
     if not is_ours(told):
         raise CheckpointError(f"{folder}/{CONFIG}: of another model; expected the format {_FORMAT!r}")
-    return _built(told, weights, folder), {name: told[name] for name in _TOLD}
+    return _built(told, weights, folder), told_of(told, folder / CONFIG)
 
 
 def _built(told: dict[str, Any], weights: dict[str, torch.Tensor], path: Path) -> ClipGs:
-    model = ClipGs(Model.model_validate(told["settings"]["model"]), told["dimension"])
     try:
+        model = ClipGs(Model.model_validate(told["settings"]["model"]), told["dimension"])
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights are of another version: {' '.join(str(error).split())}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's is a ValueError
+        raise CheckpointError(f"{path}: is of another version: {' '.join(str(error).split())[:300]}") from error
     return model.eval()
 
 
-def take_weights(model: ClipGs, place: str) -> str:
-    """What fits of another checkpoint, Uni3D's or ours, to begin with; what became of every tensor, in lines."""
+def take_weights(model: ClipGs, place: str, teacher: str) -> tuple[str, list[str]]:
+    """What fits of another checkpoint, Uni3D's or ours, to begin with.
+
+    What became of every tensor, in lines, and the categories that a checkpoint of ours has learnt already. One of ours
+    must have learnt from the same teacher.
+    """
     path = Path(place).expanduser()
     if path.is_file() and not _says_ours(path):
         try:
-            return str(load_uni3d(model, path))
+            return str(load_uni3d(model, path)), []
         except Uni3dError as error:
             raise CheckpointError(f"start_from: {error}") from error
     other, told = load_model(path)
     size = told["settings"]["model"]["size"]
     if size != model.settings.size:
         raise CheckpointError(f"start_from: {path} is of size {size}; model.size is {model.settings.size}")
+    if not same_model(told["teacher"], teacher):
+        raise CheckpointError(
+            f"start_from: {path} learnt from vectors of {told['teacher']}, and the dataset has those of {teacher}"
+        )
     given, ours = other.state_dict(), model.state_dict()
     wrong = [name for name in ours if name in given and given[name].shape != ours[name].shape]
     fitting = [name for name in ours if name in given and name not in wrong]
     for name in fitting:
         ours[name].copy_(given[name])
-    return str(
-        Report(
-            path=path,
-            loaded=tuple(fitting),
-            missing=tuple(name for name in ours if name not in given),
-            wrong_shape=tuple(
-                f"{name} {list(given[name].shape)} there, {list(ours[name].shape)} here" for name in wrong
-            ),
-            unexpected=tuple(name for name in given if name not in ours),
-            unused=(),
-        )
+    report = Report(
+        path=path,
+        loaded=tuple(fitting),
+        missing=tuple(name for name in ours if name not in given),
+        wrong_shape=tuple(f"{name} {list(given[name].shape)} there, {list(ours[name].shape)} here" for name in wrong),
+        unexpected=tuple(name for name in given if name not in ours),
+        unused=(),
     )
+    return str(report), told["categories"]
 
 
 def _says_ours(path: Path) -> bool:

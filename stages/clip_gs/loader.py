@@ -58,6 +58,7 @@ class Loader:
         dataset.require_vectors()
         taken = census.take(dataset, data)
         self._groups, self._kept = taken.groups, taken.kept
+        self._captions = taken.captions
         self.rows = taken.rows
         self.left_out = taken.left_out  # why rows of the split are not seen, and how many
         self.steps_per_epoch = self.rows // batch
@@ -152,12 +153,14 @@ class Loader:
 
     def _made(self, step: int, picks: list[Pick]) -> Batch:
         randoms = [draws(self._data.seed, step, self._rank * self._share + place) for place in range(len(picks))]
-        views, texts, meanings, parts = [], [], [], []
+        views, texts, meanings, own_meanings, parts = [], [], [], [], []
         for (piece, row), random in zip(picks, randoms):
             views.append(piece.views[row][_drawn_views(len(piece.views[row]), self._data.views, random)])
             caption = random.integers(len(piece.meanings[row]))
             texts.append(piece.texts[row][caption])
             meanings.append(piece.meanings[row][caption])
+            own = piece.meanings[row]
+            own_meanings.append(own + own[:1] * (self._captions - len(own)))
             parts.append(self._part(int(piece.counts[row]), random))
         batch = Batch(
             ids=[piece.ids[row] for piece, row in picks],
@@ -166,6 +169,7 @@ class Loader:
             texts=_unit(np.stack(texts)),
             objects=torch.tensor([piece.objects[row] for piece, row in picks]),
             meanings=torch.tensor(meanings),
+            own_meanings=torch.tensor(own_meanings),
         )
         return batch.each(torch.Tensor.pin_memory) if self._pinned else batch
 

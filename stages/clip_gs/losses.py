@@ -1,7 +1,8 @@
 """The two losses, over the objects of all processes: texts, and views that vote.
 
 An object is told apart from all others of the batch, by its likeness to the text, and a text from all others by its
-likeness to the object. What is no other, as it has the same content or the same words, is left out of the comparison.
+likeness to the object. What is no other (an object of the same content, a text that the object has too) is left out of
+the comparison.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def contrastive(
         seen = gather(vectors.float())  # [B, D]
         texts = gather(batch.texts.float())  # [B, D]
         views = gather(batch.views.float())  # [B, K, D]
-        same = _alike(gather(batch.objects))  # [B, B]
-        same_words = same | _alike(gather(batch.meanings))
+        same = alike(gather(batch.objects))  # [B, B]
+        same_words = same | owned(gather(batch.own_meanings), gather(batch.meanings))
         factor = _limited(scale, loss.most_scale)
         likeness = masked(factor * seen @ texts.T, same_words)
         parts = {
@@ -70,7 +71,15 @@ def masked(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
     return logits.masked_fill(same & ~own, -torch.inf)
 
 
-def _alike(numbers: torch.Tensor) -> torch.Tensor:  # [B, B] of [B]
+def owned(own_meanings: torch.Tensor, meanings: torch.Tensor) -> torch.Tensor:
+    """[B, B] whether an object has a text, be it another one's: of own_meanings [B, C] and meanings [B]."""
+    found = torch.zeros(len(own_meanings), len(meanings), dtype=torch.bool, device=meanings.device)
+    for column in own_meanings.T:
+        found |= column[:, None] == meanings[None, :]
+    return found
+
+
+def alike(numbers: torch.Tensor) -> torch.Tensor:  # [B, B] of [B]
     return numbers[:, None] == numbers[None, :]
 
 

@@ -71,12 +71,21 @@ def joined(device: torch.device | None = None) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     joins = world > 1 and not dist.is_initialized()  # under Ray Train they are in touch already
     if joins:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _join(rank, world, "nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(rank, world, device)
     finally:
         if joins:
             dist.destroy_process_group()
+
+
+def _join(rank: int, world: int, backend: str) -> None:
+    try:
+        dist.init_process_group(backend)
+    except (RuntimeError, ValueError) as error:
+        at = ", ".join(f"{name} {os.environ.get(name, 'is missing')}" for name in ("MASTER_ADDR", "MASTER_PORT"))
+        told = " ".join(str(error).split())[:200]
+        raise ConnectionError(f"process {rank} of {world} cannot reach the others ({at}): {told}") from error
 
 
 class _Gather(torch.autograd.Function):
@@ -109,10 +118,13 @@ class _NormTogether(nn.BatchNorm1d):
         variance = _Sum.apply(centred.square().sum(across)) / count  # [C]
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-        scale = (variance + self.eps).rsqrt() * self.weight
-        return (centred * scale.view(shape) + self.bias.view(shape)).to(values.dtype)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(variance * (count / (count - 1)), share)
+        centred = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            centred = centred * self.weight.view(shape) + self.bias.view(shape)
+        return centred.to(values.dtype)
 
 
 class _Sum(torch.autograd.Function):

@@ -11,6 +11,7 @@ from stages.clip_gs.checkpoint import CheckpointError
 from stages.clip_gs.loader import Loader
 from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset
+from stages.models import same_model
 
 
 class TrainingError(Exception):
@@ -49,7 +50,7 @@ def check_same(state: dict[str, Any], settings: Training, dataset: Dataset, fold
     changed = checkpoint.differences(state["settings"], settings)
     if changed:
         raise CheckpointError(f"{folder} was trained with other settings: {', '.join(changed)}; {other}")
-    if state["teacher"] != dataset.teacher:
+    if not same_model(state["teacher"], str(dataset.teacher)):
         raise CheckpointError(f"{folder} learnt from {state['teacher']}, not {dataset.teacher}: {other}")
     if state["dataset"] != dataset.identity:
         raise CheckpointError(f"{folder} learnt from another dataset than {dataset.place} is now: {other}")

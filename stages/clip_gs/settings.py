@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Order = Literal["xyz", "hilbert", "z"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class _Settings(BaseModel):
@@ -132,7 +133,7 @@ class Training(_Settings):
     seed: int = Field(0, ge=0)
     ema: float = Field(0.0, ge=0, lt=1)
     """Share of its past that a running mean of the weights keeps each step; 0: none. It is what is evaluated."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """auto: bfloat16 on a GPU, and on a CPU that has instructions for it."""
     compile: bool = False
     """By torch.compile: faster on a GPU, after a minute or more."""

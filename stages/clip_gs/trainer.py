@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from stages.clip_gs.loader import Loader
 from stages.clip_gs.losses import contrastive
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.optimiser import Average, move, optimisers_of, share_at
+from stages.clip_gs.precision import autocast
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.readiness import TrainingError, categories_of, check, steps_of
 from stages.clip_gs.record import Record
@@ -40,24 +43,54 @@ _STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from
 
 
 def train(
-    settings: Training, dataset: Dataset, folder: Path, ranks: Ranks, asked_to_stop: Callable[[], bool] = bool
+    settings: Training,
+    dataset: Dataset,
+    folder: Path,
+    ranks: Ranks,
+    asked_to_stop: Callable[[], bool] = bool,
+    anew: bool = False,
 ) -> None:
     """Leaves settings.yaml, last.pt, best.pt, curve.jsonl and TensorBoard's events in the folder.
 
-    `asked_to_stop` is asked each step, on each rank; what is done by then is saved.
+    `asked_to_stop` is asked each step, on each rank; what is done by then is saved. `anew`: what the folder holds is
+    removed first, unless something is refused.
     """
     with ExitStack() as stack:
-        problem = ""
-        if ranks.first:
-            try:
+        with _met_by_all(ranks):
+            if ranks.first:
                 stack.enter_context(alone(folder))
-                check(settings, dataset, folder, ranks.world)
-            except (TrainingError, DatasetError, CheckpointError) as error:
-                problem = str(error)
-        problem = ranks.gather_objects(problem)[0]
-        if problem:
-            raise TrainingError(problem)
+                ready(settings, dataset, folder, ranks.world, anew)
+                if anew:
+                    clear(folder)
         Trainer(settings, dataset, folder, ranks).run(asked_to_stop)
+
+
+def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: bool = False) -> int:
+    """As `check`; for a training that begins anew also whether it could, without what the folder holds."""
+    if not anew:
+        return check(settings, dataset, folder, world)
+    with TemporaryDirectory() as empty:
+        steps = check(settings, dataset, Path(empty), world)
+    if settings.start_from:
+        start = Path(settings.start_from).expanduser()
+        if start.resolve().is_relative_to(folder.resolve()):
+            raise TrainingError(
+                f"start_from: {start} is in {folder}, which is removed to begin anew; copy it elsewhere, or give this "
+                "training another --name"
+            )
+        with torch.device("meta"):  # only to see what fits
+            model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale)
+        checkpoint.take_weights(model, settings.start_from, str(dataset.teacher))
+    return steps
+
+
+def clear(folder: Path) -> None:
+    """All but the lock, which is held meanwhile."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 @contextmanager
@@ -74,20 +107,42 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _met_by_all(ranks: Ranks) -> Iterator[None]:
+    """What one rank cannot do none goes on from: the others would wait for it for ever."""
+    met: Exception | None = None
+    try:
+        yield
+    except CheckpointError as error:
+        met = error
+    except (TrainingError, DatasetError, OSError) as error:
+        met = TrainingError(str(error))
+    for error in ranks.gather_objects(met):
+        if error:
+            raise error
+
+
 class Trainer:
     """One process's part in a training."""
 
     def __init__(self, settings: Training, dataset: Dataset, folder: Path, ranks: Ranks):
         self.settings, self.dataset, self.folder, self.ranks = settings, dataset, folder, ranks
-        self.loader = Loader(dataset, settings.data, settings.model.gaussians, settings.batch, ranks.rank, ranks.world)
-        self.steps = steps_of(settings, self.loader.steps_per_epoch)
-        self.validation = Validation(settings, dataset, ranks)
-        torch.manual_seed(settings.seed)
-        self.model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale).to(ranks.device)
-        self.started_from = ""
         last = folder / checkpoint.LAST
-        if settings.start_from and not last.exists():
-            self.started_from = checkpoint.take_weights(self.model, settings.start_from)
+        goes_on = ranks.gather_objects(last.exists())[0]  # on another node a shared folder may look older
+        with _met_by_all(ranks):
+            data, gaussians = settings.data, settings.model.gaussians
+            self.loader = Loader(dataset, data, gaussians, settings.batch, ranks.rank, ranks.world)
+            self.steps = steps_of(settings, self.loader.steps_per_epoch)
+            self.validation = Validation(settings, dataset, ranks)
+            torch.manual_seed(settings.seed)
+            self.model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale).to(ranks.device)
+            self.started_from = ""
+            self.categories = set(categories_of(dataset, settings))  # and those learnt before
+            if settings.start_from and ranks.first and not goes_on:  # the others are given the first rank's weights
+                teacher = str(dataset.teacher)
+                self.started_from, known = checkpoint.take_weights(self.model, settings.start_from, teacher)
+                self.categories |= set(known)
+            state = checkpoint.read(last, ranks.device) if goes_on else None
         self.called = ranks.shared(self.model)
         if settings.compile:
             self.model.compile()
@@ -95,8 +150,8 @@ class Trainer:
         self.average = Average(self.model, settings.ema) if settings.ema else None
         self.step, self.seconds = 0, 0.0
         self.best: dict[str, Any] | None = None
-        if last.exists():
-            self._go_on(checkpoint.read(last, ranks.device))
+        if state:
+            self._go_on(state)
 
     def run(self, asked_to_stop: Callable[[], bool]) -> None:
         with ExitStack() as stack:
@@ -162,9 +217,7 @@ class Trainer:
         return {**figures, "rate": rate}, stop
 
     def _vectors(self, model: nn.Module, gaussians: Gaussians) -> torch.Tensor:
-        kind, precision = self.ranks.device.type, self.settings.precision
-        short = precision == "bfloat16" or (precision == "auto" and (kind == "cuda" or _reckons_in_bfloat16()))
-        with torch.autocast(kind, torch.bfloat16, enabled=short):
+        with autocast(self.settings.precision, self.ranks.device):
             return model(gaussians)
 
     def _look(self) -> tuple[dict[str, float], bool]:
@@ -181,9 +234,10 @@ class Trainer:
             "split": self.validation.split,
             "step": self.step,
             "recall": figures["check/recall"],
+            "rank": figures["check/rank"],
             "loss": figures["check/loss"],
         }
-        better = self.best is None or (found["recall"], -found["loss"]) > (self.best["recall"], -self.best["loss"])
+        better = self.best is None or (found["rank"], -found["loss"]) > (self.best["rank"], -self.best["loss"])
         if better:
             self.best = found
         return figures, better
@@ -196,7 +250,7 @@ class Trainer:
             "teacher": self.dataset.teacher,
             "dataset": self.dataset.identity,
             "objects": self.loader.rows,
-            "categories": categories_of(self.dataset, self.settings),
+            "categories": sorted(self.categories),
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
@@ -208,6 +262,7 @@ class Trainer:
 
     def _go_on(self, state: dict[str, Any]) -> None:
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.categories = set(state["categories"])
         self.model.load_state_dict(state["weights"])
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
@@ -225,12 +280,6 @@ class Trainer:
             f"step {self.step + 1}: the loss is {figures['loss']:g}, the gradient's norm {figures['norm']:g}; nothing "
             f"of it was saved. Try a smaller optimiser.rate under another --name. The step's objects: {', '.join(ids)}"
         )
-
-
-def _reckons_in_bfloat16() -> bool:
-    """Whether this CPU has instructions for it: others are slower with it."""
-    told = torch.cpu.get_capabilities()
-    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
 
 
 def _numbers(figures: dict[str, torch.Tensor]) -> dict[str, float]:

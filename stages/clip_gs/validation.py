@@ -9,7 +9,7 @@ import torch
 from stages.clip_gs import census
 from stages.clip_gs.batch import Batch, Gaussians
 from stages.clip_gs.loader import Loader
-from stages.clip_gs.losses import contrastive
+from stages.clip_gs.losses import alike, contrastive, owned
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset
@@ -33,7 +33,10 @@ class Validation:
 
     @torch.no_grad()
     def figures(self, vectors_of: Callable[[Gaussians], torch.Tensor], scale: torch.Tensor) -> dict[str, float]:
-        """Empty where there is nothing to look at."""
+        """Loss; recall, text to 3D at 1; rank, the mean of 1 / place over texts and views, which steps are compared by.
+
+        Empty where there is nothing to look at.
+        """
         if self._batch is None:
             return {}
         share = self._settings.batch // self._ranks.world
@@ -46,14 +49,22 @@ class Validation:
         losses = contrastive(vectors, batch, scale, self._settings.loss, self._ranks.gather)
         loss = losses["text"] + losses["image"]
         gather = self._ranks.gather
-        recall = _recall(gather(vectors), gather(batch.texts), gather(batch.objects), gather(batch.meanings))
-        return {"check/loss": float(loss), "check/recall": float(recall)}
+        vectors, texts, views = gather(vectors), gather(batch.texts), gather(batch.views)
+        same = alike(gather(batch.objects))
+        by_text = _ranks(texts, vectors, same | owned(gather(batch.own_meanings), gather(batch.meanings)).T)
+        by_view = [_ranks(views[:, view], vectors, same) for view in range(views.shape[1])]
+        return {
+            "check/loss": float(loss),
+            "check/recall": float((by_text == 1).float().mean()),
+            "check/rank": float(torch.cat([by_text, *by_view]).reciprocal().mean()),
+        }
 
 
-def _recall(vectors: torch.Tensor, texts: torch.Tensor, objects: torch.Tensor, meanings: torch.Tensor) -> torch.Tensor:
-    """Text to 3D, R@1: how often the nearest object is the text's, or one with the same content or the same text."""
-    nearest = (texts @ vectors.T).argmax(1)  # [B]
-    return ((objects == objects[nearest]) | (meanings == meanings[nearest])).float().mean()
+def _ranks(queries: torch.Tensor, vectors: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """[B] at which place each query [B, D] finds the best right one [B, B] of the objects; a tie is lost."""
+    likeness = queries @ vectors.T
+    best = likeness.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+    return 1.0 + (~right & (likeness >= best)).sum(1)
 
 
 def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:

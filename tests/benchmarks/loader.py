@@ -27,6 +27,7 @@ import torch
 from stages.clip_gs.batch import Batch
 from stages.clip_gs.columns import GAUSSIANS, VECTORS
 from stages.clip_gs.loader import Loader
+from stages.clip_gs.precision import autocast
 from stages.clip_gs.settings import Data, Model
 from stages.clip_gs.shards import Dataset
 from tests.stages.clip_gs_dataset import things, write
@@ -77,7 +78,7 @@ def of_model(dataset: Dataset, options: argparse.Namespace, device: torch.device
     batch: Batch = next(Loader(dataset, Data(), options.seen, options.batch).batches()).to(device)
 
     def step() -> int:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast("auto", device):
             found = model(batch.gaussians)
         (found * batch.texts).sum().backward()
         model.zero_grad()

@@ -53,7 +53,9 @@ def random_batch(count: int, gaussians: int, patches: int, dimension: int, devic
     texts = F.normalize(normal(count, dimension), dim=-1)
     views = F.normalize(texts.unsqueeze(1) + 0.1 * normal(count, _VIEWS, dimension), dim=-1)
     numbers = torch.arange(count)
-    return Batch([str(number) for number in range(count)], seen, views, texts, numbers, numbers).to(device)
+    return Batch([str(number) for number in range(count)], seen, views, texts, numbers, numbers, numbers[:, None]).to(
+        device
+    )
 
 
 class Step:

@@ -370,13 +370,13 @@ def test_an_exported_checkpoint_is_the_same_model_with_its_figures(
     out = tmp_path / "small"
     trained = str(place / "run" / "training" / "one")
     assert main(["export", "--checkpoint", trained, "--out", str(out), "--licence", "apache-2.0"]) == 0
-    assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "evaluation.json", "model.safetensors"}
+    assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "evaluation", "model.safetensors"}
     card = (out / "README.md").read_text()
     row = result["rows"][0]
     figure = row["zero_shot"]["trained"]["top_1"]
     assert f"| zero-shot Top-1, categories trained | {100 * figure['value']:.1f} (" in card
     assert "license: apache-2.0" in card and row["identity"].rpartition("@")[2] in card and "\n# small\n" in card
-    assert all(str(place) not in file.read_text() for file in (out / "README.md", out / "evaluation.json"))
+    assert all(str(place) not in file.read_text() for file in (out / "README.md", out / "evaluation" / "one.json"))
 
     words = [
         "evaluate",
@@ -390,9 +390,12 @@ def test_an_exported_checkpoint_is_the_same_model_with_its_figures(
     assert main(words) == 0
     again = json.loads((tmp_path / "again.json").read_text())["rows"][0]
     assert again["identity"].rpartition("@")[2] == row["identity"].rpartition("@")[2]
-    assert again["retrieval"]["text_to_3d"]["r_10"]["value"] == pytest.approx(
-        row["retrieval"]["text_to_3d"]["r_10"]["value"], abs=0.1
-    )
+    whole, _ = encode(place, tmp_path / "whole.parquet")
+    small = ["encode", "--checkpoint", str(out), "--dataset", str(place / "run"), "--out", str(tmp_path / "s.parquet")]
+    assert main(small) == 0
+    table = pq.read_table(tmp_path / "s.parquet")
+    for row_id, vector in zip(table["id"].to_pylist(), table["vector"].to_pylist(), strict=True):
+        assert np.array(vector) @ whole[row_id] > 0.999
 
 
 def test_a_card_has_no_figures_of_other_weights(
@@ -409,6 +412,15 @@ def test_a_card_has_no_figures_of_other_weights(
     (tmp_path / "no.json").write_text("[]")
     assert main([*words, "--evaluation", str(tmp_path / "no.json")]) == BAD_REQUEST
     assert "not the result of an evaluation" in capsys.readouterr().err
-    assert main(words) == 0
+    full = ["export", "--checkpoint", str(place / "run" / "training" / "one"), "--out", str(tmp_path / "small")]
+    assert main(full) == 0 and (tmp_path / "small" / "evaluation").exists()
+    (place / "run" / "evaluation").rename(place / "run" / "elsewhere")
+    assert main(words) == 0  # in the place of the other
+    (place / "run" / "elsewhere").rename(place / "run" / "evaluation")
     assert "its card has no figures" in capsys.readouterr().out
+    assert not (tmp_path / "small" / "evaluation").exists()
     assert "None were given" in (tmp_path / "small" / "README.md").read_text()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "notes.txt").write_text("mine")
+    assert main([*words[:-1], str(tmp_path / "kept")]) == BAD_REQUEST
+    assert "holds something else" in capsys.readouterr().err and (tmp_path / "kept" / "notes.txt").exists()

@@ -39,4 +39,5 @@ def batch(count: int, amount: int, dimension: int, views: int = 3, seed: int = 0
         texts=texts,
         objects=own,
         meanings=own.clone(),
+        own_meanings=own[:, None].clone(),
     )

@@ -48,7 +48,7 @@ def steps(place: str, count: int, *, data: Data = SEEN, batch=4, first=0, rank=0
 
 def tensors(batch: Batch) -> Iterator[torch.Tensor]:
     yield from (getattr(batch.gaussians, field.name) for field in fields(Gaussians))
-    yield from (batch.views, batch.texts, batch.objects, batch.meanings)
+    yield from (batch.views, batch.texts, batch.objects, batch.meanings, batch.own_meanings)
 
 
 def assert_same(left: list[Batch], right: list[Batch]) -> None:
@@ -298,6 +298,17 @@ def test_equal_content_and_equal_captions_have_equal_numbers(tmp_path):
     meanings = [batch.meanings[number[row.id]].item() for row in rows]
     assert objects[0] == objects[2] and len(set(objects)) == 3
     assert meanings[0] == meanings[1] and len(set(meanings)) == 3
+    assert torch.equal(batch.own_meanings, batch.meanings[:, None])
+
+
+def test_all_captions_of_an_object_are_known_whichever_is_drawn(tmp_path):
+    rows = things(4)
+    rows[1] = replace(rows[1], captions=rows[0].captions[1:], caption_vectors=rows[1].caption_vectors[:1])
+    for batch in steps(write(tmp_path, rows), 4):
+        number = {row_id: place for place, row_id in enumerate(batch.ids)}
+        first, second = (batch.own_meanings[number[row.id]].tolist() for row in rows[:2])
+        assert second == [first[1]] * 2 and len(set(first)) == 2
+        assert all(meaning in own for meaning, own in zip(batch.meanings.tolist(), batch.own_meanings.tolist()))
 
 
 # -- which rows ----------------------------------------------------------------------------------------------------
@@ -316,6 +327,10 @@ def test_rows_that_rules_name_are_not_trained(tmp_path, caplog):
     assert (loader.rows, seen) == (6, wanted)
     assert loader.left_out == {"named by data.without": 6}
     assert "no row of split 'train' matches {'category': 'plane'}" in caplog.text
+    named = data.model_copy(
+        update={"without": ({"id": "train-003", "licence": "CC0-1.0"}, {"source": "train-004.glb"})}
+    )
+    assert Loader(Dataset.open(str(tmp_path)), named, 20, 3).left_out == {"named by data.without": 2}
 
 
 def test_rows_without_captions_or_vectors_are_left_out_and_counted(tmp_path, caplog):

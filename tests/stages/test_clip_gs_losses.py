@@ -27,11 +27,13 @@ def seen_by(batch: Batch, seed: int = 0) -> torch.Tensor:  # [B, D] of length 1
 
 
 def with_duplicates() -> Batch:
-    """Objects 0 and 3 are the same, 1 and 2 have the same caption, 5 to 7 too."""
+    """Objects 0 and 3 are the same, 1 and 2 have the same caption, 5 to 7 too; 4 has that of 7, but shows another."""
     objects, meanings = torch.arange(COUNT), torch.arange(COUNT)
     objects[3] = 0
     meanings[2], meanings[6], meanings[7] = 1, 5, 5
-    return replace(batch(COUNT, 4, DIMENSION, VIEWS), objects=objects, meanings=meanings)
+    own = torch.stack([meanings, meanings], dim=1)
+    own[4, 1] = 5
+    return replace(batch(COUNT, 4, DIMENSION, VIEWS), objects=objects, meanings=meanings, own_meanings=own)
 
 
 def entropy_both_ways(seen: list, others: list, own: int, apart: list[list[bool]], scale: float) -> float:
@@ -42,15 +44,16 @@ def entropy_both_ways(seen: list, others: list, own: int, apart: list[list[bool]
 
     mine = likeness(seen[own], others[own])
     among = [j for j in range(len(seen)) if j == own or apart[own][j]]
+    asked = [j for j in range(len(seen)) if j == own or apart[j][own]]
     by_row = math.log(sum(math.exp(likeness(seen[own], others[j])) for j in among)) - mine
-    by_column = math.log(sum(math.exp(likeness(seen[j], others[own])) for j in among)) - mine
+    by_column = math.log(sum(math.exp(likeness(seen[j], others[own])) for j in asked)) - mine
     return (by_row + by_column) / 2
 
 
 def slow(vectors: torch.Tensor, told: Batch, scale: float, loss: Loss) -> dict[str, float]:
     seen, texts, views = (each.double().tolist() for each in (vectors, told.texts, told.views))
     other_object = [[a != b for b in told.objects] for a in told.objects]
-    other_words = [[a != b for b in told.meanings] for a in told.meanings]
+    other_words = [[b not in a for b in told.meanings.tolist()] for a in told.own_meanings.tolist()]
     both = [[a and b for a, b in zip(*rows, strict=True)] for rows in zip(other_object, other_words, strict=True)]
     count = len(seen)
     text = sum(entropy_both_ways(seen, texts, own, both, scale) for own in range(count)) / count
@@ -88,7 +91,8 @@ def test_what_is_the_same_is_no_other() -> None:
     twins = replace(told, objects=torch.zeros(2, dtype=torch.int64))
     parts = contrastive(seen_by(told), twins, torch.tensor(20.0), Loss(), alone)
     assert parts["text"] == 0 and parts["image"] == 0  # nobody is left to be told apart from
-    same_words = replace(told, meanings=torch.zeros(2, dtype=torch.int64))
+    zeros = torch.zeros(2, dtype=torch.int64)
+    same_words = replace(told, meanings=zeros, own_meanings=zeros[:, None])
     parts = contrastive(seen_by(told), same_words, torch.tensor(20.0), Loss(), alone)
     assert parts["text"] == 0 and parts["image"] > 0  # their pictures are not the same
 
@@ -97,7 +101,8 @@ def test_accuracy_is_the_share_of_objects_whose_text_is_the_likest() -> None:
     told = replace(batch(4, 4, DIMENSION, VIEWS), texts=torch.eye(4, DIMENSION))
     vectors = F.normalize(told.texts + 2 * told.texts[[0, 1, 3, 2]], dim=-1)  # the last two are nearer to the other's
     assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 0.5
-    told = replace(told, meanings=torch.tensor([0, 1, 2, 2]))
+    meanings = torch.tensor([0, 1, 2, 2])
+    told = replace(told, meanings=meanings, own_meanings=meanings[:, None])
     assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 1
 
 

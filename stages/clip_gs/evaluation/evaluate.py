@@ -24,7 +24,7 @@ from stages.clip_gs.shards import Dataset
 from stages.clip_gs.validation import split_of
 from stages.clip_gs.vectors import Encoded, concatenated, encode_split
 from stages.embedding.batches import Batches
-from stages.models import Checkpoint
+from stages.models import Checkpoint, same_model
 from stages.stage import StageError
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[st
 def open_row(name: str, place: str, dataset: Dataset) -> Row:
     """The checkpoint, whose space must be the one that the dataset's vectors lie in."""
     model, told = load_model(place)
-    if told["teacher"] != dataset.teacher:
+    if not same_model(told["teacher"], str(dataset.teacher)):
         raise EvaluationError(
             f"{place}: learnt from vectors of {told['teacher']}, and {dataset.place} has those of {dataset.teacher}; "
             "take a dataset and a checkpoint of one teacher"
@@ -130,10 +130,11 @@ def _classes(asked: Asked) -> list[str]:
 def _tables(asked: Asked) -> Iterator[pa.Table]:
     for split in asked.splits:
         for table in asked.dataset.rows(split, ("teacher", *COLUMNS)):
-            others = set(table["teacher"].drop_null().to_pylist()) - {asked.dataset.teacher}
+            teachers = set(table["teacher"].drop_null().to_pylist())
+            others = [teacher for teacher in teachers if not same_model(teacher, str(asked.dataset.teacher))]
             if others:
                 raise EvaluationError(
-                    f"{asked.dataset.place}: split {split} has vectors of {others.pop()} beside those of "
+                    f"{asked.dataset.place}: split {split} has vectors of {others[0]} beside those of "
                     f"{asked.dataset.teacher}; build it again with one --embed.model"
                 )
             yield table
@@ -201,6 +202,7 @@ def _of_checkpoint(row: Row, dataset: Dataset) -> dict[str, Any]:
         "step": row.told["step"],
         "chosen_by": _chosen_by(row.told, dataset),
         "trained_on": row.told["dataset"],
+        "trained_split": settings["data"]["split"],
         "trained_categories": sorted(row.told["categories"]),
         "parameters": sum(parameter.numel() for parameter in row.model.parameters()),
         "model": settings["model"],
@@ -229,6 +231,7 @@ def _of_dataset(asked: Asked, subjects: Subjects) -> dict[str, Any]:
         "captions": len(subjects.told),
         "texts": len(subjects.texts),
         "views": len(subjects.views),
+        "gaussians": dataset.shape.gaussians,
         "teacher": dataset.teacher,
         "dimension": dataset.dimension,
     }

@@ -40,12 +40,19 @@ def to_table(result: dict[str, Any]) -> Table:
 
 
 def notes(result: dict[str, Any]) -> list[str]:
-    """What is to be known of the figures: rows that were not used, how a step was chosen, probes that there are not."""
+    """What is to be known of the figures: what was not used, learnt from or looked at, probes that there are not."""
     dataset, rows = result["dataset"], result["rows"]
     lines = []
     if dataset["left_out"]:
         lines.append(f"{dataset['left_out']} of {dataset['rows']} rows could not be used and are left out")
     for row in rows:
+        if row.get("trained_on") == dataset["identity"] and row["trained_split"] in dataset["splits"]:
+            lines.append(f"{row['name']}: has learnt from split {row['trained_split']}: figures are far too high")
+        if row["kind"] == "checkpoint" and row["model"]["gaussians"] > dataset["gaussians"]:
+            lines.append(
+                f"{row['name']}: looks at {row['model']['gaussians']:,} Gaussians, objects here have "
+                f"{dataset['gaussians']:,} at most: they are repeated"
+            )
         if row.get("chosen_by") in dataset["splits"]:
             lines.append(
                 f"{row['name']}: its step was chosen by a look at split {row['chosen_by']}: figures are a bit high"
