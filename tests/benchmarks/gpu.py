@@ -171,7 +171,7 @@ def learn(options: argparse.Namespace) -> int:
     run, deadline = options.out / "corpus", time.monotonic() + _LEARN_SECONDS
     steps = [
         ("build", "corpus", "--run", run, "--engine", "local"),
-        ("train", "mini", "--run", run),
+        ("train", "corpus", "--run", run),
         ("evaluate", "--checkpoint", run / "training/default", "--dataset", run, "--split", "test,unseen"),
     ]
     return next((code for step in steps if (code := _module("pipeline", *step, deadline=deadline))), 0)
