@@ -24,7 +24,14 @@ SLACK = 0.17  # three times the deviation of a share of 0.9 among so many
 def sample(tmp_path_factory: pytest.TempPathFactory) -> pictures.Library:
     folder = tmp_path_factory.mktemp("pictures")
     return pictures.drawn(
-        folder, objects.INSTANCES, OBJECTS * 8 // 7 + 2, VIEWS, pictures.SIDE, 1, lambda done, count: None, length=32
+        folder,
+        objects.INSTANCES,
+        OBJECTS * 8 // 7 + 2,
+        VIEWS[objects.INSTANCES],
+        pictures.SIDE,
+        1,
+        lambda done, count: None,
+        length=32,
     )
 
 

@@ -15,8 +15,8 @@ from stages.embedded.training import objects, pictures
 from stages.progress import shown
 
 MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
-VIEWS = 12
-NUMBERS = {objects.TRAIN: 8192, objects.INSTANCES: 640, objects.COMBINATIONS: 4352}  # of the corpus, to choose from
+NUMBERS = {objects.TRAIN: 24576, objects.INSTANCES: 640, objects.COMBINATIONS: 4352}  # of the corpus, to choose from
+VIEWS = {objects.TRAIN: 8, objects.INSTANCES: 12, objects.COMBINATIONS: 12}  # many objects teach more than many views
 
 
 def main() -> None:
@@ -45,7 +45,9 @@ def draw(folder: Path, workers: int, most: int | None = None) -> dict[str, pictu
     for split, numbers in NUMBERS.items():
         with shown(f"pictures: {split.name}") as told:
             count = min(numbers, most or numbers)
-            drawn[split.name] = pictures.drawn(folder / "pictures", split, count, VIEWS, pictures.SIDE, workers, told)
+            drawn[split.name] = pictures.drawn(
+                folder / "pictures", split, count, VIEWS[split], pictures.SIDE, workers, told
+            )
     return drawn
 
 
