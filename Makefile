@@ -15,6 +15,8 @@ ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
+EMBEDDED := stages/embedded/clip_gs
+TRAINED := runs/corpus/training/default
 export HF_HUB_OFFLINE := 1
 
 .PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-check clean
@@ -24,8 +26,12 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with everything pinned; once, and again when pyproject.toml or constraints.txt change
 
-demo: $(STAMP) ## Build the demo dataset in runs/demo on a local Ray (ARGS="--corpus.count 100" for more objects)
+demo: $(STAMP) ## Build the demo dataset in runs/demo, measure the embedded CLIP-GS on it, train a minute (ARGS="--corpus.count 100")
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pipeline build demo --run runs/demo $(ARGS)
+	@echo; echo "The embedded CLIP-GS on these objects, which it has never seen:"
+	@$(RUN) -m pipeline evaluate --checkpoint $(EMBEDDED) --dataset runs/demo --split all
+	@echo; echo "A minute of training:"
+	@$(RUN) -m pipeline train demo --run runs/demo --name demo --anew
 	@echo "In a new shell, first: . $(VENV)/bin/activate"
 
 test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them)
@@ -70,8 +76,11 @@ embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on w
 
 train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS on them, evaluate it; goes on where it stopped
 	@$(RUN) -m pipeline build corpus --run runs/corpus --engine local
-	@$(RUN) -m pipeline train mini --run runs/corpus $(ARGS)
-	@$(RUN) -m pipeline evaluate --checkpoint runs/corpus/training/default --dataset runs/corpus --split test,unseen
+	@$(RUN) -m pipeline train corpus --run runs/corpus $(ARGS)
+	@$(RUN) -m pipeline evaluate --checkpoint $(TRAINED) --dataset runs/corpus --split test,unseen \
+		--out runs/corpus/evaluation/with-unseen.json
+	@$(RUN) -m pipeline evaluate --checkpoint $(TRAINED) --dataset runs/corpus --out runs/corpus/evaluation/test.json
+	@$(RUN) -m pipeline export --checkpoint $(TRAINED) --out runs/corpus/clip_gs --licence apache-2.0
 
 ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1")
 	@$(RUN) -m tests.benchmarks.ladder $(ARGS)
@@ -81,7 +90,7 @@ gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels
 	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt -e ".[gpu]")
 	@$(RUN) -m stages.fitting.kernels
 
-gpu-check: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Check the GPU: SLICE=build, test, render, fit-256, fit-512 or curve
+gpu-check: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Check the GPU: SLICE=build, test, render, fit-256, fit-512, curve, embed, caption, train or learn
 	@$(RUN) -m tests.benchmarks.gpu $(SLICE) $(ARGS)
 
 clean: ## Remove .venv and caches; runs/ stays

@@ -39,6 +39,8 @@ def write(
     settings, seen = told["settings"], told["settings"]["model"]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     megabytes = (folder / WEIGHTS).stat().st_size / 1e6
+    minutes = told["seconds"] / 60
+    figures = "\n".join(map(_figures, results)) or "**Figures.** None were given.\n"
     head = f"license: {licence}\n" if licence else ""
     (folder / CARD).write_text(
         f"""---
@@ -48,9 +50,10 @@ def write(
 # {name}
 
 A CLIP-GS: it turns Gaussian splats into vectors of the space of `{told["teacher"]}`, {told["dimension"]} numbers each.
-Size {seen["size"]}, {parameters / 1e6:.1f} M parameters, {megabytes:.1f} MB with matrices in half precision. It sees
-{seen["gaussians"]:,} Gaussians of an object, in {seen["patches"]} patches of {seen["neighbours"]} (tokens:
-{seen["tokens"]}). Weights `{identity(model, name)}`.
+
+- Size {seen["size"]}, {parameters / 1e6:.1f} M parameters, {megabytes:.1f} MB with matrices in half precision.
+- It sees {seen["gaussians"]:,} Gaussians of an object, in {seen["patches"]} patches of {seen["neighbours"]}.
+- Tokens: {seen["tokens"]}. Weights: `{identity(model, "").removeprefix("@")}`.
 
 ```sh
 python -m pipeline encode --checkpoint FOLDER --dataset RUN --out vectors.parquet
@@ -60,11 +63,10 @@ python -m pipeline evaluate --checkpoint FOLDER --dataset RUN
 **Data.** {told["objects"]:,} objects of {len(told["categories"])} categories, dataset `{told["dataset"]}`:
 {", ".join(told["categories"])}.
 
-**Training.** Step {told["step"]:,} of {told["steps"]:,}, {settings["batch"]} objects each; it took
-{told["seconds"] / 60:.0f} minutes to there. All settings are in `config.json`.
+**Training.** Step {told["step"]:,} of {told["steps"]:,}, {settings["batch"]} objects each, after {minutes:.0f} minutes.
+All settings are in `config.json`.
 
-{"".join(map(_figures, results)) or "**Figures.** None were given."}
-
+{figures}
 **Limits.** It has learnt from these categories alone, and compares only with vectors of this teacher.
 """
     )
@@ -90,7 +92,6 @@ def _figures(result: dict[str, Any]) -> str:
 | | this model | teacher on views | chance |
 |---|---|---|---|
 {table}
-
 """
 
 
