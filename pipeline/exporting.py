@@ -34,7 +34,7 @@ def add_arguments(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     from stages.clip_gs import card
-    from stages.clip_gs.checkpoint import WEIGHTS, CheckpointError, identity, load_model, save_compact
+    from stages.clip_gs.checkpoint import CheckpointError, identity, load_model, save_compact
 
     try:
         model, told = load_model(options.checkpoint)
@@ -43,7 +43,7 @@ def run_export(options: argparse.Namespace) -> int:
     results = _evaluations(options, identity(model, ""))
     out = options.out.expanduser().absolute()
     if out.exists():
-        _refuse_others(out, WEIGHTS)
+        _refuse_others(out)
     aside = out.with_name(f"{out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     save_compact(model, told, aside)
@@ -55,9 +55,13 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_others(out: Path, weights: str) -> None:
-    """A folder that holds anything but an exported checkpoint is not replaced."""
-    if not out.is_dir() or (any(out.iterdir()) and not (out / weights).is_file()):
+def _refuse_others(out: Path) -> None:
+    """What is replaced is an exported checkpoint and nothing else: not another model, nor one with more beside it."""
+    from stages.clip_gs import card, checkpoint
+
+    known = {card.CARD, card.EVALUATION, checkpoint.CONFIG, checkpoint.WEIGHTS}
+    held = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    if held and not (held <= known and checkpoint.is_compact(out)):
         raise RunError(f"--out {out}: holds something else; name a new folder, or one that `export` made")
 
 
@@ -88,8 +92,7 @@ def _of_weights(file: Path, identity: str) -> dict[str, Any] | None:
         own = [row for row in rows if row["kind"] == "checkpoint" and row["identity"].endswith(identity)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file}: not the result of an evaluation: {error}; `evaluate` writes them") from error
-    return (
-        {**result, "name": file.stem, "rows": [own[0], *(row for row in rows if row["kind"] != "checkpoint")]}
-        if own
-        else None
-    )
+    if not own:
+        return None
+    others = [row for row in rows if row["kind"] != "checkpoint"]
+    return {**result, "name": file.stem, "rows": [own[0], *others]}

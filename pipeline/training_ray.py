@@ -38,7 +38,7 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
 
     from pipeline.ray_placement import connect
     from stages.clip_gs.curve import FILE, Display
-    from stages.clip_gs.trainer import alone, clear
+    from stages.clip_gs.folder import alone, clear
 
     folder = Path(asked.folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,14 @@ from manifests.weak import is_weak
 from stages.ahead import ahead
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, Group
+from stages.models import same_model
 
 logger = logging.getLogger(__name__)
 
 SCORES = ("captions.list.element.kind", "captions.list.element.score")  # null where no teacher has read them
 _GROUPS_AT_ONCE = 8
-
 _OWN = {"id", "group", "category", "source", "licence"}  # columns that `metadata` does not repeat
+
 Rule = Mapping[str, str]
 
 
@@ -42,9 +44,8 @@ class Census:
 def take(dataset: Dataset, data: Data) -> Census:
     groups = dataset.groups(data.split)
     named = {name for rule in data.without for name in rule}
-    own = sorted(named & _OWN)
     below = weak_below(dataset, data)
-    columns = ["teacher", *SCORES, *own, *(["metadata"] if named - _OWN else [])]
+    columns = ["teacher", *SCORES, *sorted(named & _OWN), *(["metadata"] if named - _OWN else [])]
     kept, reasons, teachers, met, captions = [], Counter[str](), set[str](), set[int](), 1
     for table in ahead(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
         why, rules = _left_out(table, data.without, below)
@@ -55,7 +56,7 @@ def take(dataset: Dataset, data: Data) -> Census:
         met |= rules
     for number in set(range(len(data.without))) - met:
         logger.warning("data.without: no row of split %r matches %s", data.split, dict(data.without[number]))
-    if len({teacher.rpartition("@")[2] for teacher in teachers}) > 1:
+    if any(not same_model(teacher, other) for teacher, other in pairwise(teachers)):
         raise DatasetError(
             f"{dataset.place}: split {data.split!r} has vectors of several teachers ({', '.join(sorted(teachers))}); "
             "build it again with one --embed.model"

@@ -94,6 +94,14 @@ def save_compact(model: ClipGs, told: dict[str, Any], folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps({"format": _FORMAT, **told}, indent=1, ensure_ascii=False) + "\n")
 
 
+def is_compact(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint of ours in the compact form."""
+    try:
+        return is_ours(json.loads((folder / CONFIG).read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def compact(model: ClipGs) -> dict[str, torch.Tensor]:
     """Weights in half precision; vectors, such as biases and the statistics of norms, as they are."""
     return {name: _halved(tensor.detach().cpu()) for name, tensor in model.state_dict().items()}

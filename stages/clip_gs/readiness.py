@@ -18,8 +18,11 @@ class TrainingError(Exception):
     """A training that cannot begin or go on; one line says why. Every rank meets it."""
 
 
-def check(settings: Training, dataset: Dataset, folder: Path, world: int) -> int:
-    """How many steps it will take. Raises TrainingError, DatasetError or CheckpointError, in one line."""
+def check(settings: Training, dataset: Dataset, folder: Path | None, world: int) -> int:
+    """How many steps it will take; without a folder, one that begins anew.
+
+    Raises TrainingError, DatasetError or CheckpointError, in one line.
+    """
     dataset.require_vectors()
     shape = dataset.shape
     if settings.model.gaussians > shape.gaussians:
@@ -39,7 +42,7 @@ def check(settings: Training, dataset: Dataset, folder: Path, world: int) -> int
             f"{near + world}, or change --workers"
         )
     loader = Loader(dataset, settings.data, settings.model.gaussians, settings.batch)  # refuses too large a batch
-    if (folder / checkpoint.LAST).exists():
+    if folder and (folder / checkpoint.LAST).exists():
         check_same(checkpoint.read(folder / checkpoint.LAST), settings, dataset, folder)
     return steps_of(settings, loader.steps_per_epoch)
 

@@ -6,16 +6,13 @@ what a killed training repeats is what it did before.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,6 +23,7 @@ from stages.clip_gs import checkpoint
 from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians
 from stages.clip_gs.checkpoint import CheckpointError
+from stages.clip_gs.folder import alone, clear
 from stages.clip_gs.loader import Loader
 from stages.clip_gs.losses import contrastive
 from stages.clip_gs.model import ClipGs
@@ -38,7 +36,6 @@ from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset, DatasetError
 from stages.clip_gs.validation import Validation
 
-LOCK = "lock"
 _STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
 
 
@@ -69,8 +66,7 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
     """As `check`; for a training that begins anew also whether it could, without what the folder holds."""
     if not anew:
         return check(settings, dataset, folder, world)
-    with TemporaryDirectory() as empty:
-        steps = check(settings, dataset, Path(empty), world)
+    steps = check(settings, dataset, None, world)
     if settings.start_from:
         start = Path(settings.start_from).expanduser()
         if start.resolve().is_relative_to(folder.resolve()):
@@ -82,29 +78,6 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
             model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale)
         checkpoint.take_weights(model, settings.start_from, str(dataset.teacher))
     return steps
-
-
-def clear(folder: Path) -> None:
-    """All but the lock, which is held meanwhile."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No other training works in the folder meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(
-                f"{folder}: another training is at work there; stop it, or give this one another --name"
-            )
-        yield
 
 
 @contextmanager

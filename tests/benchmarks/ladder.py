@@ -20,6 +20,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.settings import PRESETS, load, take_overrides
+from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset
 
 RUNGS = {
@@ -61,8 +63,9 @@ def cell(asked: argparse.Namespace, rung: str, seed: int) -> list[dict[str, Any]
     settings = {**SMALL, **RUNGS[rung][1], "seed": seed, "data.seed": seed, "epochs": asked.epochs}
     if rung == "voting":  # votes are no shares: without this the rung would show what a weaker image loss does
         settings["loss.image"] = round(1 / mean_vote(asked.run), 2)
-    words = [word for field, value in settings.items() for word in (f"--{field}", value)]
-    name = f"ladder-{rung}-{seed}-{_hash_of(Dataset.open(str(asked.run)).identity, words)}"
+    words = [str(word) for field, value in settings.items() for word in (f"--{field}", value)]
+    whole = load(Training, "corpus", take_overrides(words, Training)[1], PRESETS / "train")
+    name = f"ladder-{rung}-{seed}-{_hash_of(Dataset.open(str(asked.run)).identity, whole.model_dump())}"
     result = asked.run / "evaluation" / f"{name}.json"
     if not result.exists():
         _call("train", "corpus", "--run", asked.run, "--name", name, *words)

@@ -420,7 +420,10 @@ def test_a_card_has_no_figures_of_other_weights(
     assert "its card has no figures" in capsys.readouterr().out
     assert not (tmp_path / "small" / "evaluation").exists()
     assert "None were given" in (tmp_path / "small" / "README.md").read_text()
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "notes.txt").write_text("mine")
-    assert main([*words[:-1], str(tmp_path / "kept")]) == BAD_REQUEST
-    assert "holds something else" in capsys.readouterr().err and (tmp_path / "kept" / "notes.txt").exists()
+    shutil.copytree(place / "clip", tmp_path / "other")  # it has model.safetensors and config.json too
+    (tmp_path / "small" / "notes.txt").write_text("mine")
+    for kept in ("other", "small"):
+        before = sorted((tmp_path / kept).iterdir())
+        assert main([*words[:-1], str(tmp_path / kept)]) == BAD_REQUEST
+        assert "holds something else" in capsys.readouterr().err
+        assert sorted((tmp_path / kept).iterdir()) == before

@@ -22,9 +22,9 @@ from pipeline.processes import free_port
 from pipeline.settings import PRESETS, RecipeError, load, preset_names, take_overrides
 from pipeline.training_ray import cause
 from stages.clip_gs import checkpoint
+from stages.clip_gs.folder import alone
 from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import DatasetError
-from stages.clip_gs.trainer import alone
 from tests.pipeline.building import ROOT, command
 from tests.stages.clip_gs_dataset import things, write
 
