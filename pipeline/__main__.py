@@ -16,6 +16,7 @@ from pipeline.clean import cleaning, remove
 from pipeline.closing import print_closing
 from pipeline.evaluating import run_encode, run_evaluate
 from pipeline.exporting import run_export
+from pipeline.placement import PlacementError
 from pipeline.plan import Retry
 from pipeline.recipe import load_recipe
 from pipeline.run import RunError, absolute_place
@@ -26,7 +27,7 @@ from pipeline.status import show_status
 from pipeline.training import run_train
 
 BAD_REQUEST = 2
-_KNOWN = (RecipeError, RunError, RunBusy, LeaseLost, SourceError, RunStopped, ImportError, OSError)
+_KNOWN = (RecipeError, RunError, RunBusy, LeaseLost, SourceError, PlacementError, RunStopped, ImportError, OSError)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,10 @@ from stages.stage import Row
 WorkerId = int
 
 
+class PlacementError(Exception):
+    """There is no place to work in."""
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What all workers together may take."""

@@ -6,6 +6,7 @@ The actor itself loads nothing heavy and runs no stage code, so a row that crash
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,12 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.messages import LOST, BatchEnd, Died, Message, Post
-from pipeline.placement import Capacity, Placement, WorkerId
+from pipeline.placement import Capacity, Placement, PlacementError, WorkerId
 from pipeline.supervisor import Supervisor
 from stages.stage import Row
 
 _TOKEN_CPUS = 0.001  # keeps actors off nodes that offer no CPU
+_ANSWER_SECONDS = 10.0
 _ROOT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -42,13 +44,31 @@ def connect(address: str | None = None) -> None:
     # In a submitted job the working directory is on every node already; elsewhere nodes share this checkout.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
-    ray.init(
-        address=address or "local",
-        runtime_env=None if in_job else inherited,
-        logging_level="error",
-        log_to_driver=False,
-        **options,
-    )
+    if address:
+        _look_for(address)
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env=None if in_job else inherited,
+            logging_level="error",
+            log_to_driver=False,
+            **options,
+        )
+    except Exception as error:  # ray raises Exception itself where a node is too slow to start
+        what = f"{address} is no Ray cluster that can be used" if address else "Ray could not be started"
+        why = " ".join(str(error).split())[:300]
+        raise PlacementError(f"{what}: {why}; --engine local does without Ray") from error
+
+
+def _look_for(address: str) -> None:
+    """Ray would try for ten minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():  # such as "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise PlacementError(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
 
 
 class RayPlacement(Placement):

@@ -112,6 +112,18 @@ def test_a_submitted_job_makes_the_dataset_a_local_build_makes(head: dict[str, s
     assert dataset_files(tmp_path / "job") == dataset_files(tmp_path / "local")
 
 
+def test_a_ray_that_cannot_be_had_is_told_in_one_line(tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source", count=1)
+    words = [sys.executable, "-m", "pipeline", "build", "cpu", "--source", str(source), "--run", str(tmp_path / "run")]
+    nobody = f"127.0.0.1:{free_ports(1)[0]}"
+    told = call(words, code=2, RAY_ADDRESS=nobody).stderr
+    assert told.startswith(f"error: no Ray cluster answers at {nobody} (RAY_ADDRESS): ") and told.count("\n") == 1
+    told = call(words, code=2, RAY_ADDRESS="nowhere").stderr
+    assert told.startswith("error: nowhere is no Ray cluster that can be used: ") and told.count("\n") == 1
+    told = call(words, code=2, RAY_TMPDIR=str(tmp_path / "missing")).stderr
+    assert told.startswith("error: Ray could not be started: ") and told.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_the_jobs_exit_code_tells_failure(head: dict[str, str], tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=1)
