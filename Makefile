@@ -16,7 +16,6 @@ VENV := .venv
 STAMP := $(VENV)/installed
 RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
-TRAINED := runs/corpus/training/default
 export HF_HUB_OFFLINE := 1
 
 .PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-check clean
@@ -74,13 +73,14 @@ bench-train: $(STAMP) ## A training step against the one that people write; on a
 embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on where it stopped (ARGS="clip" for one)
 	@$(RUN) -m stages.embedded.training $(ARGS)
 
-train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS on them, evaluate it; goes on where it stopped
+train-demo: BOTH := --checkpoint runs/corpus/training/gaussians --checkpoint runs/corpus/training/points
+train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS and its baseline, evaluate both; goes on where it stopped
 	@$(RUN) -m pipeline build corpus --run runs/corpus --engine local
-	@$(RUN) -m pipeline train corpus --run runs/corpus $(ARGS)
-	@$(RUN) -m pipeline evaluate --checkpoint $(TRAINED) --dataset runs/corpus --split test,unseen \
-		--out runs/corpus/evaluation/with-unseen.json
-	@$(RUN) -m pipeline evaluate --checkpoint $(TRAINED) --dataset runs/corpus --out runs/corpus/evaluation/test.json
-	@$(RUN) -m pipeline export --checkpoint $(TRAINED) --out runs/corpus/clip_gs --licence apache-2.0
+	@$(RUN) -m pipeline train corpus --run runs/corpus --name gaussians $(ARGS)
+	@$(RUN) -m pipeline train corpus --run runs/corpus --name points --model.tokens points $(ARGS)
+	@$(RUN) -m pipeline evaluate $(BOTH) --dataset runs/corpus --split test,unseen --name with-unseen
+	@$(RUN) -m pipeline evaluate $(BOTH) --dataset runs/corpus --name test
+	@$(RUN) -m pipeline export --checkpoint runs/corpus/training/gaussians --out runs/corpus/clip_gs --licence apache-2.0
 
 ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1")
 	@$(RUN) -m tests.benchmarks.ladder $(ARGS)

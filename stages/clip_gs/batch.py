@@ -34,6 +34,22 @@ class Gaussians:
 
 
 @dataclass(frozen=True)
+class Others:
+    """E objects for each of the batch, which it is told apart from too: what the teacher saw and read of them.
+
+    The teacher does not learn, so its vectors stand for them: they cost no pass through the network.
+    """
+
+    views: torch.Tensor  # [B, E, D] of a view each, length 1
+    texts: torch.Tensor  # [B, E, D] of a caption each, length 1
+    objects: torch.Tensor  # [B, E] int64, equal where the content is
+    meanings: torch.Tensor  # [B, E] int64, equal where the caption is
+
+    def each(self, change: Change) -> Others:
+        return Others(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+
+@dataclass(frozen=True)
 class Batch:
     ids: list[str]
     gaussians: Gaussians
@@ -42,6 +58,7 @@ class Batch:
     objects: torch.Tensor  # [B] int64, equal where the content is
     meanings: torch.Tensor  # [B] int64, equal where the caption is
     own_meanings: torch.Tensor  # [B, C] of all captions of each object, the first again where it has fewer
+    others: Others | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +67,7 @@ class Batch:
         tensors = {
             name: change(getattr(self, name)) for name in ("views", "texts", "objects", "meanings", "own_meanings")
         }
-        return Batch(self.ids, self.gaussians.each(change), **tensors)
+        return Batch(self.ids, self.gaussians.each(change), **tensors, others=self.others and self.others.each(change))
 
     def to(self, device: torch.device) -> Batch:
         return self.each(lambda tensor: tensor.to(device, non_blocking=True))

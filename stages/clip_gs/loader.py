@@ -18,7 +18,7 @@ import torch
 
 from stages.ahead import ahead
 from stages.clip_gs import census
-from stages.clip_gs.batch import Batch, Gaussians
+from stages.clip_gs.batch import Batch, Gaussians, Others
 from stages.clip_gs.order import Lane, draws, pools
 from stages.clip_gs.pieces import Piece, read_piece
 from stages.clip_gs.settings import Data
@@ -27,6 +27,15 @@ from stages.clip_gs.shards import Dataset, DatasetError, warn_of
 logger = logging.getLogger(__name__)
 
 Pick = tuple[Piece, int]  # and the row in it
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What this process makes of a step. Lists have an entry an object."""
+
+    step: int
+    picks: list[Pick]
+    among: list[list[Pick]]  # all rows of the lane that the object is of
 
 
 @dataclass(frozen=True)
@@ -80,18 +89,17 @@ class Loader:
         """For ever, this process's share of each step from this one on."""
         readers = ThreadPoolExecutor(self._data.readers, "reader")
         try:
-            yield from ahead(lambda task: self._made(*task), self._tasks(first_step, readers), self._data.readers)
+            yield from ahead(self._made, self._tasks(first_step, readers), self._data.readers)
         finally:
             readers.shutdown(cancel_futures=True)
 
-    def _tasks(self, first_step: int, readers: ThreadPoolExecutor) -> Iterator[tuple[int, list[Pick]]]:
-        """Steps with what this process takes in each."""
+    def _tasks(self, first_step: int, readers: ThreadPoolExecutor) -> Iterator[_Task]:
         step = first_step
         for part, pieces in self._read(self._parts(first_step), readers):
-            orders = {number: self._usable(number, lane, part.each, pieces) for number, lane in part.lanes.items()}
+            rows = {number: self._usable(number, lane, part.each, pieces) for number, lane in part.lanes.items()}
+            among = [rows[lane] for lane, _ in part.places]
             for within in range(part.skipped, part.steps):
-                rows = (orders[lane][within * part.each + place] for lane, place in part.places)
-                yield step, [(pieces[group], pieces[group].places[row]) for group, row in rows]
+                yield _Task(step, [rows[lane][within * part.each + place] for lane, place in part.places], among)
                 step += 1
 
     def _parts(self, first_step: int) -> Iterator[_Part]:
@@ -125,11 +133,15 @@ class Loader:
         groups = [group for lane in part.lanes.values() for group in lane.groups]
         return {group: there.get(group) or readers.submit(self._piece, group) for group in groups}
 
-    def _usable(self, number: int, lane: Lane, each: int, pieces: dict[int, Piece]) -> list[list[int]]:
-        """[R, 2] the lane's order, in which the next usable row stands for one that is not."""
+    def _usable(self, number: int, lane: Lane, each: int, pieces: dict[int, Piece]) -> list[Pick]:
+        """The lane's rows in order, in which the next usable row stands for one that is not."""
+
+        def picked(order: np.ndarray) -> list[Pick]:
+            return [(pieces[group], pieces[group].places[row]) for group, row in order.tolist()]
+
         bad = {row_id: why for group in lane.groups for row_id, why in pieces[group].unusable.items()}
         if not bad:
-            return lane.order.tolist()
+            return picked(lane.order)
         usable = np.array([row in pieces[group].places for group, row in lane.order.tolist()])
         if not usable.any():
             row_id, why = next(iter(bad.items()))
@@ -144,15 +156,16 @@ class Loader:
         order = lane.order.copy()
         missing = np.flatnonzero(~usable)
         order[missing] = lane.order[good[np.searchsorted(good, missing) % len(good)]]
-        return order.tolist()
+        return picked(order)
 
     def _piece(self, group: int) -> Piece:
         drawn = self._data.subset == "drawn"
         held = self._dataset.shape.gaussians if drawn else self._gaussians
         return read_piece(self._dataset, self._groups[group], self._kept[group], held, self._weak_below)
 
-    def _made(self, step: int, picks: list[Pick]) -> Batch:
-        randoms = [draws(self._data.seed, step, self._rank * self._share + place) for place in range(len(picks))]
+    def _made(self, task: _Task) -> Batch:
+        picks, first = task.picks, self._rank * self._share
+        randoms = [draws(self._data.seed, task.step, first + place) for place in range(len(picks))]
         views, texts, meanings, own_meanings, parts = [], [], [], [], []
         for (piece, row), random in zip(picks, randoms):
             views.append(piece.views[row][_drawn_views(len(piece.views[row]), self._data.views, random)])
@@ -170,8 +183,27 @@ class Loader:
             objects=torch.tensor([piece.objects[row] for piece, row in picks]),
             meanings=torch.tensor(meanings),
             own_meanings=torch.tensor(own_meanings),
+            others=self._others(task.among, randoms) if self._data.others else None,
         )
         return batch.each(torch.Tensor.pin_memory) if self._pinned else batch
+
+    def _others(self, among: list[list[Pick]], randoms: list[np.random.Generator]) -> Others:
+        views, texts, objects, meanings = [], [], [], []
+        for lane, random in zip(among, randoms, strict=True):
+            for which, view, caption in random.random((self._data.others, 3)):
+                piece, row = lane[int(which * len(lane))]
+                views.append(piece.views[row][int(view * len(piece.views[row]))])
+                chosen = int(caption * len(piece.meanings[row]))
+                texts.append(piece.texts[row][chosen])
+                meanings.append(piece.meanings[row][chosen])
+                objects.append(piece.objects[row])
+        each = (len(among), self._data.others)
+        return Others(
+            views=_unit(np.stack(views)).unflatten(0, each),
+            texts=_unit(np.stack(texts)).unflatten(0, each),
+            objects=torch.tensor(objects).view(each),
+            meanings=torch.tensor(meanings).view(each),
+        )
 
     def _part(self, real: int, random: np.random.Generator) -> torch.Tensor | None:
         """[N] which of an object's Gaussians are seen, in farthest-point order still; None: those that were read."""

@@ -2,7 +2,7 @@
 
 An object is told apart from all others of the batch, by its likeness to the text, and a text from all others by its
 likeness to the object. What is no other (an object of the same content, a text that the object has too) is left out of
-the comparison.
+the comparison. `data.others` are more texts and views that objects are told apart from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.clip_gs import settings
-from stages.clip_gs.batch import Batch
+from stages.clip_gs.batch import Batch, Others
 
 Gather = Callable[[torch.Tensor], torch.Tensor]
 
@@ -31,28 +31,45 @@ def contrastive(
         seen = gather(vectors.float())  # [B, D]
         texts = gather(batch.texts.float())  # [B, D]
         views = gather(batch.views.float())  # [B, K, D]
-        same = alike(gather(batch.objects))  # [B, B]
-        same_words = same | owned(gather(batch.own_meanings), gather(batch.meanings))
-        factor = _limited(scale, loss.most_scale)
-        likeness = masked(factor * seen @ texts.T, same_words)
+        objects, own_meanings = gather(batch.objects), gather(batch.own_meanings)
+        same = alike(objects)  # [B, B]
+        same_words = same | owned(own_meanings, gather(batch.meanings))
+        scaled = _limited(scale, loss.most_scale) * seen
+        likeness = masked(scaled @ texts.T, same_words)
+        other_texts, other_views = _to_others(scaled, objects, own_meanings, batch.others, gather)
         parts = {
-            "text": loss.text * both_ways(likeness).mean(),
+            "text": loss.text * both_ways(likeness, other_texts).mean(),
             "accuracy": (likeness.argmax(1) == torch.arange(len(seen), device=seen.device)).float().mean(),
         }
         votes = votes_of(views, texts, loss)
         shares = [
-            (votes[:, view] * both_ways(masked(factor * seen @ views[:, view].T, same))).mean()
+            (votes[:, view] * both_ways(masked(scaled @ views[:, view].T, same), other_views)).mean()
             for view in range(views.shape[1])
         ]
         return {**parts, "image": loss.image * torch.stack(shares).sum()}
 
 
-def both_ways(logits: torch.Tensor) -> torch.Tensor:  # [B] of [B, B]
-    """Half the cross entropy of each row and half that of its column; what belongs together is on the diagonal."""
+def both_ways(logits: torch.Tensor, to_others: torch.Tensor) -> torch.Tensor:  # [B] of [B, B] and [B, M]
+    """Half the cross entropy of each row, others with it, and half that of its column; what belongs together is on the
+    diagonal."""
     own = torch.arange(len(logits), device=logits.device)
-    by_row = F.cross_entropy(logits, own, reduction="none")
+    by_row = F.cross_entropy(torch.cat([logits, to_others], dim=1), own, reduction="none")
     by_column = F.cross_entropy(logits.T, own, reduction="none")
     return (by_row + by_column) / 2
+
+
+def _to_others(
+    scaled: torch.Tensor, objects: torch.Tensor, own_meanings: torch.Tensor, others: Others | None, gather: Gather
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """[B, M] objects' likenesses to the texts of the others, and to their views; minus infinity to what is no other."""
+    if others is None:
+        none = scaled.new_empty(len(scaled), 0)
+        return none, none
+    them = others.each(lambda tensor: gather(tensor).flatten(0, 1))
+    same = objects[:, None] == them.objects[None, :]
+    same_words = same | owned(own_meanings, them.meanings)
+    to_texts = (scaled @ them.texts.float().T).masked_fill(same_words, -torch.inf)
+    return to_texts, (scaled @ them.views.float().T).masked_fill(same, -torch.inf)
 
 
 def votes_of(views: torch.Tensor, texts: torch.Tensor, loss: settings.Loss) -> torch.Tensor:
@@ -72,7 +89,7 @@ def masked(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
 
 
 def owned(own_meanings: torch.Tensor, meanings: torch.Tensor) -> torch.Tensor:
-    """[B, B] whether an object has a text, be it another one's: of own_meanings [B, C] and meanings [B]."""
+    """[B, M] whether an object has a text, be it another one's: of own_meanings [B, C] and meanings [M]."""
     found = torch.zeros(len(own_meanings), len(meanings), dtype=torch.bool, device=meanings.device)
     for column in own_meanings.T:
         found |= column[:, None] == meanings[None, :]

@@ -52,6 +52,9 @@ class Data(_Settings):
     """Which n of an object's Gaussians: the first of the farthest-point order, or n drawn anew each time."""
     views: int = Field(5, ge=1)
     """Views of an object that a step looks at, K."""
+    others: int = Field(0, ge=0)
+    """For each object of a step so many more, drawn from the rows in memory: what the teacher saw and read of them is
+    told apart from the step's objects too. They cost little, and do what a larger batch would."""
     without: tuple[dict[str, str], ...] = ()
     """Rows that match every column of one of these are never trained: [{category: chair}]."""
     weak_captions: Literal["keep", "skip"] = "keep"

@@ -69,7 +69,7 @@ def _ranks(queries: torch.Tensor, vectors: torch.Tensor, right: torch.Tensor) ->
 
 def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:
     """This rank's share."""
-    data = settings.data.model_copy(update={"split": split, "subset": "first"})
+    data = settings.data.model_copy(update={"split": split, "subset": "first", "others": 0})
     count = min(_MOST, census.take(dataset, data).rows) // ranks.world * ranks.world
     if count < 2:
         return None

@@ -19,7 +19,7 @@ import torch
 from manifests.store import LocalStore, open_store
 from stages.clip_gs import order
 from stages.clip_gs.augment import augmented, matrices
-from stages.clip_gs.batch import Batch, Gaussians
+from stages.clip_gs.batch import Batch, Gaussians, Others
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians
 from stages.clip_gs.loader import Loader
 from stages.clip_gs.settings import Augment, Data
@@ -49,6 +49,8 @@ def steps(place: str, count: int, *, data: Data = SEEN, batch=4, first=0, rank=0
 def tensors(batch: Batch) -> Iterator[torch.Tensor]:
     yield from (getattr(batch.gaussians, field.name) for field in fields(Gaussians))
     yield from (batch.views, batch.texts, batch.objects, batch.meanings, batch.own_meanings)
+    if batch.others:
+        yield from (getattr(batch.others, field.name) for field in fields(Others))
 
 
 def assert_same(left: list[Batch], right: list[Batch]) -> None:
@@ -145,7 +147,7 @@ def test_all_rows_of_a_split_are_given_in_stored_order(made, place):
 @pytest.mark.parametrize("readers", [1, 3])
 @pytest.mark.parametrize("subset", ["first", "drawn"])
 def test_a_step_is_the_same_whatever_was_before_and_whoever_reads(place, readers, subset):
-    data = SEEN.model_copy(update={"subset": subset})
+    data = SEEN.model_copy(update={"subset": subset, "others": 2})
     whole = steps(place, 12, data=data)  # two epochs of five steps, and more
     for first in (1, 3, 5, 9):
         resumed = steps(place, 12 - first, first=first, data=data.model_copy(update={"readers": readers}))
@@ -180,7 +182,7 @@ def test_rows_of_all_shards_are_mixed(place):
 @pytest.mark.parametrize("subset", ["first", "drawn"])
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_part_a_batch_among_them(place, world, subset):
-    data = SEEN.model_copy(update={"subset": subset})
+    data = SEEN.model_copy(update={"subset": subset, "others": 3})
     whole = steps(place, 6, data=data, batch=8)
     shares = [steps(place, 6, data=data, batch=8, rank=rank, world=world) for rank in range(world)]
     for step, batch in enumerate(whole):
@@ -188,6 +190,27 @@ def test_processes_part_a_batch_among_them(place, world, subset):
         assert batch.ids == ids(parts)
         for one, of_parts in zip(tensors(batch), zip(*map(tensors, parts), strict=True), strict=True):
             assert torch.equal(one, torch.cat(of_parts))
+
+
+def test_others_are_what_the_teacher_saw_and_read_of_rows_in_memory(made, place):
+    data = SEEN.model_copy(update={"others": 5, "shuffle_rows": 1000})
+    plain, beside = (steps(place, 5, data=data.model_copy(update={"others": each})) for each in (0, 5))
+    assert all(batch.others is None for batch in plain)
+    assert_same([replace(batch, others=None) for batch in beside], plain)  # nothing else is drawn otherwise
+    rows = made[:TRAIN]
+    found = []
+    for batch in beside:
+        others = batch.others.each(lambda tensor: tensor.flatten(0, 1))
+        for view, text, number in zip(others.views, others.texts, others.objects.tolist(), strict=True):
+            (row,) = {which for which, thing in enumerate(rows) if is_of(thing.view_vectors, view)}
+            assert is_of(rows[row].caption_vectors, text)
+            found.append((row, number))
+    assert len(set(found)) == len({row for row, _ in found}) > TRAIN / 2
+
+
+def is_of(vectors, wanted: torch.Tensor) -> bool:
+    unit = torch.nn.functional.normalize(torch.as_tensor(np.asarray(vectors, np.float32)), dim=-1)
+    return bool(((unit @ wanted) > 0.9999).any())
 
 
 def test_a_process_reads_only_the_lanes_that_its_part_comes_from(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from stages.clip_gs.batch import Batch
+from stages.clip_gs.batch import Batch, Others
 from stages.clip_gs.losses import contrastive, votes_of
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Loss
@@ -36,8 +36,21 @@ def with_duplicates() -> Batch:
     return replace(batch(COUNT, 4, DIMENSION, VIEWS), objects=objects, meanings=meanings, own_meanings=own)
 
 
-def entropy_both_ways(seen: list, others: list, own: int, apart: list[list[bool]], scale: float) -> float:
-    """Minus half the logarithm of the own one's share among others, and of the own object's among objects."""
+def with_others(told: Batch, each: int = 2) -> Batch:
+    """Some of which show what an object of the batch shows, or say what it says."""
+    drawn = batch(COUNT * each, 4, DIMENSION, VIEWS, seed=5)
+    shape = (COUNT, each)
+    objects, meanings = drawn.objects + 100, drawn.meanings + 100
+    objects[3], objects[11], meanings[6], meanings[12] = 0, 4, 1, 5
+    others = Others(drawn.views[:, 0], drawn.texts, objects, meanings)
+    return replace(told, others=others.each(lambda tensor: tensor.unflatten(0, shape)))
+
+
+def entropy_both_ways(
+    seen: list, others: list, own: int, apart: list[list[bool]], scale: float, beside: list | None = None
+) -> float:
+    """Minus half the logarithm of the own one's share among others and those beside, and of the own object's among
+    objects."""
 
     def likeness(one: list, other: list) -> float:
         return scale * sum(a * b for a, b in zip(one, other, strict=True))
@@ -45,7 +58,8 @@ def entropy_both_ways(seen: list, others: list, own: int, apart: list[list[bool]
     mine = likeness(seen[own], others[own])
     among = [j for j in range(len(seen)) if j == own or apart[own][j]]
     asked = [j for j in range(len(seen)) if j == own or apart[j][own]]
-    by_row = math.log(sum(math.exp(likeness(seen[own], others[j])) for j in among)) - mine
+    alike = [likeness(seen[own], others[j]) for j in among] + [likeness(seen[own], each) for each in beside or ()]
+    by_row = math.log(sum(map(math.exp, alike))) - mine
     by_column = math.log(sum(math.exp(likeness(seen[j], others[own])) for j in asked)) - mine
     return (by_row + by_column) / 2
 
@@ -56,7 +70,18 @@ def slow(vectors: torch.Tensor, told: Batch, scale: float, loss: Loss) -> dict[s
     other_words = [[b not in a for b in told.meanings.tolist()] for a in told.own_meanings.tolist()]
     both = [[a and b for a, b in zip(*rows, strict=True)] for rows in zip(other_object, other_words, strict=True)]
     count = len(seen)
-    text = sum(entropy_both_ways(seen, texts, own, both, scale) for own in range(count)) / count
+    beside_texts: list[list] = [[] for _ in seen]
+    beside_views: list[list] = [[] for _ in seen]
+    if told.others:
+        them = told.others.each(lambda tensor: tensor.flatten(0, 1).tolist())
+        for own in range(count):
+            for place, number in enumerate(them.objects):
+                if number == told.objects[own]:
+                    continue
+                beside_views[own].append(them.views[place])
+                if them.meanings[place] not in told.own_meanings[own].tolist():
+                    beside_texts[own].append(them.texts[place])
+    text = sum(entropy_both_ways(seen, texts, own, both, scale, beside_texts[own]) for own in range(count)) / count
     image = 0.0
     for own in range(count):
         cosines = [sum(a * b for a, b in zip(view, texts[own], strict=True)) for view in views[own]]
@@ -68,7 +93,7 @@ def slow(vectors: torch.Tensor, told: Batch, scale: float, loss: Loss) -> dict[s
         }[loss.voting]
         for number, vote in enumerate(votes):
             seen_views = [each[number] for each in views]
-            image += vote * entropy_both_ways(seen, seen_views, own, other_object, scale) / count
+            image += vote * entropy_both_ways(seen, seen_views, own, other_object, scale, beside_views[own]) / count
     return {"text": loss.text * text, "image": loss.image * image}
 
 
@@ -76,9 +101,10 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+@pytest.mark.parametrize("told", [with_duplicates(), with_others(with_duplicates())], ids=["batch", "others"])
 @pytest.mark.parametrize("voting", VOTING)
-def test_losses_are_those_of_the_loops(voting: str) -> None:
-    told, loss = with_duplicates(), Loss(voting=voting, text=0.7, image=1.3)
+def test_losses_are_those_of_the_loops(voting: str, told: Batch) -> None:
+    loss = Loss(voting=voting, text=0.7, image=1.3)
     vectors = seen_by(told)
     parts = contrastive(vectors, told, torch.tensor(9.0), loss, alone)
     expected = slow(vectors, told, 9.0, loss)
@@ -144,7 +170,7 @@ def test_the_losses_are_made_in_full_precision_under_autocast() -> None:
 
 def learn(ranks: Ranks) -> dict[str, torch.Tensor]:
     """This rank's part of the batch: losses, and gradients of a small network and of the temperature."""
-    told = with_duplicates()
+    told = with_others(with_duplicates())
     rows = slice(ranks.rank * COUNT // ranks.world, (ranks.rank + 1) * COUNT // ranks.world)
     inputs = seen_by(told)[rows]
     weights = torch.randn(DIMENSION, DIMENSION, generator=torch.Generator().manual_seed(1)).requires_grad_()
