@@ -45,7 +45,7 @@ def add_arguments(commands: Any, common: argparse.ArgumentParser) -> None:
     judge.add_argument("--teacher", help="a CLIP's folder or hub name (default: the dataset's, where it can be found)")
     judge.add_argument("--templates", metavar="FILE", help="one a line, with {} for the name (default: 64 of our own)")
     judge.add_argument("--classes", metavar="FILE", help="one category a line (default: those of the split)")
-    judge.add_argument("--name", help="of the result (default: the checkpoint's)")
+    judge.add_argument("--name", help="of the result (default: from checkpoint, splits and dataset)")
     judge.add_argument("--out", metavar="FILE", help="(default: evaluation/NAME.json in the checkpoint's run)")
     judge.add_argument("--json", action="store_true", help="for machines")
 
@@ -86,7 +86,7 @@ def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     asked = Asked(
         dataset=dataset,
         splits=_splits(options.split, dataset),
-        checkpoints=named(options.checkpoint, options.name),
+        checkpoints=named(options.checkpoint),
         teacher=find_teacher(options.teacher, dataset),
         classes=_classes(options.classes) if options.classes else None,
         templates=parse(_lines(options.templates, "--templates"), options.templates) if options.templates else OBJECTS,
@@ -100,9 +100,9 @@ def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
 def _tell(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> None:
     from stages.clip_gs.evaluation.table import notes, to_table
 
-    name, place = next(iter(asked.checkpoints.items()))
+    name = options.name or _name(asked)
     result = {"name": name, **result}
-    folder, file = _split(options.out or f"{run_of(place) or _run_beside(asked.dataset)}/evaluation/{name}.json")
+    folder, file = _split(options.out or f"{_home(asked)}/evaluation/{name}.json")
     text = json.dumps(result, indent=1, ensure_ascii=False)
     open_store(folder).replace(file, f"{text}\n".encode())
     if options.json:
@@ -115,6 +115,19 @@ def _tell(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> 
     for line in notes(result):
         console.print(line)
     console.print(f"\nWritten to [bold]{folder}/{file}[/bold]", soft_wrap=True)
+
+
+def _name(asked: Asked) -> str:
+    """Of what is asked, so that another question's answer is not written over."""
+    splits = asked.splits if asked.splits != ["test"] else []
+    beside = _run_beside(asked.dataset)
+    elsewhere = [] if beside == _home(asked) else ["on", beside.rpartition("/")[2]]
+    return "-".join([next(iter(asked.checkpoints)), *splits, *elsewhere])
+
+
+def _home(asked: Asked) -> str:
+    """The first checkpoint's run, or the dataset's where it is of none."""
+    return run_of(next(iter(asked.checkpoints.values()))) or _run_beside(asked.dataset)
 
 
 def _encode(options: argparse.Namespace, ranks: Ranks) -> int:
@@ -130,7 +143,7 @@ def _encode(options: argparse.Namespace, ranks: Ranks) -> int:
         with (shown if ranks.first else _unseen)(f"Vectors of {split}") as progress:
             encoded[split] = encode_split(model, told, dataset, split, ranks, progress)
     if ranks.first:
-        name = next(iter(named([options.checkpoint], None)))
+        name = next(iter(named([options.checkpoint])))
         described = {
             "model": identity(model, name),
             **{key: told[key] for key in ("teacher", "dimension", "step")},
@@ -191,14 +204,13 @@ def _splits(text: str, dataset: Dataset) -> list[str]:
     return splits
 
 
-def named(checkpoints: list[str], first: str | None) -> dict[str, str]:
+def named(checkpoints: list[str]) -> dict[str, str]:
     """Names of columns: a training's, with the file's where it is not the best; no two alike."""
     found: dict[str, str] = {}
     for place in checkpoints:
         folder, stem = _parted(place)
         trained = folder.parent.name == "training"
         name = folder.name if stem == "best" else f"{folder.name}-{stem}" if trained else stem
-        name = first if first and not found else name
         count = sum(other == name or other.startswith(f"{name} (") for other in found)
         found[f"{name} ({count + 1})" if count else name] = place
     return found

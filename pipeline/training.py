@@ -66,7 +66,8 @@ def run_train(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     else:
         code = _train_here(asked)
     if os.environ.get("RANK", "0") == "0":
-        print_closing(asked)
+        with told_in_one_line():
+            print_closing(asked)
     return code
 
 
@@ -198,14 +199,15 @@ def print_closing(asked: argparse.Namespace) -> None:
         console.print("Stopped before the first checkpoint.")
         return
     state = told_of(read(folder / LAST), folder / LAST)
-    end = read_curve(folder / FILE)[-1]
+    curve = read_curve(folder / FILE)
     if state["step"] < state["steps"]:
         done = f"step {state['step']:,} of {state['steps']:,}"
         console.print(f"Stopped after {done}, and saved; the same command goes on from here.")
         return
+    end = f": loss {curve[-1]['loss']:.3f}, {curve[-1]['accuracy']:.0%} right in the batch" if curve else ""
+    took = to_clock(state["seconds"])
     console.print(
-        f"[bold]{state['steps']:,} steps[/bold] in {to_clock(end['seconds'])} on {asked.dataset}, teacher "
-        f"{state['teacher']}: loss {end['loss']:.3f}, {end['accuracy']:.0%} right in the batch"
+        f"[bold]{state['steps']:,} steps[/bold] in {took} on {asked.dataset}, teacher {state['teacher']}{end}"
     )
     best = state["best"]
     if best:

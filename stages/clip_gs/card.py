@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.clip_gs.checkpoint import WEIGHTS, identity
+from stages.clip_gs.evaluation.table import doubts
 from stages.clip_gs.model import ClipGs
 
 CARD, EVALUATION = "README.md", "evaluation"
@@ -85,6 +86,7 @@ def _figures(result: dict[str, Any]) -> str:
         means = (f"{100 * probe['mean']:.1f}" for probe in probes)
         lines.append(f"| linear probe, 10-way 10-shot | {' | '.join(means)} |")
     table = "\n".join(lines)
+    warnings = "".join(f"\n**Mind:** {line}.\n" for line in doubts(result))
     splits = ", ".join(dataset["splits"])
     return f"""**Figures**, percent with 95% intervals, of {dataset["objects"]:,} objects of split {splits}
 (dataset `{dataset["identity"]}`); all of them are in `{EVALUATION}/{result["name"]}.json`:
@@ -92,7 +94,7 @@ def _figures(result: dict[str, Any]) -> str:
 | | this model | teacher on views | chance |
 |---|---|---|---|
 {table}
-"""
+{warnings}"""
 
 
 def _cell(figure: dict[str, float | None]) -> str:

@@ -35,10 +35,21 @@ class Census:
     kept: list[np.ndarray]  # of each group, its rows that are trained on
     left_out: dict[str, int]  # why, and how many rows
     captions: int  # the most that a row has
+    unmet: list[Rule]  # of `data.without`, that no row matches
 
     @property
     def rows(self) -> int:
         return sum(map(len, self.kept))
+
+    @property
+    def left_out_told(self) -> str:
+        return ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
+
+    def warn(self, split: str) -> None:
+        for rule in self.unmet:
+            logger.warning("data.without: no row of split %r matches %s", split, dict(rule))
+        if self.left_out:
+            logger.warning("split %r: %d rows to train on; left out: %s", split, self.rows, self.left_out_told)
 
 
 def take(dataset: Dataset, data: Data) -> Census:
@@ -54,14 +65,13 @@ def take(dataset: Dataset, data: Data) -> Census:
         captions = max(captions, pc.max(pc.list_value_length(table["captions"])).as_py() or 1)
         teachers |= set(table["teacher"].drop_null().to_pylist())
         met |= rules
-    for number in set(range(len(data.without))) - met:
-        logger.warning("data.without: no row of split %r matches %s", data.split, dict(data.without[number]))
     if any(not same_model(teacher, other) for teacher, other in pairwise(teachers)):
         raise DatasetError(
             f"{dataset.place}: split {data.split!r} has vectors of several teachers ({', '.join(sorted(teachers))}); "
             "build it again with one --embed.model"
         )
-    return Census(groups, kept, dict(reasons), captions)
+    unmet = [rule for number, rule in enumerate(data.without) if number not in met]
+    return Census(groups, kept, dict(reasons), captions, unmet)
 
 
 def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:

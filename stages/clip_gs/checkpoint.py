@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model, Training
+from stages.clip_gs.tensor_file import TensorFileError, read_tensors
 from stages.clip_gs.uni3d import Report, Uni3dError, load_uni3d
 from stages.models import same_model
 
 LAST, BEST = "last.pt", "best.pt"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _FORMAT = "gs-triplets clip_gs 1"
+_MEANS = "tokenizer.norm."  # what numbers were like in the data of before: those of now may be otherwise
 _FREE = ("save_seconds", "data.readers")  # settings that change nothing of what is learnt
 _TOLD = ("settings", "dimension", "teacher", "dataset", "objects", "categories", "step", "steps", "seconds", "best")
 
@@ -49,11 +51,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """What `save` was given."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = read_tensors(path, device)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint; `train` makes {LAST} and {BEST}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {' '.join(str(error).split())[:200]}") from error
+    except TensorFileError as error:
+        raise CheckpointError(f"{path}: no checkpoint: {error}") from error
     if not is_ours(state):
         raise CheckpointError(f"{path}: not a checkpoint that `train` wrote; a Uni3D one can only be `start_from`")
     return state
@@ -165,6 +167,8 @@ def take_weights(model: ClipGs, place: str, teacher: str) -> tuple[str, list[str
             f"start_from: {path} learnt from vectors of {told['teacher']}, and the dataset has those of {teacher}"
         )
     given, ours = other.state_dict(), model.state_dict()
+    means = [name for name in given if name.startswith(_MEANS)]
+    given = {name: tensor for name, tensor in given.items() if name not in means}
     wrong = [name for name in ours if name in given and given[name].shape != ours[name].shape]
     fitting = [name for name in ours if name in given and name not in wrong]
     for name in fitting:
@@ -175,20 +179,27 @@ def take_weights(model: ClipGs, place: str, teacher: str) -> tuple[str, list[str
         missing=tuple(name for name in ours if name not in given),
         wrong_shape=tuple(f"{name} {list(given[name].shape)} there, {list(ours[name].shape)} here" for name in wrong),
         unexpected=tuple(name for name in given if name not in ours),
-        unused=(),
+        unused=tuple(means),
     )
     return str(report), told["categories"]
 
 
 def _says_ours(path: Path) -> bool:
     try:
-        return is_ours(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        return is_ours(read_tensors(path, mmap=True))
+    except TensorFileError:
         return False
 
 
 def differences(before: dict[str, Any], settings: Training) -> list[str]:
-    """Fields of the settings that change what is learnt and are not as they were: `batch (was 64)`."""
+    """Fields of the settings that change what is learnt and are not as they were: `batch (was 64)`.
+
+    What there was no field for then was as it is by default.
+    """
+    try:
+        before = Training.model_validate(before).model_dump(mode="json")
+    except ValidationError:
+        pass  # of another version: the fields themselves differ
     return [
         f"{name} (was {was!r})"
         for name, was, now in _compared(before, settings.model_dump(mode="json"))

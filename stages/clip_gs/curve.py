@@ -44,8 +44,10 @@ class Curve:
         if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self, to_disk: bool = False) -> None:
         self._file.flush()
+        if to_disk:
+            os.fsync(self._file.fileno())
         self._flushed = time.monotonic()
 
     def __enter__(self) -> Curve:
@@ -57,9 +59,14 @@ class Curve:
 
 
 def read(path: Path) -> list[Line]:
-    """The whole lines; one that a kill cut short is the last."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The whole lines up to one that a kill or a power cut has spoilt."""
+    found = []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
 
 
 def newest(path: Path, after: int) -> list[Line]:

@@ -6,7 +6,6 @@ processes share it, nor from how many threads read.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,14 +16,13 @@ import numpy as np
 import torch
 
 from stages.ahead import ahead
-from stages.clip_gs import census
 from stages.clip_gs.batch import Batch, Gaussians, Others
+from stages.clip_gs.census import Census, weak_below
+from stages.clip_gs.census import take as take_census
 from stages.clip_gs.order import Lane, draws, pools
 from stages.clip_gs.pieces import Piece, read_piece
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, warn_of
-
-logger = logging.getLogger(__name__)
 
 Pick = tuple[Piece, int]  # and the row in it
 
@@ -52,7 +50,16 @@ class _Part:
 class Loader:
     """`batch` objects a step over all of `world` processes; an epoch's incomplete last batch is left out."""
 
-    def __init__(self, dataset: Dataset, data: Data, gaussians: int, batch: int, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        dataset: Dataset,
+        data: Data,
+        gaussians: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        census: Census | None = None,
+    ):
         if batch % world:
             raise ValueError(f"a batch of {batch} cannot be shared by {world} processes alike: take a multiple of them")
         self._dataset = dataset
@@ -65,25 +72,20 @@ class Loader:
         self._pinned = torch.cuda.is_available()
         dataset.groups(data.split)
         dataset.require_vectors()
-        taken = census.take(dataset, data)
-        self._groups, self._kept = taken.groups, taken.kept
-        self._captions = taken.captions
-        self.rows = taken.rows
-        self.left_out = taken.left_out  # why rows of the split are not seen, and how many
+        self.census = census or take_census(dataset, data)
+        self._groups, self._kept = self.census.groups, self.census.kept
+        self._captions = self.census.captions
+        self.rows = self.census.rows
         self.steps_per_epoch = self.rows // batch
-        self._weak_below = census.weak_below(dataset, data)
+        self._weak_below = weak_below(dataset, data)
         self._sizes = [len(kept) for kept in self._kept]
         self._lanes = math.gcd(batch, min(data.lanes, max(1, data.shuffle_rows // max(self._sizes, default=1))))
-        others = ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
         if not self.steps_per_epoch:
+            others = f" (left out: {self.census.left_out_told})" if self.census.left_out else ""
             raise DatasetError(
-                f"{dataset.place}: split {data.split!r} has {self.rows} rows to train on"
-                f"{f' (left out: {others})' if others else ''}, fewer than a batch of {batch}; take a smaller batch"
+                f"{dataset.place}: split {data.split!r} has {self.rows} rows to train on{others}, fewer than a batch "
+                f"of {batch}; take a smaller batch"
             )
-        if others and rank == 0:
-            logger.warning("split %r: %d rows to train on; left out: %s", data.split, self.rows, others)
-        if (there := dataset.shape.gaussians) < gaussians and rank == 0:
-            logger.warning("%d Gaussians are asked for, the dataset has %d: they are repeated", gaussians, there)
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """For ever, this process's share of each step from this one on."""
@@ -142,21 +144,31 @@ class Loader:
         bad = {row_id: why for group in lane.groups for row_id, why in pieces[group].unusable.items()}
         if not bad:
             return picked(lane.order)
-        usable = np.array([row in pieces[group].places for group, row in lane.order.tolist()])
-        if not usable.any():
-            row_id, why = next(iter(bad.items()))
-            raise DatasetError(
-                f"{self._dataset.place}: none of {len(bad)} rows of split {self._data.split!r} can be used: {why} "
-                f"({row_id}, ...); build them again"
-            )
         if self._rank == number * each // self._share:  # of all that read the lane the first
             warn_of({row_id: why for row_id, why in bad.items() if row_id not in self._warned})
         self._warned |= set(bad)
+        usable = np.array([row in pieces[group].places for group, row in lane.order.tolist()])
+        if not usable.any():
+            return self._instead_of(lane, bad)
         good = np.flatnonzero(usable)
         order = lane.order.copy()
         missing = np.flatnonzero(~usable)
         order[missing] = lane.order[good[np.searchsorted(good, missing) % len(good)]]
         return picked(order)
+
+    def _instead_of(self, lane: Lane, bad: dict[str, str]) -> list[Pick]:
+        """As many rows of the next group that has usable ones: the same ones whichever process asks."""
+        for further in range(1, len(self._groups)):
+            group = (lane.groups[0] + further) % len(self._groups)
+            piece = self._piece(group) if self._sizes[group] else None
+            if piece and piece.places:
+                rows = list(piece.places.values())
+                return [(piece, rows[place % len(rows)]) for place in range(len(lane.order))]
+        row_id, why = next(iter(bad.items()))
+        raise DatasetError(
+            f"{self._dataset.place}: no row of split {self._data.split!r} can be used: {why} ({row_id}, ...); build "
+            "them again"
+        )
 
     def _piece(self, group: int) -> Piece:
         drawn = self._data.subset == "drawn"
@@ -172,7 +184,7 @@ class Loader:
             caption = random.integers(len(piece.meanings[row]))
             texts.append(piece.texts[row][caption])
             meanings.append(piece.meanings[row][caption])
-            own = piece.meanings[row]
+            own = piece.own_meanings[row]
             own_meanings.append(own + own[:1] * (self._captions - len(own)))
             parts.append(self._part(int(piece.counts[row]), random))
         batch = Batch(

@@ -66,9 +66,14 @@ class ClipGs(nn.Module):
 
     def layers(self) -> list[list[str]]:
         """Beginnings of the names of parameters, from the input to the output: for rates that fall with depth."""
-        before = ["tokenizer.", "pos_embed.", "cls_token", "cls_pos"]
+        before = ["tokenizer.encoder.", "tokenizer.encoder2trans.", "pos_embed.", "cls_token", "cls_pos"]
         blocks = [[f"blocks.{depth}."] for depth in range(len(self.blocks))]
-        return [before, *blocks, ["fc_norm.", "trans2embed.", "logit_scale"]]
+        # The serial branch is new where all else comes from Uni3D: it learns as fast as the output.
+        return [
+            before,
+            *blocks,
+            ["fc_norm.", "trans2embed.", "logit_scale", "tokenizer.serial.", "tokenizer.serial2trans."],
+        ]
 
     def _start(self) -> None:
         """Matrices small, biases nothing; what ends a branch the smaller, the more blocks came before (as EVA does)."""

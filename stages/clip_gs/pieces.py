@@ -30,6 +30,7 @@ class Piece:
     views: list[np.ndarray]  # [V, D] float16
     texts: list[np.ndarray]  # [C, D] float16, one for each caption that is seen
     meanings: list[list[int]]  # of the C captions
+    own_meanings: list[list[int]]  # of all captions, those too that are not seen
     objects: list[int]
     places: dict[int, int]  # where a row that was asked for lies; one that is unusable lies nowhere
     unusable: dict[str, str]  # id: why
@@ -54,6 +55,7 @@ def read_piece(
         dataset.refuse_damage(group.shard)
     seen = [[place for place, caption in enumerate(of_row) if not is_weak(caption, weak_below)] for of_row in captions]
     good = [row for row in range(len(table)) if row not in reasons]
+    numbers = [[number_of(normal(caption["text"])) for caption in of_row] for of_row in captions]
     ids, content = table["id"].to_pylist(), table["content_hash"].to_pylist()
     usable = without(table, reasons)
     return Piece(
@@ -62,7 +64,8 @@ def read_piece(
         counts=real_counts(usable),
         views=[views[row] for row in good],
         texts=[texts[row][seen[row]] for row in good],
-        meanings=[[number_of(normal(captions[row][place]["text"])) for place in seen[row]] for row in good],
+        meanings=[[numbers[row][place] for place in seen[row]] for row in good],
+        own_meanings=[numbers[row] for row in good],
         objects=[number_of(content[row]) for row in good],
         places={row: place for place, row in enumerate(good)},
         unusable={ids[row]: reason for row, reason in reasons.items()},

@@ -38,7 +38,7 @@ class Record:
 
     def keep(self, state: dict[str, Any]) -> None:
         """The curve first: a checkpoint's steps are all in it."""
-        self._curve.flush()
+        self._curve.flush(to_disk=True)
         checkpoint.save(self._folder / checkpoint.LAST, state)
         self._saved = time.monotonic()
 

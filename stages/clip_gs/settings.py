@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Order = Literal["xyz", "hilbert", "z"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Model(_Settings):
@@ -31,7 +33,7 @@ class Model(_Settings):
     paper's GS Tokenizer, two branches added up."""
     orders: tuple[Order, ...] = ("xyz", "hilbert", "z")
     """Orders that a patch's Gaussians stand in before the tokenizer's convolutions; their tokens are averaged."""
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: Share = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -47,7 +49,7 @@ class Data(_Settings):
     """What is read of the dataset, and in which order."""
 
     split: str = "train"
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     subset: Literal["first", "drawn"] = "first"
     """Which n of an object's Gaussians: the first of the farthest-point order, or n drawn anew each time."""
     views: int = Field(5, ge=1)
@@ -111,10 +113,10 @@ class Optimiser(_Settings):
     """muon: for the matrices within layers; adamw for all else."""
     rate: float = Field(1e-3, gt=0)
     decay: float = Field(0.05, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Share, Share] = (0.9, 0.98)
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each layer towards the input learns so much slower than the next."""
-    warm_share: float = Field(0.05, ge=0, lt=1)
+    warm_share: Share = 0.05
     """Of the steps, in which the rate rises; then it falls by a cosine."""
     clip: float = Field(1.0, gt=0)
     """The norm that gradients are cut to."""
@@ -133,8 +135,8 @@ class Training(_Settings):
     epochs: float = Field(50.0, gt=0)
     steps: int | None = Field(None, ge=1)
     """How long; where steps are given, epochs do not count."""
-    seed: int = Field(0, ge=0)
-    ema: float = Field(0.0, ge=0, lt=1)
+    seed: Seed = 0
+    ema: Share = 0.0
     """Share of its past that a running mean of the weights keeps each step; 0: none. It is what is evaluated."""
     precision: Precision = "auto"
     """auto: bfloat16 on a GPU, and on a CPU that has instructions for it."""

@@ -105,6 +105,8 @@ class Trainer:
         with _met_by_all(ranks):
             data, gaussians = settings.data, settings.model.gaussians
             self.loader = Loader(dataset, data, gaussians, settings.batch, ranks.rank, ranks.world)
+            if ranks.first:
+                self.loader.census.warn(data.split)
             self.steps = steps_of(settings, self.loader.steps_per_epoch)
             self.validation = Validation(settings, dataset, ranks)
             torch.manual_seed(settings.seed)

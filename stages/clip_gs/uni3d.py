@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from stages.clip_gs.model import ClipGs
+from stages.clip_gs.tensor_file import TensorFileError, read_tensors
 from stages.clip_gs.transformer import SIZES
 
 # Beginnings of Uni3D's names and what ours are in their place; the first that fits.
@@ -41,7 +41,7 @@ class Report:
     missing: tuple[str, ...]  # ours, that the file does not have: they stay as they started
     wrong_shape: tuple[str, ...]  # ours, with both shapes: they too
     unexpected: tuple[str, ...]  # theirs, that the model has no place for
-    unused: tuple[str, ...]  # theirs, that Uni3D itself does not use
+    unused: tuple[str, ...]  # theirs, that are of no use here
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {len(self.loaded)} of {len(self.loaded) + len(self.missing) + len(self.wrong_shape)}"]
@@ -50,7 +50,7 @@ class Report:
             ("not in the file, left as they started", self.missing),
             ("of another shape, left as they started", self.wrong_shape),
             ("in the file, without a place here", self.unexpected),
-            ("in the file, not used by Uni3D either", self.unused),
+            ("in the file, of no use here", self.unused),
         ):
             if names:
                 lines.append(f"  {told} ({len(names)}): {', '.join(names)}")
@@ -85,12 +85,11 @@ def load_uni3d(model: ClipGs, path: str | Path) -> Report:
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     """As DeepSpeed writes them, under "module", or bare."""
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        held = read_tensors(path)
     except FileNotFoundError:
         raise Uni3dError(f"{path}: no such file; a checkpoint of Uni3D (model.pt) is wanted") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise Uni3dError(f"{path}: not a file of tensors alone, or damaged: {why}") from error
+    except TensorFileError as error:
+        raise Uni3dError(f"{path}: {error}") from error
     held = held.get("module", held) if isinstance(held, Mapping) else {}
     tensors = {name: value for name, value in held.items() if isinstance(value, torch.Tensor)}
     if "point_encoder.visual.blocks.0.norm1.weight" not in tensors:

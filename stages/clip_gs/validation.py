@@ -70,11 +70,12 @@ def _ranks(queries: torch.Tensor, vectors: torch.Tensor, right: torch.Tensor) ->
 def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:
     """This rank's share."""
     data = settings.data.model_copy(update={"split": split, "subset": "first", "others": 0})
-    count = min(_MOST, census.take(dataset, data).rows) // ranks.world * ranks.world
+    taken = census.take(dataset, data)
+    count = min(_MOST, taken.rows) // ranks.world * ranks.world
     if count < 2:
         return None
     data = data.model_copy(update={"shuffle_rows": count})
-    batches = Loader(dataset, data, settings.model.gaussians, count, ranks.rank, ranks.world).batches()
+    batches = Loader(dataset, data, settings.model.gaussians, count, ranks.rank, ranks.world, taken).batches()
     try:
         return next(batches)
     finally:

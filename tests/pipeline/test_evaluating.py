@@ -205,7 +205,7 @@ def test_json_and_ones_own_words(
     assert main(["evaluate", *asked(place), *words, "--name", "own"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((place / "run" / "evaluation" / "own.json").read_text())
-    assert (told["name"], told["rows"][0]["name"]) == ("own", "own")
+    assert (told["name"], told["rows"][0]["name"]) == ("own", "one")
     assert told["settings"]["templates"] == ["a {}", "{a} there"]
     assert told["rows"][0]["zero_shot"]["all"]["among"] == 7 and told["rows"][0]["zero_shot"]["all"]["classes"] == 6
     assert told["rows"][0]["few_shot"] == result["rows"][0]["few_shot"]
@@ -233,12 +233,24 @@ def test_a_row_that_cannot_be_used_is_named_and_changes_nothing_for_others(
 def test_where_results_go_and_what_columns_are_called(place: Path) -> None:
     run = place / "run"
     told = ["training/v1.2", "training/v1.2/best.pt", "training/v1.2/last.pt", "kept/small", "kept/model.pt"]
-    assert list(evaluating.named([str(run / one) for one in told], None)) == [
+    assert list(evaluating.named([str(run / one) for one in told])) == [
         "v1.2", "v1.2 (2)", "v1.2-last", "small", "model"
     ]  # fmt: skip
-    assert list(evaluating.named([str(run / one) for one in told[:2]], "mine")) == ["mine", "v1.2"]
     assert evaluating.run_of("/other/training/v1.2") == "/other"
     assert evaluating.run_of("/kept/model.pt") == ""
+
+
+def test_another_questions_answer_is_not_written_over(place: Path, result: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "copy")
+    one = str(tmp_path / "copy" / "training" / "one")
+    assert main(["evaluate", "--checkpoint", one, "--dataset", str(tmp_path / "copy"), "--split", "train"]) == 0
+    assert main(["evaluate", "--checkpoint", one, "--dataset", str(place / "run"), "--split", "train,test"]) == 0
+    made = {path.name for path in (tmp_path / "copy" / "evaluation").iterdir()}
+    assert made >= {"one.json", "one-train.json", "one-train-test-on-run.json"}
+    assert json.loads((tmp_path / "copy" / "evaluation" / "one.json").read_text()) == result
+    assert main(["export", "--checkpoint", one, "--out", str(tmp_path / "small")]) == 0
+    assert (tmp_path / "small" / "evaluation" / "one-train.json").exists()
+    assert "**Mind:** one: has learnt from split train" in (tmp_path / "small" / "README.md").read_text()
 
 
 def test_several_splits_are_evaluated_as_one(place: Path, result: dict[str, Any], tmp_path: Path) -> None:
@@ -305,7 +317,7 @@ def odd(place: Path) -> Path:
     ("words", "line"),
     [
         ("--checkpoint {}/none.pt", "{}/none.pt: no such checkpoint"),
-        ("--checkpoint {}/odd/text.pt", "{}/odd/text.pt: not a checkpoint"),
+        ("--checkpoint {}/odd/text.pt", "{}/odd/text.pt: no checkpoint: not a file of tensors alone, or damaged"),
         (
             "--checkpoint {}/odd/stranger",
             "{}/odd/stranger: learnt from vectors of other-clip@77, and {}/run has",

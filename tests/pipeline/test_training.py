@@ -231,6 +231,9 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
         (["--gpus", "1"], "--gpus 1: is for --engine ray"),
         (["--dataset", "/nowhere"], "/nowhere: no dataset there"),
         (["--model.gaussians", "64"], "model.gaussians: 64, but objects of"),
+        (["--epochs", "inf"], "epochs: 'inf' is not allowed: input should be a finite number"),
+        (["--optimiser.betas", "[0.9, 1.0]"], "optimiser.betas.1: 1.0 is not allowed: input should be less than 1"),
+        (["--seed", str(2**63)], f"seed: {2**63} is not allowed: input should be less than {2**63}"),
         (["--model.size", "huge"], "model.size: 'huge' is not allowed: input should be 'mini'"),
         (["--modle.size", "mini"], "--modle.size: no such option of train; a setting is changed by its path"),
         (["--model.sise", "mini"], "model.sise: no such field (given 'mini'); allowed are size"),
@@ -254,6 +257,16 @@ def test_another_setting_in_the_same_folder_is_refused_by_its_name(
     assert main(words(run, "same", "--steps", "1", "--save_seconds", "5")) == 0
     assert main(words(run, "same", "--steps", "1", "--optimiser.rate", "1e-2")) == 2
     assert "trained with other settings: optimiser.rate (was 0.001); name another folder" in capfd.readouterr().err
+
+
+def test_what_is_left_out_is_told_once(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Though rows are counted before the training, in it, and for validation."""
+    rules = "[{id: train-001}, {category: plane}]"
+    assert main(words(run, "told", "--steps", "1", "--data.without", rules)) == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "data.without: no row of split 'train' matches {'category': 'plane'}",
+        "split 'train': 15 rows to train on; left out: 1 named by data.without",
+    ]
 
 
 @pytest.mark.parametrize("name", preset_names(PRESETS / "train"))

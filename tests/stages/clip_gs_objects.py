@@ -7,6 +7,9 @@ import torch.nn.functional as F
 
 from stages.clip_gs.batch import Batch, Gaussians
 
+# What lies where a checkpoint should: torch's reader fails at each in another way.
+TEXTS = (b"not a checkpoint", b"Repository not found", b"upstream error", b"step,loss", b"boat\ncup\n", b"run", b"")
+
 
 def gaussians(count: int, amount: int, seed: int = 0) -> Gaussians:
     """In no particular order."""

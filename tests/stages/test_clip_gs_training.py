@@ -23,6 +23,7 @@ from stages.clip_gs.settings import Model, Optimiser, Training
 from stages.clip_gs.shards import Dataset, DatasetError
 from stages.clip_gs.trainer import Trainer, train
 from tests.stages.clip_gs_dataset import things, write
+from tests.stages.clip_gs_objects import TEXTS
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 STILL = {"scale": [1, 1], "shift": 0, "rotation": "none", "color_drop": 0}
@@ -242,6 +243,10 @@ def test_what_is_no_checkpoint_is_said_in_a_line(trained: Path, tmp_path: Path) 
     whole = (trained / checkpoint.LAST).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     torch.save({"module": {}}, tmp_path / "other.pt")
+    for number, text in enumerate(TEXTS):
+        (tmp_path / f"text{number}.pt").write_bytes(text)
+        with pytest.raises(CheckpointError, match=rf"text{number}\.pt: no checkpoint: not a file of tensors"):
+            checkpoint.load_model(tmp_path / f"text{number}.pt")
     for name, said in (("cut.pt", "damaged"), ("other.pt", "not a checkpoint that"), ("gone.pt", "no such")):
         with pytest.raises(CheckpointError, match=rf"{name}: .*{said}") as refused:
             checkpoint.load_model(tmp_path / name)
@@ -268,9 +273,14 @@ def test_a_checkpoint_that_could_not_be_written_leaves_the_last(trained: Path, t
 
 
 def test_a_training_begins_with_another_ones_weights(trained: Path, dataset: Dataset, tmp_path: Path) -> None:
-    first, _ = checkpoint.load_model(trained)
+    first = checkpoint.load_model(trained)[0].state_dict()
     begun = Trainer(settings_of(start_from=str(trained)), dataset, tmp_path / "a", ALONE)
-    assert equal(begun.model.state_dict(), first.state_dict())
+    state = begun.model.state_dict()
+    means = [name for name in state if name.startswith("tokenizer.norm.")]  # what the data before were like
+    taken, given = ({name: each[name] for name in each if name not in means} for each in (state, first))
+    assert equal(taken, given)
+    assert state["tokenizer.norm.num_batches_tracked"] == 0 < first["tokenizer.norm.num_batches_tracked"]
+    assert all(name in begun.started_from for name in means)
     wider = settings_of(model={**TINY, "tokens": "points"}, start_from=str(trained))
     train(wider, dataset, tmp_path / "b", ALONE, stop_after(1))
     report = (tmp_path / "b" / "started_from.txt").read_text()
@@ -334,6 +344,24 @@ def test_a_folder_goes_on_by_the_same_settings_dataset_and_teacher_alone(
         there = write(tmp_path / said, [dataclasses.replace(one, **changes) for one in objects], gaussians=32)
         with pytest.raises(CheckpointError, match=said):
             check(settings_of(steps=2), Dataset.open(there), trained, 1)
+
+
+def test_a_field_that_there_was_not_yet_is_as_it_is_by_default(trained: Path) -> None:
+    state = checkpoint.read(trained / checkpoint.LAST)
+    before = {**state["settings"], "data": {**state["settings"]["data"]}}
+    del before["data"]["others"]
+    same = Training.model_validate(state["settings"])
+    assert checkpoint.differences(before, same) == []
+    others = same.model_copy(update={"data": same.data.model_copy(update={"others": 2})})
+    assert checkpoint.differences(before, others) == ["data.others (was 0)"]
+    assert checkpoint.differences({**before, "colours": "all"}, same)[0] == "colours (was 'all')"
+
+
+def test_what_a_power_cut_leaves_of_a_curve_is_gone_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "curve.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + bytes(64) + b'\n{"step": 4}\n')
+    assert curve.read(path) == [{"step": 1}, {"step": 2}]
+    assert curve.read(tmp_path / "none") == []
 
 
 def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path: Path) -> None:

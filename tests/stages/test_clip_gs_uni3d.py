@@ -14,7 +14,7 @@ from stages.clip_gs import transformer
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model
 from stages.clip_gs.uni3d import Uni3dError, load_uni3d
-from tests.stages.clip_gs_objects import gaussians
+from tests.stages.clip_gs_objects import TEXTS, gaussians
 
 TEACHER = 1024
 SMALL = {"gaussians": 40, "patches": 5, "neighbours": 8, "tokens": "points"}
@@ -228,7 +228,7 @@ def test_what_does_not_fit_is_listed_and_left(two_blocks: None, tmp_path: Path) 
     ("held", "says"),
     [
         (None, "no such file"),
-        (b"not a checkpoint", "not a file of tensors alone, or damaged"),
+        *((text, "not a file of tensors alone, or damaged") for text in TEXTS),
         ({"module": {"weight": torch.zeros(2)}}, "no checkpoint of Uni3D"),
         ([1, 2], "no checkpoint of Uni3D"),
         ({"module": {}, "arguments": Path("x")}, "not a file of tensors alone"),

@@ -39,8 +39,8 @@ def to_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def notes(result: dict[str, Any]) -> list[str]:
-    """What is to be known of the figures: what was not used, learnt from or looked at, probes that there are not."""
+def doubts(result: dict[str, Any]) -> list[str]:
+    """What is to be known of the figures: what was not used, learnt from or looked at."""
     dataset, rows = result["dataset"], result["rows"]
     lines = []
     if dataset["left_out"]:
@@ -57,11 +57,17 @@ def notes(result: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{row['name']}: its step was chosen by a look at split {row['chosen_by']}: figures are a bit high"
             )
+    return lines
+
+
+def notes(result: dict[str, Any]) -> list[str]:
+    """The doubts, and which probes there are not."""
     reasons: dict[str, list[str]] = {}
-    for cell in rows[0]["few_shot"].values():
+    for cell in result["rows"][0]["few_shot"].values():
         if "skipped" in cell:
             reasons.setdefault(cell["skipped"], []).append(f"{cell['ways']}-way {cell['shots']}-shot")
-    return lines + [f"No linear probes of {', '.join(probes)}: {reason}" for reason, probes in reasons.items()]
+    missing = [f"No linear probes of {', '.join(probes)}: {reason}" for reason, probes in reasons.items()]
+    return doubts(result) + missing
 
 
 def _heading(row: dict[str, Any]) -> str:
