@@ -64,7 +64,7 @@ bench-embed: $(STAMP) ## Embedding: images a second, and as a share of the bare 
 bench-caption: $(STAMP) ## Captioning by a vision-language model: captions a second (ARGS="--model PATH" for yours)
 	@$(RUN) -m tests.benchmarks.caption $(ARGS)
 
-bench-loader: $(STAMP) ## The loader against plain datasets iteration (ARGS="--model mini" for what a model takes, too)
+bench-loader: $(STAMP) ## The loader against plain datasets iteration, and against what a model takes (ARGS="--model base")
 	@$(RUN) -m tests.benchmarks.loader $(ARGS)
 
 bench-train: $(STAMP) ## A training step against the one that people write; on a GPU its share of the card (ARGS="--size base")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.clip_gs.batch import Gaussians
+from stages.clip_gs.rotations import matrices
 
 POINT = 6  # position and colour
 COUNT = 19  # and opacity 1, scale 3, rotation 9
@@ -19,23 +20,7 @@ def attributes(gaussians: Gaussians) -> torch.Tensor:  # [B, N, 19]
             gaussians.colors,
             gaussians.opacity_logits.unsqueeze(-1).sigmoid(),
             gaussians.log_scales.sigmoid(),
-            rotations(gaussians.quaternions).flatten(-2),
+            matrices(F.normalize(gaussians.quaternions, dim=-1)).flatten(-2),
         ],
         dim=-1,
     )
-
-
-def rotations(quaternions: torch.Tensor) -> torch.Tensor:  # [..., 3, 3] of [..., 4] wxyz
-    w, x, y, z = F.normalize(quaternions, dim=-1).unbind(-1)
-    entries = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    ]
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))

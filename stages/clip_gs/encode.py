@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +47,8 @@ def to_table(dataset: Dataset, encoded: dict[str, Encoded], told: dict[str, Any]
 
 def publish(table: pa.Table, place: str) -> None:
     """Written aside, and put in its place whole: a path or a URI."""
-    folder, name = _parent(place)
+    place = place if is_uri(place) else os.path.abspath(os.path.expanduser(place))
+    folder, _, name = place.rpartition("/")
     if is_uri(place):
         with tempfile.TemporaryDirectory() as scratch:
             _write(table, Path(scratch) / name)
@@ -61,13 +61,6 @@ def publish(table: pa.Table, place: str) -> None:
         os.replace(draft, place)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _parent(place: str) -> Sequence[str]:
-    if is_uri(place):
-        folder, _, name = place.rpartition("/")
-        return folder, name
-    return os.path.split(os.path.abspath(place))
 
 
 def _write(table: pa.Table, path: Path) -> None:

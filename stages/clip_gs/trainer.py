@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.ahead import ahead
 from stages.clip_gs import checkpoint
 from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians
@@ -160,10 +159,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         with closing(self.loader.batches(self.step)) as read:
-            left = islice(read, self.steps - self.step)
-            if self.ranks.device.type == "cuda":  # only what is pinned is copied while the device works
-                left = ahead(lambda batch: batch.each(torch.Tensor.pin_memory), left, 2)
-            for batch in left:
+            for batch in islice(read, self.steps - self.step):
                 yield batch.to(self.ranks.device)
 
     def _learn(self, batch: Batch, stop: bool) -> tuple[dict[str, float], bool]:

@@ -6,8 +6,8 @@ python -m tests.benchmarks.loader [--rows 256] [--gaussians 4096] [--seen 1024] 
 The dataset is made in a temporary folder. Both give the same columns as tensors, shuffled; the loader also makes of
 them what a step sees. It is measured where a quarter of the rows fits into its memory, so that each is read again in
 each epoch, and where all do. `datasets` is measured as a table, which is made of the shards before and whose shuffle is
-an order of rows, and as a stream, whose shuffle is a buffer. They take turns. With a model, what it takes in training
-steps on a batch that is ready is measured in the same run.
+an order of rows, and as a stream, whose shuffle is a buffer. They take turns, and so does a model in training steps on
+a batch that is ready: what it takes.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", help="a size: measure what it takes, too")
+    parser.add_argument("--model", default="mini", help="a size, whose steps are measured too")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -132,9 +132,8 @@ def main() -> None:
             "loader, each row read anew": of_loader(dataset, options, 0.25),
             "loader, all rows in memory": of_loader(dataset, options, 1),
             **of_datasets(shards, options, os.path.join(folder, "cache")),
+            f"the model's steps ({options.model})": of_model(dataset, options, device),
         }
-        if options.model:
-            sources[f"the model's steps ({options.model})"] = of_model(dataset, options, device)
         named = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
         print(
             f"{named}, {options.readers} readers, torch on {torch.get_num_threads()} threads: {options.rows} rows of "

@@ -174,16 +174,19 @@ def plain_product_rate(side: int = 8192, times: int = 20) -> float:
 
 def show_share(model: ClipGs, batch: Batch, options: argparse.Namespace, device: torch.device) -> None:
     torch.cuda.reset_peak_memory_stats()
-    step = Step(model, batch, True)
-    ours = statistics.median([seconds_of(step, device) for _ in range(options.rounds + 2)][2:])  # two warm up
-    print(f"bfloat16, {len(batch)} objects: {1000 * ours:,.0f} ms a step")
-    show_breakdown(step, options.rounds, device)
     done = products_of(model.settings, model.dimension) * len(batch)
     rate = plain_product_rate()
-    print(
-        f"  {done / 1e12:,.1f} Top in products, {done / ours / 1e12:,.0f} Top/s: {done / ours / rate:.0%} of a plain "
-        f"product's {rate / 1e12:,.0f}; {torch.cuda.max_memory_allocated() / 2**30:,.0f} GiB"
-    )
+    step = Step(model, batch, True)
+    for compiled in (False, True):
+        if compiled:
+            show_breakdown(step, options.rounds, device)
+            model.compile()
+        ours = statistics.median([seconds_of(step, device) for _ in range(options.rounds + 2)][2:])  # two warm up
+        print(
+            f"bfloat16{', torch.compile' if compiled else ''}, {len(batch)} objects: {1000 * ours:,.0f} ms a step, "
+            f"{done / 1e12:,.1f} Top in products, {done / ours / 1e12:,.0f} Top/s: {done / ours / rate:.0%} of a plain "
+            f"product's {rate / 1e12:,.0f}; {torch.cuda.max_memory_allocated() / 2**30:,.0f} GiB"
+        )
 
 
 def main() -> None:

@@ -18,10 +18,11 @@ import torch
 
 from manifests.store import LocalStore, open_store
 from stages.clip_gs import order
-from stages.clip_gs.augment import augmented, matrices
+from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians, Others
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians
 from stages.clip_gs.loader import Loader
+from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Augment, Data
 from stages.clip_gs.shards import Dataset, DatasetError
 from stages.splat import SH_ZERO

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from stages.clip_gs import curves, tokenizer, transformer
-from stages.clip_gs.attributes import COUNT, attributes, rotations
+from stages.clip_gs.attributes import COUNT, attributes
 from stages.clip_gs.batch import Gaussians
 from stages.clip_gs.losses import contrastive
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.patches import centres, farthest_in_torch, nearest, nearest_in_torch
+from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Loss, Model
 from tests.benchmarks.train_plain import PlainClipGs
 from tests.stages.clip_gs_objects import batch, gaussians
@@ -55,11 +56,11 @@ def farthest_order(seen: Gaussians) -> Gaussians:
 
 def test_rotations_are_those_of_the_quaternions() -> None:
     half = 0.5**0.5
-    about_z = rotations(torch.tensor([[half, 0, 0, half], [2.0, 0, 0, 2.0]]))
+    about_z = matrices(torch.tensor([[half, 0, 0, half], [-half, 0, 0, -half]]))
     expected = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     torch.testing.assert_close(about_z, expected.expand(2, 3, 3), atol=1e-6, rtol=0)
-    any_way = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    turned = rotations(any_way)
+    any_way = F.normalize(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    turned = matrices(any_way)
     torch.testing.assert_close(turned @ turned.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(turned.det(), torch.ones(50), atol=1e-5, rtol=0)
     axes = F.normalize(any_way[:, 1:], dim=-1)  # each turns about the axis that its quaternion names

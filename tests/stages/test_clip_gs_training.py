@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +363,19 @@ def test_what_a_power_cut_leaves_of_a_curve_is_gone_on_from(tmp_path: Path) -> N
     path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + bytes(64) + b'\n{"step": 4}\n')
     assert curve.read(path) == [{"step": 1}, {"step": 2}]
     assert curve.read(tmp_path / "none") == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs a C++ compiler")
+def test_a_compiled_network_learns_what_the_plain_one_does_and_goes_on(dataset: Dataset, tmp_path: Path) -> None:
+    for name, compiled in (("plain", False), ("compiled", True)):
+        settings = settings_of(compile=compiled, precision="float32")
+        train(settings, dataset, tmp_path / name, ALONE, stop_after(3))
+        train(settings, dataset, tmp_path / name, ALONE)
+    plain, found = (curve.read(tmp_path / name / curve.FILE) for name in ("plain", "compiled"))
+    assert [line["step"] for line in found] == list(range(1, 7))
+    assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in plain], rel=1e-3)
+    checkpoint.load_model(tmp_path / "compiled")  # under the same names
 
 
 def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path: Path) -> None:
