@@ -232,13 +232,19 @@ class Trainer:
         }
 
     def _go_on(self, state: dict[str, Any]) -> None:
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.categories = set(state["categories"])
-        self.model.load_state_dict(state["weights"])
-        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
-        if self.average:
-            self.average.state = state["average"]
+        try:
+            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+            self.categories = set(state["categories"])
+            self.model.load_state_dict(state["weights"])
+            for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(kept)
+            if self.average:
+                self.average.state = state["average"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.folder / checkpoint.LAST}: is of another version and cannot be gone on from; train under "
+                "another --name, with this one as start_from"
+            ) from error
 
     def _seed(self, purpose: str) -> int:
         told = f"{self.settings.seed} {self.step} {self.ranks.rank} {purpose}"

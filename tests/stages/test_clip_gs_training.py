@@ -358,6 +358,16 @@ def test_a_field_that_there_was_not_yet_is_as_it_is_by_default(trained: Path) ->
     assert checkpoint.differences({**before, "colours": "all"}, same)[0] == "colours (was 'all')"
 
 
+@pytest.mark.parametrize("odd", [{"optimisers": []}, {"weights": {}}])
+def test_a_folder_of_another_version_is_refused_in_a_line(
+    trained: Path, dataset: Dataset, tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    state = checkpoint.read(trained / checkpoint.LAST)
+    checkpoint.save(tmp_path / checkpoint.LAST, {**state, **odd})
+    with pytest.raises(CheckpointError, match=r"last\.pt: is of another version and cannot be gone on from"):
+        train(Training.model_validate(state["settings"]), dataset, tmp_path, ALONE)
+
+
 def test_what_a_power_cut_leaves_of_a_curve_is_gone_on_from(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + bytes(64) + b'\n{"step": 4}\n')
