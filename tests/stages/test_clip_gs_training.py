@@ -187,6 +187,8 @@ def test_every_parameter_is_in_one_group_with_its_depths_rate(size: str, kind: s
         assert group["weight_decay"] == (0 if vector else 0.1), name
         if name.startswith("blocks."):
             assert depth == 1 + int(name.split(".")[1])
+        if name.startswith("tokenizer."):  # what Uni3D has not must learn fastest
+            assert depth == (last if "serial" in name else 0)
     if kind == "muon":
         (muon,) = [optimiser for optimiser in optimisers if isinstance(optimiser, torch.optim.Muon)]
         inner = {id(p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
