@@ -1,7 +1,8 @@
 """The plan: what is to do for which row. Rows are numbers here; their state at every stage is a few bytes in an array.
 
-A row is ready for a stage when the stages it needs are ok, it has no ok record under its present key, and no failure
-that stands. Everything follows from the listing and the log, so a plan made again after a crash is the same plan.
+A row is ready for a stage when the stages it requires are ok, others whose columns it reads are ok or have failed, it
+has no ok record under its present key, and no failure that stands. Everything follows from the listing and the log, so
+a plan made again after a crash is the same plan.
 """
 
 from __future__ import annotations
@@ -61,10 +62,9 @@ class Plan:
         self._consumers: dict[str, list[str]] = defaultdict(list)
         self._ancestors: dict[str, set[str]] = {}
         for step in steps:
-            self._ancestors[step.name] = set(step.needs)
+            self._ancestors[step.name] = set(step.requires).union(*(self._ancestors[name] for name in step.requires))
             for needed in step.needs:
                 self._consumers[needed].append(step.name)
-                self._ancestors[step.name] |= self._ancestors[needed]
 
     # -- what is known -------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class Plan:
         if stage.keyed_by_content and not is_fresh(row, json.loads(record["seen"] or "{}")):
             return
         content = record.get("content") or ""
-        present = stage.key(row, self._needed_keys(step.needs, index), content, failed)
+        present = stage.key(row, self._needed_keys(step, index), content, failed)
         if record["key"] != present:
             return
         if not failed:
@@ -133,8 +133,9 @@ class Plan:
         self.states[stage][index] = FAILED
         self.reasons[stage][reason] += 1
 
-    def _needed_keys(self, needs: tuple[str, ...], index: int) -> list[str]:
-        return [self.key(needed, index) for needed in needs]
+    def _needed_keys(self, step: Step, index: int) -> list[str]:
+        """ "" for one that it works without."""
+        return [self.key(needed, index) if self.states[needed][index] == OK else "" for needed in step.needs]
 
     def key(self, stage: str, index: int) -> str:
         return self.keys[stage][index].tobytes().hex()
@@ -163,8 +164,9 @@ class Plan:
         if stage not in self.steps:
             return np.zeros(0, np.int64)
         able = (self.states[stage] == TODO) & ~self.duplicates
-        for needed in self.steps[stage].needs:
-            able &= self.states[needed] == OK
+        step = self.steps[stage]
+        for needed in step.needs:
+            able &= self.states[needed] == OK if needed in step.requires else self.states[needed] != TODO
         return np.flatnonzero(able)
 
     def is_open(self, task: Task) -> bool:
@@ -182,8 +184,8 @@ class Plan:
         step = self.steps[stage]
         rows = self.listing.rows(indices)
         for index, row in zip(indices, rows, strict=True):
-            keys = self._needed_keys(step.needs, index)
-            row["needed"] = dict(zip(step.needs, keys, strict=True))
+            keys = self._needed_keys(step, index)
+            row["needed"] = {needed: key for needed, key in zip(step.needs, keys, strict=True) if key}
             row["failure_key"] = step.stage.key(row, keys, failed=True)
             if not step.stage.keyed_by_content:
                 row["key"] = step.stage.key(row, keys)
@@ -209,7 +211,7 @@ class Plan:
             return []
         if not result.ok:
             self._set_failed(stage, index, result.reason)
-            return self._advance(index)
+            return self._ready_consumers(stage, index) + self._advance(index)
         self.states[stage][index] = OK
         self.keys[stage][index] = bytes.fromhex(result.key)
         if stage == self.root:
@@ -227,7 +229,10 @@ class Plan:
         ]
 
     def _has_needs(self, stage: str, index: int) -> bool:
-        return all(self.states[needed][index] == OK for needed in self.steps[stage].needs)
+        step = self.steps[stage]
+        return all(
+            self.states[needed][index] in ((OK,) if needed in step.requires else (OK, FAILED)) for needed in step.needs
+        )
 
     def redo(self, task: Task, lost: list[str]) -> list[Task]:
         """Outcomes that a task needs are gone: make them again. The task is ready again once they are there."""

@@ -50,8 +50,13 @@ class Step:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The stages whose columns it reads."""
+        """The stages whose columns it reads: it waits for them."""
         return (*self.stage.needs, *(name for name in self.stage.may_need if name in self.beside))
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Those of them without which it cannot work."""
+        return self.stage.needs
 
     @property
     def gpus(self) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
 from pipeline.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, STORE_FAILED, BatchEnd, Died, Post, Result
-from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, Stage, StageError, Work
+from stages.stage import MISSING_INPUT, Context, DamagedInput, Done, Outcome, Row, Stage, StageError, Work
 
 OUT_OF_MEMORY_EXIT = 86
 _TELL_SECONDS = 0.05  # results that come faster travel together
@@ -131,7 +131,7 @@ class Bench:
     def _complete(self, item: Row) -> Row:
         """The row with the columns of the stages it needs."""
         row, missing = dict(item), []
-        for stage, key in row.pop("needed", {}).items():
+        for stage, key in row.get("needed", {}).items():
             columns = self.outcomes.find(stage, key)
             if columns is None or not self._has_artifact(columns):
                 missing.append(stage)
@@ -168,6 +168,9 @@ class Bench:
 
     def _settle(self, row: Row, outcome: Outcome, seconds: float) -> Result:
         if isinstance(outcome, StageError):
+            if isinstance(outcome, DamagedInput):
+                print(f"{row['id']}: what {outcome.detail} made cannot be read, and is made again: {outcome.why}")
+                self.outcomes.withdraw(outcome.detail, row["needed"][outcome.detail])
             return self._failure(row, outcome)
         key = row.get("key") or self.stage.key(row, (), outcome.content)
         try:
@@ -196,7 +199,7 @@ class Bench:
 
 
 def _from_bug(error: Exception) -> StageError:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno is not None:  # the machine's, not a library's word for bad data
         return _from_store(error)
     return StageError(EXCEPTION, _say(error))
 

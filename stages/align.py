@@ -7,7 +7,7 @@ out: caption_vectors (.npy, [T, D] float16, length 1, row for row with captions)
 
 The teacher is embed's, and runs where embed runs.
 
-Reasons: no_captions, bad_vectors (embed's artifact cannot be read), not_finite, out_of_memory (transient).
+Reasons: no_captions, not_finite, out_of_memory (transient).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.embed import Embed
-from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, RowId, Stage, StageError, Work
+from stages.stage import Context, DamagedInput, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input
 from stages.vectors import from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def _work(rows: list[Row], context: Context, teacher: Teacher, batches: Batches)
             continue
         row = held[row_id]
         try:
-            views = from_bytes(context.store.read(row["view_vectors"])).astype(np.float32)
-        except FileNotFoundError:
-            yield row_id, StageError(MISSING_INPUT, "embed", transient=True)
+            views = from_bytes(read_input(context.store, row["view_vectors"], "embed")).astype(np.float32)
+        except StageError as error:
+            yield row_id, error
             continue
         except ValueError as error:
-            yield row_id, StageError("bad_vectors", f"{row['view_vectors']} is not what embed writes: {error}")
+            yield row_id, DamagedInput("embed", error)
             continue
         scores = (found.astype(np.float32) @ views.T).mean(axis=1)
         columns = {"caption_scores": [round(float(score), 6) for score in scores], "warnings": _cut(row, teacher)}

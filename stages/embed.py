@@ -8,7 +8,7 @@ Views are shown on white, and made ready by the checkpoint's own processor. A GP
 views of several objects at once. A CPU reckons in float32 and takes an object at a time, so that its vectors do not
 depend on what else was at hand.
 
-Reasons: bad_views (the views cannot be read), not_finite, out_of_memory (transient; one picture alone was too large
+Reasons: bad_views (there are none), not_finite, out_of_memory (transient; one picture alone was too large
 after batches had been halved down to it).
 """
 
@@ -22,7 +22,7 @@ from pydantic import Field
 
 from manifests.store import Store
 from stages.models import PICTURES, TEXTS, ModelError, find, require
-from stages.stage import MISSING_INPUT, Context, Done, Outcome, Row, RowId, Stage, StageError, Work
+from stages.stage import Context, DamagedInput, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input
 from stages.vectors import to_bytes
 from stages.views import Views
 
@@ -103,11 +103,11 @@ def _refuse_others(model: str, config: dict) -> None:
 def _prepare(row: Row, store: Store, teacher: Teacher) -> list[Prepared] | StageError:
     name = row["views"]
     try:
-        pictures = Views.from_bytes(store.read(name)).pictures()
-    except FileNotFoundError:
-        return StageError(MISSING_INPUT, "render", transient=True)
+        pictures = Views.from_bytes(read_input(store, name, "render")).pictures()
+    except StageError as error:
+        return error
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        return StageError("bad_views", f"{name} is not what render writes: {error}")
+        return DamagedInput("render", error)
     if not pictures:
         return StageError("bad_views", f"{name} holds no views: expected at least one")
     return teacher.prepare(pictures)

@@ -7,7 +7,7 @@ out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is 
 
 The method, what it reaches and what was tried are described in docs/fitting.md.
 
-Reasons: empty_views (no view shows the object), unequal_views, bad_views, bad_cameras, no_hull (the cameras do not fit
+Reasons: empty_views (no view shows the object), unequal_views, bad_cameras, no_hull (the cameras do not fit
 the images), not_finite (the fit diverged), low_quality (below min_psnr), out_of_memory (one object alone is too large
 for the GPU).
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from manifests.store import Store
-from stages.stage import Context, Done, Outcome, Row, RowId, Stage, StageError, Work, seed_of
+from stages.stage import Context, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input, seed_of
 
 if TYPE_CHECKING:
     from stages.fitting.problem import Engine, FitProblem, FitResult, Photos
@@ -105,7 +105,7 @@ class Fit(Stage):
 
         method = Method(self.gaussians, self.steps, self.sh_degree, self.ssim_lambda, self.antialiased, self.early_stop)
         try:
-            photos = read_photos(row["views"], store.read(row["views"]))
+            photos = read_photos(row["views"], read_input(store, row["views"], "render"))
             held_out = held_out_views(len(photos), self.hold_out)
             training = photos.take([view for view in range(len(photos)) if view not in held_out])
             start = start_from(training, self.gaussians, seed_of(row))

@@ -12,6 +12,7 @@ feature), too_large (beyond one of the limits), nothing_visible (all is transpar
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from stages.rendering import cameras, encoding
 from stages.rendering.memory import give_back_memory
 from stages.rendering.model import Limits, Model, normalization
 from stages.rendering.reading import read_model
-from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.stage import Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
 from stages.views import Views
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class Render(Stage):
 
         def work_one(row: Row) -> Done:
             try:
-                return self.render(row, context.store.read(row["mesh"]), renderer)
+                return self.render(row, read_input(context.store, row["mesh"], "ingest"), renderer)
+            except zipfile.BadZipFile as error:
+                raise DamagedInput("ingest", error) from error
             finally:
                 give_back_memory()
 

@@ -18,7 +18,9 @@ from manifests.store import Store
 Row = dict[str, Any]
 RowId = str
 
-MISSING_INPUT = "missing_input"  # the reason where what an earlier stage made is gone: it is made again
+# Reasons that belong to no one stage.
+MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
+STORE_FAILED = "store_failed"  # it could not be read, or what was made could not be stored
 
 
 class StageError(Exception):
@@ -40,6 +42,24 @@ class StageError(Exception):
 
 def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) -> StageError:
     return StageError(reason, detail, transient=transient, files=files)
+
+
+class DamagedInput(StageError):
+    """What an earlier stage made is there and cannot be read: the worker takes it back, so it is made again."""
+
+    def __init__(self, stage: str, why: object):
+        super().__init__(MISSING_INPUT, stage, transient=True)
+        self.why = str(why)
+
+
+def read_input(store: Store, name: str, stage: str) -> bytes:
+    """An artifact of an earlier stage."""
+    try:
+        return store.read(name)
+    except FileNotFoundError as error:
+        raise StageError(MISSING_INPUT, stage, transient=True) from error
+    except OSError as error:
+        raise StageError(STORE_FAILED, f"{name}: {error}", transient=True) from error
 
 
 @dataclass(frozen=True)

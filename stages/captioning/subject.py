@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from stages.captioning.choosing import choose
 from stages.captioning.cleaning import Unusable, tidy
 from stages.captioning.prompts import hint_of, prompt_hash
 from stages.captioning.texts import caption
-from stages.stage import MISSING_INPUT, Done, Outcome, Row, StageError, seed_of
+from stages.stage import DamagedInput, Done, Outcome, Row, StageError, read_input, seed_of
 from stages.vectors import from_bytes
 from stages.views import Views
 
@@ -50,15 +49,13 @@ class Answer:
 def look(stage: Caption, row: Row, store: Store) -> Subject | StageError:
     """Read what there is to see of a row."""
     try:
-        views = Views.from_bytes(store.read(row["views"]))
+        views = Views.from_bytes(read_input(store, row["views"], "render"))
         covered = np.array([_covered(png) for png in views.colors])
         vectors = _vectors(row, store, len(covered)) if stage.typical_views else None
     except StageError as error:
         return error
-    except FileNotFoundError:
-        return StageError(MISSING_INPUT, "render", transient=True)
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError, ValueError) as error:
-        return StageError("bad_views", f"{row['views']} is not what render writes: {error}")
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
+        return DamagedInput("render", error)
     if not covered.any():
         return StageError("bad_views", f"{row['views']}: none of its {len(covered)} views shows anything")
     shown = choose(covered, views.camera_to_world, stage.views, vectors)
@@ -84,11 +81,9 @@ def _vectors(row: Row, store: Store, count: int) -> np.ndarray | None:
     if not name:
         return None
     try:
-        vectors = from_bytes(store.read(name))
-    except FileNotFoundError as error:
-        raise StageError(MISSING_INPUT, "embed", transient=True) from error
+        vectors = from_bytes(read_input(store, name, "embed"))
     except ValueError as error:
-        raise StageError("bad_vectors", f"{name} is not what embed writes: {error}") from error
+        raise DamagedInput("embed", error) from error
     if len(vectors) != count:
         raise StageError("bad_vectors", f"{name} has vectors of {len(vectors)} views, and there are {count}")
     return vectors

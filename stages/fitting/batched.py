@@ -59,7 +59,7 @@ class BatchedEngine:
             torch.cuda.empty_cache()
             if len(held) == 1:
                 detail = "one object alone is too large for the GPU: lower fit.gaussians or render.size"
-                yield held[0].id, StageError("out_of_memory", detail)
+                yield held[0].id, StageError("out_of_memory", detail, transient=True)  # others may have held it
             else:  # all of them from their beginnings, fewer at once
                 line.put_back(held)
                 most = -(-len(held) // 2)

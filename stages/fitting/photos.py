@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.stage import StageError
+from stages.stage import DamagedInput, StageError
 from stages.views import Views
 
 
@@ -38,7 +38,7 @@ def read_photos(name: str, data: bytes) -> Photos:
             raise StageError("empty_views", f"{name} holds no views: expected at least one")
         colors, depths = views.color_pixels(), views.depth_pixels()
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
-        raise StageError("bad_views", f"{name} is not what render writes: {error}") from error
+        raise DamagedInput("render", error) from error
     except ValueError as error:  # numpy cannot stack them
         raise StageError("unequal_views", f"{name} holds views of unequal size: expected one size ({error})") from error
     if depths.shape != colors.shape[:3]:

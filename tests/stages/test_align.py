@@ -3,7 +3,7 @@ import pytest
 
 from stages.align import Align
 from stages.captioning.texts import caption
-from stages.stage import Done, StageError
+from stages.stage import DamagedInput, Done, StageError
 from stages.vectors import from_bytes, to_bytes
 from tests.stages.checkpoints import CONTEXT, write_clip, write_siglip
 from tests.stages.teaching import Desk, Oracle, resolved
@@ -72,8 +72,9 @@ def test_what_cannot_be_aligned_fails_alone(checkpoint, desk):
     ]
     outcomes = desk.run(Align(teacher=resolved(checkpoint)), *rows)
     told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
-    assert told == ["no_captions", "ok", "bad_vectors", "bad_vectors", "missing_input"]
-    assert outcomes[-1].detail == "embed"
+    assert told == ["no_captions", "ok", "missing_input", "missing_input", "missing_input"]
+    assert {outcome.detail for outcome in outcomes[2:]} == {"embed"}
+    assert [isinstance(outcome, DamagedInput) for outcome in outcomes[2:]] == [True, True, False]
 
 
 def test_it_has_no_teacher_of_its_own(checkpoint):

@@ -7,7 +7,7 @@ from stages.caption import Caption
 from stages.captioning.choosing import choose, typical
 from stages.captioning.subject import look
 from stages.rendering.cameras import fibonacci, look_at_centre, orbit
-from stages.stage import StageError
+from stages.stage import DamagedInput, StageError
 from stages.vectors import to_bytes
 from tests.stages.caption_rows import BLUE, RED, SIZE, Desk, disc, views_of
 
@@ -99,13 +99,22 @@ def test_the_teachers_vectors_are_used_where_they_are_and_wanted(desk):
     assert (stage.may_need, untypical.may_need, Caption().may_need) == (("embed",), (), ())
 
 
-@pytest.mark.parametrize("data", [b"", b"no npy", to_bytes(np.eye(3)), b"gone"])
-def test_vectors_that_do_not_fit_are_a_reason(desk, data):
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "missing_input"),
+        (b"no npy", "missing_input"),
+        (to_bytes(np.eye(3)), "bad_vectors"),
+        (b"gone", "missing_input"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_a_reason(desk, data, reason):
     row = desk.row("a", [RED] * 4)
     name = "artifacts/none.npy" if data == b"gone" else desk.keep("a.npy", data)
     found = look(STAGE, {**row, "view_vectors": name}, desk.store)
     assert isinstance(found, StageError)
-    assert (found.reason, found.transient) == (("missing_input", True) if data == b"gone" else ("bad_vectors", False))
+    assert (found.reason, found.transient) == (reason, reason == "missing_input")
+    assert isinstance(found, DamagedInput) == (data in (b"", b"no npy"))
 
 
 def test_pictures_are_the_chosen_views_on_white_and_not_too_large(desk):

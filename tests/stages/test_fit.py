@@ -16,7 +16,7 @@ from manifests.store import LocalStore
 from stages.fit import Fit, held_out_views
 from stages.fitting import cpu
 from stages.splat import SH_ZERO, Splat
-from stages.stage import Context, Done, Outcome, StageError
+from stages.stage import Context, DamagedInput, Done, Outcome, StageError
 from stages.views import Views
 
 KEY = "00c0ffee00c0ffee00c0ffee00c0ffee"
@@ -165,7 +165,7 @@ import hashlib, sys
 from pathlib import Path
 from manifests.store import LocalStore
 from stages.fit import Fit
-from stages.stage import Context
+from stages.stage import Context, DamagedInput
 store = LocalStore({store.root!r})
 work = Fit(gaussians=600, steps=20, hold_out=4).resolve(0).open(Context(store, Path(store.root), threads=2))
 (_, done), = work([dict(id="a", key={KEY!r}, views="views_1.zip")])
@@ -276,7 +276,7 @@ def test_bad_input_has_its_reason(store: LocalStore) -> None:
             replace(good, colors=[good.colors[0], other, good.colors[2]]),
             replace(good, depths=[encode(np.zeros((8, 8), np.uint16))] * 3),
         ],
-        "bad_views": [b"not a zip", good.to_bytes()[:-400], replace(good, colors=[b"no png"] * 3)],
+        "missing_input": [b"not a zip", good.to_bytes()[:-400], replace(good, colors=[b"no png"] * 3)],
         "bad_cameras": [
             replace(good, camera_to_world=np.full((3, 4, 4), np.nan, np.float32)),
             replace(good, camera_to_world=np.zeros((3, 4, 4), np.float32)),
@@ -290,6 +290,7 @@ def test_bad_input_has_its_reason(store: LocalStore) -> None:
         assert outcome.reason == reason, outcome.detail
         assert outcome.detail
         assert "\n" not in outcome.detail
+        assert isinstance(outcome, DamagedInput) == (reason == "missing_input")
     assert isinstance(outcomes[-1], Done)
 
 
