@@ -58,7 +58,11 @@ def columns(shape: Shape) -> list[Column]:
     cameras = "x right, y down, z forward"
     return [
         Column("id", text, "name of the object, unique in the dataset"),
-        Column("group", text, "objects of one group are always in one split; the content hash where none was given"),
+        Column(
+            "group",
+            text,
+            "objects of one group share a split unless a rule divides them; the content hash where none was given",
+        ),
         Column("category", text, "as the source list gives it"),
         Column("source", text, "path or URI of the mesh, as the source list gives it"),
         Column("licence", text, "as the source list or the file gives it; null: unknown"),

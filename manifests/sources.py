@@ -14,25 +14,25 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from manifests.folders import SourceError, find
 from manifests.store import is_uri
 
 MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
-
-
-class SourceError(Exception):
-    """The source as a whole cannot be read."""
+_DEEPEST = 100  # what a JSON entry may be nested; a thousand is beyond what Python reads and writes
 
 
 def read_source(source: str) -> list[dict[str, Any]]:
     """The rows of a source, in a fixed order."""
+    source = source.removeprefix("file://")  # uris of local files are paths, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
         rows = [_to_row(place, told, source) for place, told in _read_list(source)]
     else:
@@ -77,13 +77,7 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
         return _find_remote_meshes(source)
     path = Path(source).expanduser().absolute()
     if path.is_dir():
-        found = [
-            os.path.join(parent, name)
-            for parent, _, names in os.walk(path, followlinks=True)
-            for name in names
-            if name.lower().endswith(MESH_ENDINGS)
-        ]
-        return str(path), sorted(found)
+        return str(path), sorted(find(str(path), ("**", "*"), MESH_ENDINGS, hidden=True))
     if path.exists():
         if not source.lower().endswith(MESH_ENDINGS):
             raise SourceError(
@@ -91,35 +85,46 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
             )
         return str(path.parent), [str(path)]
     if glob.has_magic(source):
-        found = sorted(file for file in glob.glob(str(path), recursive=True) if file.lower().endswith(MESH_ENDINGS))
-        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
-        return str(Path(*fixed)), found
+        fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
+        parts = path.parts[len(fixed) :]
+        base = str(Path(*fixed))
+        return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, MESH_ENDINGS, hidden=False)))
     raise SourceError(f"{source}: not there; name a folder, a glob, a mesh, or a list ({', '.join(LIST_ENDINGS)})")
 
 
 def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
     import fsspec
 
-    scheme = urlsplit(source).scheme
     if source.lower().endswith(MESH_ENDINGS) and not glob.has_magic(source):
         return source.rsplit("/", 1)[0], [source]
-    if scheme in ("http", "https"):
-        raise SourceError(f"{source}: a web address has no listing; name the meshes in a list file")
-    files = fsspec.filesystem(scheme)
-    found = files.glob(source) if glob.has_magic(source) else files.find(source)
+    with _reading(source):
+        scheme = urlsplit(source).scheme
+        if scheme in ("http", "https"):
+            raise SourceError(f"{source}: a web address has no listing; name the meshes in a list file")
+        files = fsspec.filesystem(scheme)
+        found = files.glob(source) if glob.has_magic(source) else files.find(source)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
     return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(MESH_ENDINGS))
 
 
+@contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """Whatever goes wrong becomes one line about the source: every scheme has its own errors of transport."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SourceError(f"{source}: cannot be read: {said}") from error
+
+
 def _read_list(source: str) -> Iterator[tuple[str, Any]]:
-    """(where it stands, what it says) of every entry of a list file."""
+    """(where it stands, what it says) of every entry of a list file; a ValueError of one that cannot be read."""
     import fsspec
 
-    try:
-        with fsspec.open(source, "rb") as file:
-            data = file.read()
-    except (OSError, ImportError) as error:
-        raise SourceError(f"{source}: cannot be read: {error}") from error
+    with _reading(source), fsspec.open(source, "rb") as file:
+        data = file.read()
     if source.lower().endswith(".parquet"):
         yield from _read_parquet(source, data)
         return
@@ -128,16 +133,54 @@ def _read_list(source: str) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError as error:
         raise SourceError(f"{source}: not UTF-8 text: {error}") from error
     if source.lower().endswith(".csv"):
-        for number, told in enumerate(csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True), 2):
-            extra = told.pop(None, None)
-            yield f"row {number - 1}", told if extra is None else f"{len(extra)} more fields than the header has"
+        yield from _read_csv(source, text)
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except ValueError as error:
-                yield f"line {number}", f"not JSON: {error}"
+            yield f"line {number}", _parse(line)
+
+
+def _parse(line: str) -> Any:
+    try:
+        told = json.loads(line)
+        layer = [told]
+        for _ in range(_DEEPEST):
+            layer = [inner for outer in layer for inner in _inside(outer)]
+        return ValueError(f"nested more than {_DEEPEST} deep") if layer else told
+    except RecursionError:
+        return ValueError(f"nested more than {_DEEPEST} deep")
+    except ValueError as error:
+        return ValueError(f"not JSON: {error}")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _read_csv(source: str, text: str) -> Iterator[tuple[str, Any]]:
+    """Strictly: a quote left open would swallow the rows after it."""
+    lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    names: list[str] = []
+    number = 0
+    while True:
+        line = lines.line_num + 1
+        try:
+            told: Any = next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if not names or lines.line_num > line:  # which rows the lines after it hold, nobody can tell
+                raise SourceError(f"{source}: not CSV from line {line} on: {error}; is a quote left open?") from error
+            told = ValueError(f"not CSV: {error}; a quote inside quotes is doubled")
+        if not told:  # an empty line
+            continue
+        if not names:
+            names = told
+            continue
+        number += 1
+        if isinstance(told, list) and len(told) > len(names):
+            told = ValueError(f"{len(told) - len(names)} more fields than the header has")
+        yield f"row {number}", dict(zip(names, told, strict=False)) if isinstance(told, list) else told
 
 
 def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
@@ -146,16 +189,27 @@ def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
 
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source}: not a Parquet file: {error}") from error
-    for batch in table.to_batches(max_chunksize=10_000):
-        for number, told in enumerate(batch.to_pylist()):
-            yield f"row {number}", told
+    entries = itertools.chain.from_iterable(map(_to_entries, table.to_batches(max_chunksize=10_000)))
+    for number, told in enumerate(entries, 1):
+        yield f"row {number}", told
+
+
+def _to_entries(batch: Any) -> list[Any]:
+    """The rows of a record batch; one with a value that Python cannot hold, such as broken UTF-8, stands alone."""
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            return [ValueError(f"cannot be read: {error}")]
+        half = batch.num_rows // 2
+        return _to_entries(batch.slice(0, half)) + _to_entries(batch.slice(half))
 
 
 def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
     if not isinstance(told, dict):
-        return _problem(place, told if isinstance(told, str) else "not an object with named fields")
+        return _problem(place, str(told) if isinstance(told, ValueError) else "not an object with named fields")
     row: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in told.items():
@@ -166,29 +220,46 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
             row.setdefault(column, value)
         else:
             extra[name] = value
+    name = _clean(str(row.get("id", ""))) or place
     if "uri" not in row:
-        return _problem(str(row.get("id") or place), "no uri or path: name the mesh file in one of these columns")
+        return _problem(name, "no uri or path: name the mesh file in one of these columns")
     given = str(row["uri"])
-    row = {name: value if name == "tags" else str(value) for name, value in row.items()}
+    if _clean(given) != given:
+        return _problem(name, "the file's name is not UTF-8; rename it")
+    tags = row.pop("tags", None)
+    row = {column: text for column, value in row.items() if (text := _clean(str(value)))}
     row["uri"] = resolve_uri(given, source)
     row["id"] = row.get("id", given)
     row.setdefault("source", given)
-    if "tags" in row:
-        row["tags"] = _to_tags(row["tags"])
+    if not isinstance(tags, str | list | None):
+        detail = f"tags is {tags!r:.100}; it is a list of words, or one text with commas or | between them"
+        return {**row, "problem": "bad_row", "problem_detail": detail}
+    if tags is not None:
+        row["tags"] = _to_tags(tags)
     if row.get("up", "y") not in ("y", "z"):
         return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}; it is 'y' or 'z'"}
     if not re.fullmatch(r"\w+", row.get("split", "train")):
         detail = f"split is {row['split']!r}; letters, digits and underscores make a split's name"
         return {**row, "problem": "bad_row", "problem_detail": detail}
     if extra:
-        row["extra"] = extra
+        row["extra"] = _clean(extra)
     return row
 
 
-def _to_tags(told: Any) -> list[str]:
+def _to_tags(told: str | list[Any]) -> list[str]:
     if isinstance(told, str):
         told = told.split("|" if "|" in told else ",")
-    return [str(tag).strip() for tag in told if str(tag).strip()]
+    tags = [_clean(str(tag)).strip() for tag in told]
+    return [tag for tag in tags if tag]
+
+
+def _clean(value: Any) -> Any:
+    """Without halves of surrogate pairs, which a text cut inside an emoji has: they cannot be written as UTF-8."""
+    if isinstance(value, str):
+        return value.encode(errors="ignore").decode()
+    if isinstance(value, dict):
+        return {_clean(name): _clean(inner) for name, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _problem(name: str, detail: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import stat
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from stages.stage import StageError
 
 _CHUNK = 1 << 20
+_FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)  # to the path or query of a URL
 
 
 class Origin(ABC):
@@ -184,9 +186,9 @@ class _SamePlace(urllib.request.HTTPRedirectHandler):
 class WebOrigin(Origin):
     def __init__(self, url: str, max_bytes: int, timeout_seconds: float):
         super().__init__(unquote(PurePosixPath(urlsplit(url).path).name), max_bytes)
-        self.url = url
+        self.url = _encoded(url)
         self.timeout_seconds = timeout_seconds
-        self.folder = url.split("?", 1)[0].split("#", 1)[0].rsplit("/", 1)[0]
+        self.folder = self.url.split("?", 1)[0].split("#", 1)[0].rsplit("/", 1)[0]
 
     def main(self) -> bytes:
         data = self._read(self.url, follow=True)
@@ -214,8 +216,17 @@ class WebOrigin(Origin):
                 raise StageError("unreadable", f"{url}: HTTP {error.code}") from None
             busy = error.code >= 500 or error.code in (408, 425, 429)
             raise StageError("fetch_failed", f"{url}: HTTP {error.code}", transient=busy) from None
+        except (http.client.InvalidURL, UnicodeError) as error:  # no port, or no host that there can be
+            raise StageError("unreadable", f"{url}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
             raise StageError("fetch_failed", f"{url}: {_line(error)}", transient=True) from None
+
+
+def _encoded(url: str) -> str:
+    """A URL as a server takes it: what may not stand in one is percent-encoded, what is so already stays."""
+    parts = urlsplit(url)
+    path, query = (_FOREIGN.sub(lambda found: quote(found[0]), part) for part in (parts.path, parts.query))
+    return parts._replace(path=path, query=query).geturl()
 
 
 def _line(error: BaseException) -> str:

@@ -26,6 +26,15 @@ def test_a_rows_own_split_comes_first_and_unseen_second() -> None:
     assert splits.split_of({"category": "mug", "extra": {"color": "blue"}}, "c") != UNSEEN
 
 
+def test_what_is_said_of_a_row_comes_before_its_group() -> None:
+    splits = Splits(unseen=[{"color": "red"}])
+    whole = splits.split_of({"group": "g"}, "")
+    assert whole != UNSEEN
+    assert splits.split_of({"group": "g", "extra": {"color": "red"}}, "") == UNSEEN
+    assert splits.split_of({"group": "g", "extra": {"color": "blue"}}, "") == whole
+    assert splits.split_of({"group": "g", "split": "mine"}, "") == "mine"
+
+
 def test_small_splits_have_longer_spans_so_that_shards_are_of_one_size() -> None:
     splits = Splits(rows_per_shard=100)
     assert splits.span_of({}, "test") == 2000

@@ -376,6 +376,25 @@ def test_what_web_servers_do(server: tuple[str, Path, list[str]]) -> None:
     refused(f"{url}/big.glb", "too_large", allow_http=True, max_bytes=100)
 
 
+def test_urls_are_encoded_once(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    path = gltf_folder(folder / "Stühle 100%")
+    local = done(path)
+    for place in (
+        "Stühle 100%/kub ett.gltf",
+        "St%C3%BChle%20100%25/kub%20ett.gltf",
+        "Stühle%20100%/kub ett.gltf?a=ü b",
+    ):
+        assert done(f"{url}/{place}", allow_http=True).content == local.content
+    refused(f"{url}/Stühle 100%/kein.glb", "not_found", allow_http=True)
+    assert "/St%C3%BChle%20100%25/kub%20ett.gltf?a=%C3%BC%20b" in asked
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:port", "a..b"])
+def test_a_url_that_cannot_be_one_is_final(host: str) -> None:
+    assert not refused(f"http://{host}/a.glb", "unreadable", allow_http=True).transient
+
+
 def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = server
     write(folder / "secret.png", b"")

@@ -1,0 +1,79 @@
+"""The files of a source that is a folder or a glob: all of them, or an error that says which folder is in the way."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import heapq
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+
+class SourceError(Exception):
+    """The source as a whole cannot be read."""
+
+
+def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bool) -> Iterator[str]:
+    """Files of these endings below a folder that the parts of a glob name.
+
+    The standard library's glob leaves out folders that cannot be listed, and goes round in a cycle of links.
+    """
+    deep = parts[0] == "**"
+    while parts[0] == "**":
+        parts = parts[1:]
+    for entry in itertools.chain.from_iterable(_walk(folder, endings, hidden)) if deep else _entries(folder):
+        if not _fits(entry.name, parts[0], hidden):
+            continue
+        if len(parts) > 1:
+            if _is_folder(entry, endings):
+                yield from find(entry.path, parts[1:], endings, hidden)
+        elif entry.name.lower().endswith(endings) and not _is_folder(entry, endings):
+            yield entry.path
+
+
+def _walk(top: str, endings: tuple[str, ...], hidden: bool) -> Iterator[list[os.DirEntry[str]]]:
+    """What lies in a folder and in each one below it.
+
+    No folder is entered twice, and links to folders only after all real ones: a cycle of links ends, and a mesh has the
+    name of the place where it lies.
+    """
+    folders, links = [(top, os.path.realpath(top))], []
+    entered = set()
+    while folders or links:
+        folder, real = folders.pop() if folders else heapq.heappop(links)
+        if real in entered:
+            continue
+        entered.add(real)
+        entries = _entries(folder)
+        yield entries
+        for entry in entries:
+            if _fits(entry.name, "*", hidden) and _is_folder(entry, endings):
+                if entry.is_symlink():
+                    heapq.heappush(links, (entry.path, os.path.realpath(entry.path)))
+                else:
+                    folders.append((entry.path, os.path.join(real, entry.name)))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder. Were one left out that cannot be listed, its rows would be withdrawn without a word."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        detail = f"this folder cannot be listed ({error.strerror}); mend it, or name the others by a glob"
+        raise SourceError(f"{folder}: {detail}") from error
+
+
+def _is_folder(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP or entry.name.lower().endswith(endings):
+            return False  # leads nowhere, or is a row that fails with its own reason
+        detail = f"this link cannot be followed ({error.strerror}); mend it, or take it out of the source"
+        raise SourceError(f"{entry.path}: {detail}") from error
+
+
+def _fits(name: str, part: str, hidden: bool) -> bool:
+    return fnmatch.fnmatchcase(name, part) and (hidden or part.startswith(".") or not name.startswith("."))
