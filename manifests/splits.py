@@ -13,7 +13,10 @@ UNSEEN = "unseen"
 
 
 class Splits(BaseModel):
-    """How rows are divided. A row's own `split` column comes first, then `unseen`, then the hash of its group."""
+    """How rows are divided. A row's own `split` column comes first, then `unseen`, then the hash of its group.
+
+    Only the last keeps groups whole: rows of one that the first two treat differently are in different splits.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -1,8 +1,8 @@
 """Blocks: which rows share a shard, and when a shard can be packed.
 
 A block is a run of sequence numbers within a split. It is complete once every row before its end has been read (so that
-its members and their duplicates are known) and every member is settled. Its key is made of its members' keys, so a
-block is packed again exactly when a member changed.
+its members and their duplicates are known) and every member is settled. Its key is made of its place and its members'
+keys, so a block is packed again exactly when it moved or a member changed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from manifests.records import OK
 from manifests.splits import Splits
 from pipeline.messages import Result
 from pipeline.step import Step
+from stages.pack import marks
 from stages.stage import Row
 
 
@@ -30,6 +31,7 @@ class _Block:
     unsettled: int = 0
     closed: bool = False  # no row before its end is unread
     shard: Row | None = None  # what pack said of it
+    kept: Row | None = None  # the same of the shard it had, where that may stand for it
     failed: str = ""
 
     @property
@@ -49,12 +51,15 @@ class Blocks:
         self._numbers: dict[tuple[str, int], int] = {}
         self._number_of: dict[int, int] = {}  # row: block
         self._unclosed: list[tuple[int, int]] = []  # heap of (first sequence number after the block, block)
-        self._known: dict[str, Row] = {}  # block id: its record
+        self._packed: dict[str, str] = {}  # block id: the key it was last packed under; left out where it then failed
+        self._last: dict[str, Row] = {}  # block id: what pack said of its last shard
 
     def load(self, folder: Folder) -> None:
         for record in folder.latest(self.name).to_pylist():
             if record["status"] == OK:
-                self._known[record["id"]] = {"key": record["key"], "columns": json.loads(record["columns"])}
+                self._packed[record["id"]] = record["key"]
+            if record["columns"]:
+                self._last[record["id"]] = json.loads(record["columns"])
 
     def assign(self, index: int, row: Row, content: str) -> None:
         """Fix the split and the block of a row whose content is known."""
@@ -117,19 +122,30 @@ class Blocks:
 
     def item(self, number: int, members: list[Row]) -> Row:
         block = self._blocks[number]
+        block.kept = self._fitting(block, members)
         row = {"id": block.id, "split": block.split, "index": block.index, "members": members}
-        row["key"] = self.step.stage.key(row, (), json.dumps(members, sort_keys=True, default=str))
+        row["key"] = self.step.stage.key(row, (), json.dumps(row, sort_keys=True, default=str))
         row["failure_key"] = row["key"]
         return row
+
+    def _fitting(self, block: _Block, members: list[Row]) -> Row | None:
+        """The shard the block had, where it is there and no row in it has left the block or changed its mesh."""
+        last = self._last.get(block.id)
+        if last is None or last["shard"] not in self._there or "marks" not in last:
+            return None
+        return last if set(last["marks"].split()) <= set(marks(members).split()) else None
 
     def is_packed(self, number: int, key: str) -> bool:
         """Whether the block stands in the dataset already, just so."""
         block = self._blocks[number]
-        known = self._known.get(block.id)
-        if known is None or known["key"] != key or known["columns"]["shard"] not in self._there:
+        if self._packed.get(block.id) != key or self._last[block.id]["shard"] not in self._there:
             return False
-        block.shard = known["columns"]
+        block.shard = self._last[block.id]
         return True
+
+    def last_shard(self, name: str) -> Row:
+        """What pack said of a block's last shard: what the record of a failure carries on."""
+        return self._last.get(name, {})
 
     def apply(self, number: int, result: Result) -> None:
         block = self._blocks[number]
@@ -137,19 +153,17 @@ class Blocks:
         block.failed = "" if result.ok else result.reason
 
     def shards(self) -> list[Row]:
-        """What the dataset is made of, so far. A block that cannot be packed keeps the shard it had."""
-        return [shard for block in self._blocks if (shard := block.shard or self._last_shard(block))]
-
-    def _last_shard(self, block: _Block) -> Row | None:
-        known = self._known.get(block.id) if block.failed else None
-        return known["columns"] if known and known["columns"]["shard"] in self._there else None
+        """What the dataset is made of, so far. A block that cannot be packed keeps the shard it had where that fits."""
+        fresh = [block.shard for block in self._blocks if block.shard]
+        kept = [block.kept for block in self._blocks if block.failed and block.kept]
+        return fresh + [shard for shard in kept if _form(shard) == _form((fresh or kept)[0])]
 
     def rows_in_shards(self) -> list[int]:
         return [index for block in self._blocks if block.shard for index in block.rows]
 
     def keys(self) -> set[str]:
         """Keys of the shards that stand."""
-        return {known["key"] for known in self._known.values() if known["columns"]["shard"] in self._there}
+        return {key for name, key in self._packed.items() if self._last[name]["shard"] in self._there}
 
     def count(self) -> dict[str, Any]:
         failed = Counter(block.failed for block in self._blocks if block.failed)
@@ -160,3 +174,8 @@ class Blocks:
             "failed": failed.total(),
             "reasons": dict(failed),
         }
+
+
+def _form(shard: Row) -> tuple[list[int], str]:
+    """What all shards of a dataset have in common."""
+    return shard["shape"], shard["float_type"]

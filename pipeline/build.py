@@ -23,7 +23,7 @@ from manifests.records import FAILED, OK, Record
 from manifests.sources import read_source
 from manifests.store import LocalStore, Store, is_uri, open_store
 from pipeline.display import Display
-from pipeline.figures import Figures, Rates, add_rates, count_lost, count_rows
+from pipeline.figures import Figures, Rates, add_rates, count_lost, count_rows, count_wanted
 from pipeline.freshness import Freshness, stamp
 from pipeline.messages import Result
 from pipeline.placement import Placement
@@ -60,7 +60,7 @@ class Report:
 
     figures: Figures
     seconds: float
-    rows: int = 0
+    rows: int = 0  # without duplicates
     stopped_by: int = 0  # a signal
     worked: Counter[str] = field(default_factory=Counter)  # outcomes by stage, in this run
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -175,7 +175,7 @@ class _Build:
             folder = Folder(store, lease.bounds)
         self.plan: Plan = make_plan(store, recipe, listing, folder, Freshness(order.refresh), order.retry, order.only)
         self.rates = Rates()
-        self.report = Report({}, 0.0, rows=len(listing))
+        self.report = Report({}, 0.0)
         self._index_changed = True
         self._compacted_at = self.log.sequence
 
@@ -192,7 +192,7 @@ class _Build:
                 signal.signal(number, handler)
             self._flush()
         self.report.figures = self._figures(scheduler)
-        self.report.lost = count_lost(self.plan)
+        self.report.rows, self.report.lost = count_wanted(self.plan), count_lost(self.plan)
         self._write_index(final=not self.report.stopped_by and not self.report.unfinished)
         self.report.seconds = time.monotonic() - begun
         return self.report
@@ -230,7 +230,9 @@ class _Build:
     def _record(self, task: Task, result: Result, attempts: int, worker: str) -> None:
         stage, index = task
         step = self.plan.steps.get(stage)
-        seen = {}
+        seen, columns = {}, result.columns
+        if step is None and not result.ok:
+            columns = self.plan.blocks.last_shard(result.id)  # only a row's last record is kept for good
         if step is not None and step.stage.keyed_by_content:
             uri = self.listing.table.column("uri")[index].as_py()
             # A failure that could not name its files is at least about the mesh itself.
@@ -248,7 +250,7 @@ class _Build:
                 attempts=attempts,
                 seconds=result.seconds,
                 worker=worker,
-                columns=result.columns,
+                columns=columns,
                 seen=seen,
                 content=result.content,
             )

@@ -25,7 +25,7 @@ def count_rows(plan: Plan) -> Figures:
     for name, step in plan.steps.items():
         states = plan.states[name]
         blocked = plan.duplicates.copy() if name != plan.root else np.zeros(len(plan.listing), bool)
-        for needed in step.needs:
+        for needed in step.requires:
             blocked |= out[needed]
         failed = (states == FAILED) & ~blocked
         out[name] = failed | blocked
@@ -40,6 +40,11 @@ def count_rows(plan: Plan) -> Figures:
     if plan.blocks:
         figures[plan.blocks.name] = plan.blocks.count()
     return figures
+
+
+def count_wanted(plan: Plan) -> int:
+    """Rows that would be in the dataset if none failed."""
+    return int((~plan.duplicates).sum())
 
 
 def count_lost(plan: Plan) -> int:

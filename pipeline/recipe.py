@@ -16,7 +16,7 @@ from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
 from stages.models import ModelError
-from stages.pack import Pack
+from stages.pack import REQUIRED, Pack
 from stages.render import Render
 from stages.stage import Stage
 
@@ -94,6 +94,12 @@ class Recipe(BaseModel):
 
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
         """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
+        for name in REQUIRED:
+            if getattr(self.schedule, name).optional:
+                raise RecipeError(
+                    f"schedule.{name}.optional: true, but no row can be packed without {name}: set it to false; "
+                    "it is for embed, caption and align"
+                )
         earlier = {step.name: step.stage for step in before.steps()} if before else {}
         resolved = {step.name: _resolve(step, gpus, earlier.get(step.name)) for step in self.steps()}
         if "align" in resolved:

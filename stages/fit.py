@@ -7,9 +7,9 @@ out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is 
 
 The method, what it reaches and what was tried are described in docs/fitting.md.
 
-Reasons: empty_views (no view shows the object), unequal_views, bad_cameras, no_hull (the cameras do not fit
-the images), not_finite (the fit diverged), low_quality (below min_psnr), out_of_memory (one object alone is too large
-for the GPU).
+Reasons: empty_views (no view shows the object), unequal_views, bad_cameras, no_hull (the cameras do not fit the
+images), not_finite (the fit diverged), low_quality (below min_psnr), out_of_memory (transient; one object alone is too
+large for what the GPU has left).
 """
 
 from __future__ import annotations

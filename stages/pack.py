@@ -3,8 +3,13 @@
 in (a row is a block): split, index, members: source rows with `keys` of their stages, whose outcomes give `views` of
 render, `splat`, `held_out`, `psnr`, `psnr_foreground`, `ssim` of fit, `view_vectors`, `teacher` of embed, `captions`
 of caption, `caption_vectors`, `caption_scores` of align, `warnings` of any
-out: shard, split, index, rows, bytes, sha256, shape, float_type, categories, licences, scores (of captions, counted
-by kind)
+out: shard, split, index, rows, marks (a hash of each member's id and content), bytes, sha256, shape, float_type,
+categories, licences, scores (of captions, counted by kind)
+
+Reasons: missing_input (transient: an outcome or artifact of a member is gone or damaged; it is made again), storage
+(transient: a full disk, a store out of reach), missing_key (a member did not come through ingest, render and fit),
+mixed_views (a member has another number of views than the first of its block), mixed_gaussians (its Gaussians have
+another number of SH coefficients), not_finite (a splat has a number that is infinite or NaN in `float_type`).
 """
 
 from __future__ import annotations
@@ -27,7 +32,9 @@ from stages.stage import MISSING_INPUT, Context, Done, Row, Stage, StageError, W
 from stages.vectors import from_bytes
 from stages.views import Views
 
-_OWN_COLUMNS = {"id", "key", "keys", "group", "category", "source", "licence", "split", "content_hash"}
+REQUIRED = ("ingest", "render", "fit")  # stages without which a row cannot be packed
+
+_OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
 
 # What stands behind the last real Gaussian: tiny, at the origin, an opacity of 2e-9.
 _PADDING = {"means": 0.0, "log_scales": -10.0, "quaternions": (1.0, 0.0, 0.0, 0.0), "opacity_logits": -20.0, "sh": 0.0}
@@ -36,11 +43,11 @@ _PADDING = {"means": 0.0, "log_scales": -10.0, "quaternions": (1.0, 0.0, 0.0, 0.
 class Pack(Stage):
     """Write a block of rows as a shard of the dataset, under a name made from its content."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3  # 3: a warning once; more of the source list in `metadata`; surplus Gaussians cut
     unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
 
     gaussians: int | None = Field(None, ge=0)
-    """Gaussians a row has in the dataset, N; rows with fewer are padded. Usually those of fit."""
+    """Gaussians a row has in the dataset, N; of more the first are taken, fewer are padded. Usually those of fit."""
     float_type: Literal["float32", "float16"] = "float32"
     """Type of the Gaussians' numbers."""
     compression: Literal["zstd", "snappy", "none"] = "zstd"
@@ -79,6 +86,7 @@ class Pack(Stage):
                 "split": block["split"],
                 "index": block["index"],
                 "rows": len(block["members"]),
+                "marks": marks(block["members"]),
                 "bytes": size,
                 "sha256": digest,
                 "shape": [shape.views, shape.gaussians, shape.sh_coefficients],
@@ -114,11 +122,17 @@ class Pack(Stage):
         return shape
 
 
+def marks(members: list[Row]) -> str:
+    """Which rows are in a block, and with what content, in short: the driver holds it for every row."""
+    named = (f"{member['keys']['ingest']} {member['id']}" for member in members)
+    return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)
+
+
 def _read(block: Row, context: Context) -> Iterator[tuple[Row, Views, Splat]]:
     """A block's rows, without what their artifacts hold, and the artifacts."""
     for member in block["members"]:
         found = {stage: _outcome(member, stage, key, context) for stage, key in member["keys"].items() if key}
-        for stage in ("ingest", "render", "fit"):
+        for stage in REQUIRED:
             if stage not in found:
                 raise StageError("missing_key", f"{member['id']}: no key of {stage} among {sorted(member['keys'])}")
         views = _artifact(member, "render", found["render"]["views"], Views.from_bytes, context)
@@ -162,10 +176,16 @@ def _row(member: Row, found: dict[str, Row]) -> Row:
         "psnr": fit.get("psnr"),
         "psnr_foreground": fit.get("psnr_foreground"),
         "ssim": fit.get("ssim"),
-        "warnings": [warning for stage in dataset.STAGES for warning in found.get(stage, {}).get("warnings", [])],
+        "warnings": _warnings(found),
         "keys": {stage: member["keys"].get(stage) for stage in dataset.STAGES},
         "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
     }
+
+
+def _warnings(found: dict[str, Row]) -> list[str]:
+    """Each once: a stage repeats what an earlier one said."""
+    told = (warning for stage in dataset.STAGES for warning in found.get(stage, {}).get("warnings", []))
+    return list(dict.fromkeys(told))
 
 
 def _captions(found: dict[str, Row]) -> list[Row]:
@@ -209,14 +229,14 @@ def _view_columns(row_id: str, views: Views, shape: dataset.Shape) -> Row:
 
 
 def _splat_columns(row_id: str, splat: Splat, shape: dataset.Shape) -> Row:
-    """The Gaussians, padded to the shape's number and in its float type."""
-    count, terms = splat.sh.shape[:2]
-    if count > shape.gaussians or terms != shape.sh_coefficients:
-        detail = f"{row_id} has {count} Gaussians of {terms} SH coefficients, the dataset takes up to {shape.gaussians}"
-        raise StageError("mixed_gaussians", f"{detail} of {shape.sh_coefficients}")
+    """The first Gaussians, padded to the shape's number and in its float type."""
+    count, terms = min(len(splat), shape.gaussians), splat.sh.shape[1]
+    if terms != shape.sh_coefficients:
+        counts = f"{terms} SH coefficients a Gaussian"
+        raise StageError("mixed_gaussians", f"{row_id} has {counts}, its block {shape.sh_coefficients}")
     row: Row = {"gaussian_count": count}
     for name, fill in _PADDING.items():
-        real = np.asarray(getattr(splat, name))
+        real = np.asarray(getattr(splat, name))[:count]
         padded = np.empty((shape.gaussians, *real.shape[1:]), shape.float_type)
         with np.errstate(over="ignore"):  # looked for right below
             padded[:count] = real

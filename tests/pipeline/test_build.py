@@ -90,6 +90,17 @@ def test_a_changed_setting_redoes_what_depends_on_it(copy: Path) -> None:
     assert {path.name for path in (copy / "run" / "dataset" / "data").iterdir()} == shards
 
 
+def test_a_split_of_another_name_has_shards_of_that_name(copy: Path) -> None:
+    build(copy / "source", copy / "run", "--splits.shares", "{dev: 0.9, test: 0.1}")
+    build(copy / "source", copy / "run", "--splits.shares", "{held: 0.9, test: 0.1}")
+    told = index(copy / "run")
+    assert "held" in told["rows"] and "dev" not in told["rows"]
+    for shard in told["shards"]:
+        assert shard["shard"].startswith(f"data/{shard['split']}-{shard['index']:05d}-")
+    assert not list((copy / "run" / "dataset" / "data").glob("dev-*"))
+    assert len(ids_in_dataset(copy / "run")) == 5
+
+
 def test_a_changed_file_an_added_and_a_withdrawn_row(copy: Path) -> None:
     build(copy / "source", copy / "run")
     names = sorted(path.name for path in (copy / "source").iterdir())
@@ -166,6 +177,16 @@ def test_bad_files_fail_with_their_reasons_and_cost_no_other(tmp_path: Path) -> 
     assert build(source, tmp_path / "run", "--max-failed", "7", code=1)
     assert build(source, tmp_path / "run", "--max-failed", "8", code=0)
     assert build(source, tmp_path / "run", "--max-failed", "10%", code=1)
+
+
+def test_where_every_row_failed_a_duplicate_is_no_success(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("nothing.glb", "the same.glb"):
+        (source / name).write_bytes(glb({"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": []}]}, b""))
+    build(source, tmp_path / "run", code=1)
+    assert status(tmp_path / "run")["stages"]["ingest"]["duplicates"] == 1
+    build(source, tmp_path / "run", "--max-failed", "1")
 
 
 @pytest.mark.slow
@@ -287,6 +308,13 @@ def test_a_damaged_artifact_is_made_again_and_costs_no_row(copy: Path) -> None:
 
 
 @pytest.mark.slow
+def test_fewer_gaussians_in_the_dataset_than_were_fitted(copy: Path) -> None:
+    build(copy / "source", copy / "run", "--pack.gaussians", "50")
+    assert len(ids_in_dataset(copy / "run")) == 5
+    assert index(copy / "run")["shape"]["gaussians"] == 50
+
+
+@pytest.mark.slow
 def test_a_raised_limit_redoes_only_what_it_refused(copy: Path) -> None:
     names = sorted(path.name for path in (copy / "source").iterdir())
     sizes = sorted(path.stat().st_size for path in (copy / "source").iterdir())
@@ -301,8 +329,9 @@ def test_a_raised_limit_redoes_only_what_it_refused(copy: Path) -> None:
 
 @pytest.mark.slow
 def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
-    build(copy / "source", copy / "fresh", "--schedule.fit.memory_gb", "0.05", "--schedule.fit.attempts", "1", code=1)
-    assert "out_of_memory" in set(reasons(copy / "fresh").values())
+    hasty = ["--schedule.fit.timeout_seconds", "0.01", "--schedule.fit.attempts", "1"]
+    build(copy / "source", copy / "fresh", *hasty, "--limit", "1", code=1)
+    assert list(reasons(copy / "fresh").values()) == ["timeout"]
 
 
 @pytest.mark.parametrize(

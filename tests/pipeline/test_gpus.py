@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.recipe import RecipeError, load_recipe
 from pipeline.step import Step
+from tests.pipeline.building import ROOT
 from tests.pipeline.running import QUICK, make_rows, run_steps
 from tests.pipeline.trouble import ShowCards, Start
 
@@ -19,6 +22,14 @@ def test_full_without_a_gpu_is_refused_with_what_to_set() -> None:
     assert load_recipe("full", {"fit.engine": "cpu"}).resolve(gpus=0).steps()[2].gpus == 0
     with pytest.raises(RecipeError, match=r"schedule\.fit\.gpus"):
         load_recipe("full", {"schedule.fit.gpus": 4}).resolve(gpus=2)
+
+
+def test_the_kuberay_job_asks_for_no_card_its_cluster_lacks() -> None:
+    job = yaml.safe_load((ROOT / "docker" / "kuberay_job.yaml").read_text())["spec"]
+    groups = job["rayClusterSpec"]["workerGroupSpecs"]
+    limits = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups]
+    preset = re.search(r"pipeline build (\w+)", job["entrypoint"])[1]
+    load_recipe(preset).resolve(gpus=sum(float(limit.get("nvidia.com/gpu", 0)) for limit in limits))
 
 
 def test_auto_follows_the_machine_once_and_then_the_run() -> None:

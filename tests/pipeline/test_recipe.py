@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.recipe import Recipe, load_recipe
+import pytest
+
+from pipeline.recipe import Recipe, RecipeError, load_recipe
 
 
 def test_what_is_told_of_a_schedule_changes_the_stages_own_default() -> None:
@@ -25,3 +27,11 @@ def test_a_captioner_in_the_workers_has_a_core_and_patience() -> None:
 def test_a_resolved_recipe_reads_back_as_it_is() -> None:
     recipe = load_recipe("demo", {"schedule.caption.batch": 3})
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize("stage", ["ingest", "render", "fit"])
+def test_what_every_row_must_have_cannot_be_optional(stage: str) -> None:
+    recipe = load_recipe("cpu", {f"schedule.{stage}.optional": True})
+    with pytest.raises(RecipeError, match=rf"^schedule\.{stage}\.optional: true, but no row can be packed without"):
+        recipe.resolve(gpus=0)
+    load_recipe("cpu", {"schedule.caption.optional": False}).resolve(gpus=0)

@@ -10,7 +10,7 @@ from PIL import Image
 from manifests import dataset
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
-from stages.pack import Pack
+from stages.pack import Pack, marks
 from stages.splat import Splat
 from stages.stage import Context, Done, StageError
 from stages.vectors import from_bytes, to_bytes
@@ -62,7 +62,8 @@ class Run:
     def member(self, number: int, *, captioned=True, taught=False, gaussians=7, **given):
         keys = {stage: f"{number:02d}{stage}" for stage in ("ingest", "render", "fit")}
         self.publish("ingest", keys["ingest"], {"content_hash": f"hash{number}", "warnings": ["missing file: a.png"]})
-        self.publish("render", keys["render"], {"warnings": ["dark"]}, views(number).to_bytes(), "views")
+        told = {"warnings": ["missing file: a.png", "dark"]}  # render repeats what ingest said
+        self.publish("render", keys["render"], told, views(number).to_bytes(), "views")
         figures = {"psnr": 30.5, "psnr_foreground": 25.25, "ssim": 0.5, "held_out": [2]}
         self.publish("fit", keys["fit"], figures, splat(number, gaussians).to_ply(), "splat")
         keys["caption"] = f"{number:02d}caption" if captioned else None
@@ -151,6 +152,7 @@ def test_what_it_returns_is_enough_for_the_index(run):
     assert columns["shard"] == f"dataset/data/test-00003-{columns['sha256'][:12]}.parquet"
     assert columns["sha256"] == hashlib.sha256(data).hexdigest()
     assert (columns["rows"], columns["bytes"]) == (2, len(data))
+    assert columns["marks"] == marks(members) != marks(members[::-1])
     assert (columns["shape"], columns["float_type"]) == ([V, N, K], "float32")
     assert (columns["categories"], columns["licences"]) == ({"cup": 1, "": 1}, {"CC0-1.0": 1, "": 1})
     assert columns["scores"] == {}
@@ -175,6 +177,13 @@ def test_padding_is_last_finite_and_transparent(run, float_type):
     assert (np.linalg.norm(fixed(table, "quaternions", 0, N, 4)[7:], axis=1) == 1).all()
 
 
+def test_of_more_gaussians_than_asked_for_the_first_are_taken(run):
+    table = run.table(run.pack([run.member(0), run.member(1, gaussians=4)], Pack(gaussians=5)))
+    assert table["gaussian_count"].to_pylist() == [5, 4]
+    assert np.array_equal(fixed(table, "means", 0, 5, 3), splat(0).means[:5])
+    assert np.array_equal(fixed(table, "sh", 0, 5, K, 3), splat(0).sh[:5])
+
+
 def test_no_caption_and_no_gaussians_are_no_obstacle(run):
     table = run.table(run.pack([run.member(0, captioned=False, gaussians=0)]))
     assert table["captions"].to_pylist() == [[]]
@@ -183,11 +192,13 @@ def test_no_caption_and_no_gaussians_are_no_obstacle(run):
 
 
 def test_carried_columns_are_one_json_object(run):
-    member = run.member(0, tags=["a", "b"], artist="Zoë", year=float("nan"), group="g", caption="A cup")
+    own = {"key": "C major", "content_hash": "theirs"}
+    member = run.member(0, tags=["a", "b"], artist="Zoë", year=float("nan"), group="g", caption="A cup", **own)
     table = run.table(run.pack([member]))
     assert table["group"][0].as_py() == "g"
-    expected = {"tags": ["a", "b"], "artist": "Zoë", "year": None, "caption": "A cup"}
+    expected = {"tags": ["a", "b"], "artist": "Zoë", "year": None, "caption": "A cup", **own}
     assert json.loads(table["metadata"][0].as_py()) == expected
+    assert table["content_hash"][0].as_py() == "hash0"
 
 
 def test_a_file_name_that_is_no_unicode_can_be_packed(run):
@@ -251,8 +262,8 @@ def other_views(run, member):
     run.store.replace(Outcomes(run.store).find("render", member["keys"]["render"])["views"], views(0, 5).to_bytes())
 
 
-def too_many_gaussians(run, member):
-    run.store.replace(Outcomes(run.store).find("fit", member["keys"]["fit"])["splat"], splat(0, N + 1).to_ply())
+def other_harmonics(run, member):
+    run.store.replace(Outcomes(run.store).find("fit", member["keys"]["fit"])["splat"], splat(0, terms=1).to_ply())
 
 
 @pytest.mark.parametrize(
@@ -264,7 +275,7 @@ def too_many_gaussians(run, member):
         (damage_splat, "missing_input", True),
         (not_finite, "not_finite", False),
         (other_views, "mixed_views", False),
-        (too_many_gaussians, "mixed_gaussians", False),
+        (other_harmonics, "mixed_gaussians", False),
     ],
 )
 def test_a_failure_half_way_leaves_nothing(run, spoil, reason, transient):
