@@ -48,7 +48,7 @@ def newest_epoch(store: Store) -> int:
     return max(epochs, default=0)
 
 
-def _here() -> str:
+def pid_space() -> str:
     """This machine since it started, and this container of it: where a process number means something."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
@@ -76,7 +76,7 @@ class Holder:
 
     @property
     def here(self) -> bool:
-        return self.place == _here()
+        return self.place == pid_space()
 
     @property
     def gone(self) -> bool:
@@ -134,7 +134,7 @@ class Lease:
             claim = {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "place": _here(),
+                "place": pid_space(),
                 "process": _process_start(os.getpid()),
             }
             if store.create(_name(holder.epoch + 1), json.dumps(claim).encode()):

@@ -17,17 +17,25 @@ class _Desk:
     """One worker's thread: takes batches in, passes messages out."""
 
     def __init__(
-        self, worker: WorkerId, post: Post, told: queue.SimpleQueue[tuple[WorkerId, Message]], cards: tuple[str, ...]
+        self,
+        worker: WorkerId,
+        post: Post,
+        told: queue.SimpleQueue[tuple[WorkerId, Message]],
+        cards: tuple[str, ...],
+        before: list[threading.Thread],
     ):
         self.supervisor = Supervisor(post, {"CUDA_VISIBLE_DEVICES": ",".join(cards)} if cards else None)
         self.gpus, self.cards = post.gpus, cards
         self.batches: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
         self._worker = worker
         self._told = told
+        self._before = before  # those of workers that may still hold the cards
         self.thread = threading.Thread(target=self._serve, name=f"{post.stage.name}-{worker}", daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:
+        for thread in self._before:
+            thread.join()
         while (rows := self.batches.get()) is not None:
             for message in self.supervisor.run(rows):
                 self._told.put((self._worker, message))
@@ -39,13 +47,17 @@ class LocalPlacement(Placement):
 
     def __init__(self) -> None:
         self._desks: dict[WorkerId, _Desk] = {}
+        self._leaving: list[_Desk] = []  # told to end
         self._told: queue.SimpleQueue[tuple[WorkerId, Message]] = queue.SimpleQueue()
 
     def capacity(self) -> Capacity:
         return Capacity(cpus=float(len(os.sched_getaffinity(0))), gpus=float(len(_visible_cards())))
 
     def start(self, worker: WorkerId, post: Post) -> None:
-        self._desks[worker] = _Desk(worker, post, self._told, self._freest_cards(post.gpus))
+        cards = self._freest_cards(post.gpus)
+        self._leaving = [desk for desk in self._leaving if desk.thread.is_alive()]
+        before = [desk.thread for desk in self._leaving if not set(desk.cards).isdisjoint(cards)]
+        self._desks[worker] = _Desk(worker, post, self._told, cards, before)
 
     def _freest_cards(self, gpus: float) -> tuple[str, ...]:
         """As many cards as are asked for, those that the fewest workers share."""
@@ -70,15 +82,19 @@ class LocalPlacement(Placement):
                 return messages
 
     def stop(self, worker: WorkerId) -> None:
-        self._desks.pop(worker).batches.put(None)
+        desk = self._desks.pop(worker)
+        desk.batches.put(None)
+        self._leaving.append(desk)
 
     def close(self) -> None:
-        for desk in self._desks.values():
+        desks = [*self._leaving, *self._desks.values()]
+        for desk in desks:
             desk.batches.put(None)
             desk.supervisor.interrupt()
-        for desk in self._desks.values():
+        for desk in desks:
             desk.thread.join(timeout=1)
         self._desks.clear()
+        self._leaving.clear()
 
 
 def _visible_cards() -> list[str]:

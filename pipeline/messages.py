@@ -10,13 +10,12 @@ from stages.stage import Stage
 # Reasons that the runner gives, not a stage.
 EXCEPTION = "exception"  # the stage raised what it does not explain: a bug
 DISK_FULL = "disk_full"
-STORE_FAILED = "store_failed"
 CRASHED = "crashed"
 EXITED = "exited"
 TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out_of_memory"
 LOST = "worker_lost"
-OPEN_FAILED = "open_failed"
+OPEN_FAILED = "open_failed"  # whatever a worker died of before it could work
 
 DEATHS = (CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST)
 

@@ -84,8 +84,9 @@ class RayPlacement(Placement):
         return Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
 
     def start(self, worker: WorkerId, post: Post) -> None:
-        # The scheduler counts the CPUs of busy workers. Asking Ray for them too would let idle workers of one stage
-        # keep those of another from a place on a small or fragmented cluster, for ever.
+        # The scheduler counts the GPUs of all workers, as Ray does, but the CPUs of busy ones only. Asking Ray for
+        # those too would let idle workers of one stage keep those of another from a place on a small or fragmented
+        # cluster, for ever.
         self._actors[worker] = Place.options(
             num_cpus=_TOKEN_CPUS, num_gpus=post.gpus, max_restarts=0, scheduling_strategy="SPREAD"
         ).remote(post)

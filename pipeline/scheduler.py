@@ -2,6 +2,11 @@
 
 Downstream goes first, so that rows arrive early and half-done ones do not pile up; at most two batches wait before a
 stage. A batch whose worker died is halved until the row it died of stands alone.
+
+CPUs are counted for workers that are busy, GPUs for all that are placed, since a worker keeps its GPUs until it is
+stopped. A pool gets those of another's idle worker where that could be given nothing now, or where its own rows press:
+two full batches wait for each of its workers and the new one, or no more are coming. So a turn on a GPU is worth the
+opening of its worker, and nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ _SUSPICIOUS = 10  # so many first rows failing without one success are a bug of 
 _OPEN_ATTEMPTS = 3  # in a row, without a result between them
 _MISSING_ROUNDS = 3  # so often an input is made again for a task
 _IDLE_SECONDS = 30.0
+_ROUNDING = 0.001  # of sums of fractions of a GPU
 _NOT_DATA = {EXCEPTION, *DEATHS}
 
 
@@ -115,11 +121,15 @@ class Scheduler:
         if time.monotonic() - self._capacity_at > 5:
             self._capacity, self._capacity_at = self.placement.capacity(), time.monotonic()
         for pool in reversed(list(self.pools.values())):
-            while pool.waiting and self._has_room(pool) and self._is_due(pool):
+            while self._can_go(pool):
                 worker = self._idle_worker(pool)
                 if worker is None:
                     break
                 self._send(pool, worker)
+
+    def _can_go(self, pool: _Pool) -> bool:
+        """Whether a worker, if it has one, is to be given a batch now."""
+        return bool(pool.waiting) and self._has_room(pool) and self._is_due(pool) and self._has_cpus(pool)
 
     def _has_room(self, pool: _Pool) -> bool:
         """Whether what it makes will not wait behind two batches already."""
@@ -135,26 +145,65 @@ class Scheduler:
             return True
         if time.monotonic() - pool.fed_at >= pool.step.schedule.linger_seconds:
             return True
-        return not any(self.pools[name].running for name in pool.step.needs if name in self.pools)
+        return not any(feeder.running for feeder in self._feeders(pool))
+
+    def _feeders(self, pool: _Pool) -> list[_Pool]:
+        return [self.pools[name] for name in pool.step.needs if name in self.pools]
+
+    def _has_cpus(self, pool: _Pool) -> bool:
+        """CPUs are counted for workers at work, so waiting ones cost none."""
+        at_work = sum(other.busy * other.step.schedule.cpus for other in self.pools.values())
+        return not at_work or at_work + pool.step.schedule.cpus <= self._capacity.cpus + 0.5
 
     def _most_workers(self, step: Step) -> int:
         schedule = step.schedule
         most = math.inf if schedule.workers is None else schedule.workers
-        if step.gpus:
+        if step.gpus >= 1:
             most = min(most, self._capacity.gpus // step.gpus)
+        elif step.gpus:
+            most = min(most, int(self._capacity.gpus) * int(1 / step.gpus))  # a share is never of two cards
         return max(1, int(min(most, self._capacity.cpus // schedule.cpus)))
 
     def _idle_worker(self, pool: _Pool) -> WorkerId | None:
-        """A worker that may start now: CPUs are counted for those at work, so waiting ones cost none."""
-        at_work = sum(other.busy * other.step.schedule.cpus for other in self.pools.values())
-        if at_work and at_work + pool.step.schedule.cpus > self._capacity.cpus + 0.5:
-            return None
         for worker, batch in pool.workers.items():
             if batch is None:
                 return worker
-        if len(pool.workers) < self._most_workers(pool.step):
+        if len(pool.workers) < self._most_workers(pool.step) and self._make_way(pool):
             return self._start(pool)
         return None
+
+    def _make_way(self, pool: _Pool) -> bool:
+        """Whether one more worker has its GPUs, after idle ones of other pools are stopped where that is needed."""
+        placed = sum(len(other.workers) * other.step.gpus for other in self.pools.values())
+        if not pool.step.gpus or not placed:  # with none placed it asks even for GPUs that a cluster has lost
+            return True
+        lacking = placed + pool.step.gpus - self._capacity.gpus
+        leaving = []
+        for other, worker in self._spared_for(pool):
+            if lacking > _ROUNDING:
+                leaving.append((other, worker))
+                lacking -= other.step.gpus
+        if lacking > _ROUNDING:
+            return False
+        for other, worker in leaving:
+            self._stop(other, worker)
+        return True
+
+    def _spared_for(self, pool: _Pool) -> list[tuple[_Pool, WorkerId]]:
+        """Idle workers whose GPUs a pool may have, first those that could be given nothing now."""
+        others = [other for other in self.pools.values() if other is not pool and other.step.gpus]
+        if not self._is_pressing(pool):
+            others = [other for other in others if not self._can_go(other)]
+        others.sort(key=self._can_go)
+        return [(other, worker) for other in others for worker, batch in other.workers.items() if batch is None]
+
+    def _is_pressing(self, pool: _Pool) -> bool:
+        enough = 2 * pool.step.schedule.batch * (len(pool.workers) + 1)
+        return pool.waiting >= enough or not self._is_more_coming(pool)
+
+    def _is_more_coming(self, pool: _Pool) -> bool:
+        feeders = self._feeders(pool)
+        return any(feeder.waiting or feeder.running or self._is_more_coming(feeder) for feeder in feeders)
 
     def _start(self, pool: _Pool) -> WorkerId:
         schedule = pool.step.schedule
@@ -171,6 +220,7 @@ class Scheduler:
         )
         self.placement.start(self._next_worker, post)
         pool.workers[self._next_worker] = None
+        pool.idle_since[self._next_worker] = time.monotonic()
         self._pool_of[self._next_worker] = pool
         return self._next_worker
 
@@ -217,7 +267,7 @@ class Scheduler:
             pool.queue.extendleft(reversed(left))
             return
         if message.reason == LOST:
-            del pool.workers[worker], pool.idle_since[worker], self._pool_of[worker]
+            self._forget(pool, worker)
         self._mourn(pool, message, left)
 
     def _settle(self, pool: _Pool, worker: WorkerId, result: Result) -> None:
@@ -272,11 +322,19 @@ class Scheduler:
             self._finish(pool, left[0], result, self.placement.name)
 
     def _retire_idle(self) -> None:
+        """Stop what has long been idle, also where rows wait that it cannot be given: their stage may stand still for
+        a worker that waits for the GPU held here, since only Ray knows which fractions fit on which card."""
         now = time.monotonic()
         for pool in self.pools.values():
             for worker, since in list(pool.idle_since.items()):
                 if pool.workers[worker] is not None:
                     del pool.idle_since[worker]
-                elif now - since > _IDLE_SECONDS and not pool.waiting:
-                    self.placement.stop(worker)
-                    del pool.workers[worker], pool.idle_since[worker], self._pool_of[worker]
+                elif now - since > _IDLE_SECONDS:
+                    self._stop(pool, worker)
+
+    def _stop(self, pool: _Pool, worker: WorkerId) -> None:
+        self.placement.stop(worker)
+        self._forget(pool, worker)
+
+    def _forget(self, pool: _Pool, worker: WorkerId) -> None:
+        del pool.workers[worker], pool.idle_since[worker], self._pool_of[worker]

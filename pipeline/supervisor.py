@@ -6,6 +6,7 @@ crash, a hang or a memory hog costs a row and has its true cause in both.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -18,24 +19,27 @@ from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pipeline.messages import CRASHED, EXITED, OUT_OF_MEMORY, TIMEOUT, BatchEnd, Died, Message, Post
+from manifests.lease import pid_space
+from pipeline.messages import CRASHED, EXITED, OPEN_FAILED, OUT_OF_MEMORY, TIMEOUT, BatchEnd, Died, Message, Post
 from pipeline.worker import OUT_OF_MEMORY_EXIT
 from stages.stage import Row
 
 _ROOT = str(Path(__file__).resolve().parent.parent)
-_SCRATCH = Path(tempfile.gettempdir()) / f"gs-triplets-{os.getuid()}"
-_numbers = itertools.count()
 
 
 def _new_scratch() -> Path:
-    """A folder for one worker, named by this process, so that those of processes long dead can be cleared away."""
-    _SCRATCH.mkdir(mode=0o700, exist_ok=True)
-    for folder in _SCRATCH.iterdir():
+    """A folder for one worker, named by this process, so that those of processes long dead can be cleared away.
+
+    It stands among those of this machine and container alone: with others, which may share the place, a process number
+    means another process.
+    """
+    space = hashlib.sha256(pid_space().encode()).hexdigest()[:12]
+    ours = Path(tempfile.gettempdir()) / f"gs-triplets-{os.getuid()}-{space}"
+    ours.mkdir(mode=0o700, exist_ok=True)
+    for folder in ours.iterdir():
         if not Path(f"/proc/{folder.name.partition('-')[0]}").exists():
             shutil.rmtree(folder, ignore_errors=True)
-    folder = _SCRATCH / f"{os.getpid()}-{next(_numbers)}"
-    folder.mkdir()
-    return folder
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=ours))
 
 
 class Supervisor:
@@ -50,24 +54,35 @@ class Supervisor:
 
     def run(self, rows: list[Row]) -> Iterator[Message]:
         """The batch's results as they come, ended by BatchEnd or, where the worker is lost, by Died."""
+        died = None if self._process else self._open()
+        if died:
+            yield died
+            return
         try:
             yield from self._run(rows)
-        except Exception as error:  # no process to be had, a full /tmp: whatever it is, the batch must have an end
-            self.kill()
-            yield Died(EXITED, f"no worker could be kept: {type(error).__name__}: {error}")
+        except Exception as error:
+            yield self._give_up(error)
+
+    def _open(self) -> Died | None:
+        """Start a worker. Whatever it dies of before it can work, no row is to blame."""
+        try:
+            died = self._start()
+        except Exception as error:
+            died = self._give_up(error)
+        return Died(OPEN_FAILED, died.detail) if died else None
+
+    def _give_up(self, error: Exception) -> Died:
+        """No process to be had, a full /tmp: whatever it is, the batch must have an end."""
+        self.kill()
+        return Died(EXITED, f"no worker could be kept: {type(error).__name__}: {error}")
 
     def _run(self, rows: list[Row]) -> Iterator[Message]:
-        if self._process is None:
-            died = self._start()
-            if died:
-                yield died
-                return
         try:
             self._connection.send(rows)
         except BrokenPipeError:
             yield self._bury()
             return
-        yield from self._listen(self.post.timeout_seconds)
+        yield from self._listen(self.post.timeout_seconds, "no outcome")
         self._rows_worked += len(rows)
         if self._process is not None and self._rows_worked >= self.post.renew_rows:
             self.stop()
@@ -101,16 +116,16 @@ class Supervisor:
         theirs.close()
         self._connection = Connection(ours.detach())
         self._connection.send(self.post)
-        for message in self._listen(self.post.open_timeout_seconds):
+        for message in self._listen(self.post.open_timeout_seconds, "not open"):
             if isinstance(message, Died):
                 return message
         return None
 
-    def _listen(self, patience_seconds: float) -> Iterator[Message]:
+    def _listen(self, patience_seconds: float, lacking: str) -> Iterator[Message]:
         while True:
             if not self._connection.poll(patience_seconds):
                 self.kill()
-                yield Died(TIMEOUT, f"no outcome in {patience_seconds:g} seconds: killed")
+                yield Died(TIMEOUT, f"{lacking} in {patience_seconds:g} seconds: killed")
                 return
             try:
                 message = self._connection.recv()

@@ -21,8 +21,8 @@ from typing import Any
 
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
-from pipeline.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, STORE_FAILED, BatchEnd, Died, Post, Result
-from stages.stage import MISSING_INPUT, Context, DamagedInput, Done, Outcome, Row, Stage, StageError, Work
+from pipeline.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, BatchEnd, Died, Post, Result
+from stages.stage import MISSING_INPUT, STORE_FAILED, Context, DamagedInput, Done, Outcome, Row, Stage, StageError, Work
 
 OUT_OF_MEMORY_EXIT = 86
 _TELL_SECONDS = 0.05  # results that come faster travel together

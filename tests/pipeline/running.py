@@ -13,11 +13,12 @@ from manifests.outcomes import Outcomes
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
 from pipeline.local_placement import LocalPlacement
-from pipeline.messages import Result
-from pipeline.placement import Placement
+from pipeline.messages import Message, Post, Result
+from pipeline.placement import Capacity, Placement, WorkerId
 from pipeline.plan import Plan, Retry, Task
 from pipeline.scheduler import Scheduler
 from pipeline.step import Schedule, Step
+from stages.stage import Row
 
 QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seconds=20)
 
@@ -88,3 +89,54 @@ def run_steps(
 def make_rows(**deeds: str) -> list[dict[str, Any]]:
     """Rows named by keyword; the word is what the trouble stage does to them."""
     return [{"id": name, "uri": f"/nowhere/{name}", "name": deed} for name, deed in deeds.items()]
+
+
+class Reserving(LocalPlacement):
+    """A cluster as Ray keeps it: a worker has its GPUs until it is stopped, or waits for them with its batch."""
+
+    def __init__(self, cpus: float, gpus: float):
+        super().__init__()
+        self._capacity = Capacity(cpus, gpus)
+        self._placed: dict[WorkerId, float] = {}  # GPUs
+        self._homeless: dict[WorkerId, tuple[Post, list[Row]]] = {}
+        self._working: set[WorkerId] = set()
+        self.started: list[str] = []  # stages
+        self.most_gpus = 0.0  # that were asked for at once
+
+    def capacity(self) -> Capacity:
+        return self._capacity
+
+    def start(self, worker: WorkerId, post: Post) -> None:
+        self.started.append(post.stage.name)
+        self._homeless[worker] = post, []
+        self._place()
+        asked = sum(self._placed.values()) + sum(post.gpus for post, _ in self._homeless.values())
+        self.most_gpus = max(self.most_gpus, asked)
+
+    def _place(self) -> None:
+        for worker, (post, rows) in list(self._homeless.items()):
+            if sum(self._placed.values()) + post.gpus <= self._capacity.gpus:
+                del self._homeless[worker]
+                self._placed[worker] = post.gpus
+                super().start(worker, post)
+                if rows:
+                    self.send(worker, rows)
+
+    def send(self, worker: WorkerId, rows: list[Row]) -> None:
+        if worker in self._homeless:
+            self._homeless[worker][1].extend(rows)
+        else:
+            self._working.add(worker)
+            super().send(worker, rows)
+
+    def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
+        assert self._working or not self._homeless, "all that have work wait for a GPU that idle ones hold"
+        told = super().wait(seconds)
+        self._working -= {worker for worker, message in told if not isinstance(message, list)}
+        return told
+
+    def stop(self, worker: WorkerId) -> None:
+        if self._homeless.pop(worker, None) is None:
+            del self._placed[worker]
+            super().stop(worker)
+            self._place()

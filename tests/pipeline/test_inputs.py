@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.messages import STORE_FAILED
 from pipeline.plan import Retry
 from pipeline.step import Step
-from stages.stage import Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
+from stages.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
 from tests.pipeline.building import build, ids_in_dataset, reasons, write_meshes
 from tests.pipeline.running import QUICK, make_rows, run_steps
 from tests.pipeline.trouble import Keep, Start, Trouble

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,14 +15,50 @@ import pytest
 
 from pipeline.figures import count_rows
 from pipeline.local_placement import LocalPlacement
+from pipeline.messages import Post
 from pipeline.plan import Retry
 from pipeline.scheduler import RunStopped
 from pipeline.step import Schedule, Step
+from pipeline.supervisor import Supervisor
+from tests.pipeline.building import ROOT
 from tests.pipeline.processes import workers_of
-from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Broken, Buggy, Finish, Keep, Start, Trouble, Use, UseToo
+from tests.pipeline.running import QUICK, Reserving, make_rows, run_steps
+from tests.pipeline.trouble import (
+    Broken,
+    Buggy,
+    Dying,
+    Finish,
+    Hold,
+    HoldLast,
+    HoldToo,
+    Keep,
+    ShowCards,
+    Start,
+    Trouble,
+    Use,
+    UseToo,
+)
 
 GOOD = {f"good{number}": "" for number in range(6)}
+POST = Post(
+    stage=Start(),
+    run="/nowhere",
+    gpus=0,
+    threads=1,
+    memory_gb=1,
+    timeout_seconds=1,
+    open_timeout_seconds=1,
+    renew_rows=1,
+)
+LEAVE = """
+import sys
+from pipeline import supervisor
+from tests.pipeline.test_scheduler import POST
+
+if sys.argv[1] != "here":
+    supervisor.pid_space = lambda: sys.argv[1]
+supervisor.Supervisor(POST)  # and ends without a word
+"""
 
 
 def steps(**changes: object) -> list[Step]:
@@ -152,16 +190,42 @@ def test_rows_that_crash_again_in_a_later_run_do_not_stop_it(tmp_path: Path) -> 
     assert again.ok("finish") == {"new"}
 
 
-def test_a_worker_that_cannot_be_started_ends_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_cannot_be_started_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    ran = run_steps(tmp_path, make_rows(a=""), [Step(Start(), QUICK.model_copy(update={"attempts": 1}))])
-    assert ran.reason("start", "a") == "exited"
-    assert "no worker could be kept" in ran.results["start", "a"].detail
+    with pytest.raises(RunStopped, match="start cannot start: no worker could be kept: FileNotFoundError"):
+        run_steps(tmp_path, make_rows(a=""), [Step(Start(), QUICK)])
 
 
 def test_a_stage_that_cannot_open_stops_the_run_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match="broken cannot start: RuntimeError: no such model"):
         run_steps(tmp_path, make_rows(a=""), [Step(Broken(), QUICK)])
+
+
+@pytest.mark.parametrize(
+    ("how", "cause", "changes"),
+    [
+        ("exit", "exited with code 3", {}),
+        ("segfault", "killed by SIGSEGV: .*string_at", {}),
+        ("eat", "took more than 0.4 GiB of memory", {"memory_gb": 0.4}),
+        ("sleep", "not open in 1 seconds: killed", {"open_timeout_seconds": 1.0}),
+    ],
+)
+def test_workers_that_die_while_they_open_cost_no_row_and_stop_the_run(
+    tmp_path: Path, how: str, cause: str, changes: dict[str, object]
+) -> None:
+    rows = make_rows(a="", b="", c="")
+    schedule = QUICK.model_copy(update={"workers": 1, "attempts": 1, **changes})
+    opened: list[str] = []
+
+    class Counting(LocalPlacement):
+        def send(self, worker: int, rows: list) -> None:
+            opened.append("")
+            super().send(worker, rows)
+
+    with pytest.raises(RunStopped, match=f"dying cannot start: {cause}"):
+        run_steps(tmp_path, rows, [Step(Dying(how=how), schedule)], Counting())
+    assert len(opened) == 3
+    assert not list((tmp_path / "manifest" / "log").rglob("*.parquet"))  # nothing is said of any row
 
 
 def test_a_stage_whose_first_rows_all_fail_without_a_reason_stops_the_run(tmp_path: Path) -> None:
@@ -177,11 +241,14 @@ def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill_some() -> None:
+        before = 0
         while not stop.is_set() and len(killed) < 3:
-            time.sleep(0.6)
-            for pid in workers_of(os.getpid())[:1]:
+            time.sleep(0.1)
+            made = len(list((tmp_path / "artifacts" / "trouble").rglob("*.json")))
+            for pid in workers_of(os.getpid())[:1] if made > before else ():  # three in a row while they open: a stop
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
+            before = made
 
     killer = threading.Thread(target=kill_some)
     killer.start()
@@ -221,3 +288,49 @@ def test_little_waits_before_a_slow_stage(tmp_path: Path) -> None:
         ahead += 1 if stage == "start" else -1
         most = max(most, ahead)
     assert most <= 3 * 2 + 2  # two batches waiting and one in work, and one on its way
+
+
+@pytest.mark.parametrize("cpus", [1.0, 4.0])
+def test_stages_take_turns_on_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: float) -> None:
+    """As in a preset where fit takes all four CPUs, and embed and align a GPU each."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    card = str(tmp_path / "card")
+    schedule = Schedule(cpus=1, gpus=1, batch=4, linger_seconds=0.05)
+    steps = [
+        Step(Start(), QUICK),
+        Step(Hold(card=card), schedule.model_copy(update={"cpus": cpus})),
+        Step(HoldToo(card=card), schedule),
+        Step(HoldLast(card=card), schedule),
+    ]
+    placement = Reserving(cpus=4, gpus=1)
+    names = {f"row{number}" for number in range(40)}
+    ran = run_steps(tmp_path / "run", make_rows(**dict.fromkeys(names, "")), steps, placement)
+    assert ran.ok("hold") == ran.ok("holdtoo") == ran.ok("holdlast") == names
+    assert placement.most_gpus == 1
+    # There are thirty batches, and a turn is worth two unless a stage runs dry.
+    assert 3 <= sum(name != "start" for name in placement.started) < 24, placement.started
+
+
+def test_workers_share_cards_and_no_worker_is_spread_over_two(tmp_path: Path) -> None:
+    schedule = Schedule(cpus=0.1, gpus=0.6, batch=1, linger_seconds=0.0)
+    placement = Reserving(cpus=4, gpus=2)
+    rows = make_rows(**{f"row{number}": "" for number in range(12)})
+    ran = run_steps(tmp_path, rows, [Step(Start(), QUICK), Step(ShowCards(), schedule)], placement)
+    assert len(ran.ok("showcards")) == 12
+    assert placement.started.count("showcards") == 2  # there would be 0.8 for a third, of no one card
+
+
+@pytest.mark.parametrize(("place", "stays"), [("here", False), ("elsewhere", True)])
+def test_a_dead_process_leaves_scratch_to_be_cleared_by_those_who_know_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, stays: bool
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", LEAVE, place], cwd=ROOT, env=environment, check=True)
+    (left,) = tmp_path.glob("*/*")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    alive = [Supervisor(POST), Supervisor(POST)]
+    assert left.exists() == stays
+    assert len(list(tmp_path.glob("*/*"))) == 2 + stays
+    for supervisor in alive:
+        supervisor.close()
+    assert list(tmp_path.glob("*/*")) == [left] * stays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import time
@@ -89,6 +90,23 @@ class Broken(Stage):
         raise RuntimeError("no such model")
 
 
+class Dying(Stage):
+    """Dies while it opens, of what `how` says: exit, segfault, eat, sleep."""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+    how: str
+
+    def open(self, context: Context) -> Work:
+        if self.how == "exit":
+            os._exit(3)
+        if self.how == "segfault":
+            ctypes.string_at(0)
+        if self.how == "eat":
+            _eat()
+        time.sleep(3600)
+        raise AssertionError("nobody ended it")
+
+
 class Buggy(Stage):
     """Raises on every row what it does not explain."""
 
@@ -138,3 +156,31 @@ class ShowCards(Stage):
             return Done({"cards": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": context.device})
 
         return each(work)
+
+
+class Hold(Stage):
+    """Has the one card to itself from its opening until its process has ended, which takes a while.  out: held"""
+
+    needs: ClassVar[tuple[str, ...]] = ("start",)
+    card: str  # a file that is there while somebody has the card
+
+    @property
+    def on_gpu(self) -> bool:
+        return True
+
+    def open(self, context: Context) -> Work:
+        if not _first_time(self.card):
+            raise RuntimeError("the card is taken")
+        atexit.register(os.unlink, self.card)
+        atexit.register(time.sleep, 0.3)
+        return each(lambda row: Done({"held": row["started"]}))
+
+
+class HoldToo(Hold):
+    """Another beside it.  out: held"""
+
+
+class HoldLast(Hold):
+    """One that follows.  out: held"""
+
+    needs: ClassVar[tuple[str, ...]] = ("start", "holdtoo")
