@@ -156,6 +156,7 @@ def test_a_block_that_cannot_be_packed_brings_no_row_twice(tmp_path: Path) -> No
     assert rows_in_index(tmp_path / "run") == 4
 
 
+@pytest.mark.slow
 def test_a_block_that_cannot_be_packed_keeps_its_shard_as_long_as_it_fits(tmp_path: Path) -> None:
     source, run = write_meshes(tmp_path / "source", count=7), tmp_path / "run"
     names = sorted(path.name for path in source.iterdir())
@@ -169,6 +170,7 @@ def test_a_block_that_cannot_be_packed_keeps_its_shard_as_long_as_it_fits(tmp_pa
     assert ids_in_dataset(run) == {*names[:3], *names[4:7]}
 
 
+@pytest.mark.slow
 def test_a_shard_of_another_shape_stands_for_no_block(tmp_path: Path) -> None:
     source, run = write_meshes(tmp_path / "source", count=6), tmp_path / "run"
     names = sorted(path.name for path in source.iterdir())

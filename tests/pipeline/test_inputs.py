@@ -88,6 +88,7 @@ def test_a_stage_works_without_what_it_may_do_without(tmp_path: Path) -> None:
     assert ran.results["tell", "bad"].columns["told"] == "bad"
 
 
+@pytest.mark.slow
 def test_a_build_mends_what_was_cut_short_on_disk(tmp_path: Path) -> None:
     """As a power cut leaves files: whole by name, and half of what they were."""
     source, run = write_meshes(tmp_path / "source", count=3), tmp_path / "run"

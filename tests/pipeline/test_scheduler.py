@@ -290,7 +290,7 @@ def test_little_waits_before_a_slow_stage(tmp_path: Path) -> None:
     assert most <= 3 * 2 + 2  # two batches waiting and one in work, and one on its way
 
 
-@pytest.mark.parametrize("cpus", [1.0, 4.0])
+@pytest.mark.parametrize("cpus", [pytest.param(1.0, marks=pytest.mark.slow), 4.0])
 def test_stages_take_turns_on_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: float) -> None:
     """As in a preset where fit takes all four CPUs, and embed and align a GPU each."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
