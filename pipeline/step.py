@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stages.stage import Stage
 
@@ -36,6 +36,13 @@ class Schedule(BaseModel):
     """A worker is replaced after so many rows, against leaks."""
     optional: bool = False
     """Whether a row enters the dataset although this stage failed."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_cards(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("above 1 whole GPUs alone can be had")
+        return gpus
 
 
 @dataclass(frozen=True)

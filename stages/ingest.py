@@ -55,7 +55,10 @@ class Ingest(Stage):
             raise StageError(error.reason, error.detail, transient=error.transient, files=origin.files) from None
 
     def origin(self, uri: str) -> Origin:
-        scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+        try:
+            scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+        except ValueError as error:
+            raise StageError("unreadable", f"{uri}: {error}") from None
         if scheme in ("", "file"):
             return LocalOrigin(uri.removeprefix("file://"), self.max_bytes)
         if scheme in ("http", "https"):

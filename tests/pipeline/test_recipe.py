@@ -29,6 +29,12 @@ def test_a_resolved_recipe_reads_back_as_it_is() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+def test_of_several_gpus_none_is_shared() -> None:
+    with pytest.raises(RecipeError, match=r"schedule\.fit\.gpus: 1\.5 .*above 1 whole GPUs alone can be had"):
+        load_recipe("cpu", {"schedule.fit.gpus": 1.5})
+    assert load_recipe("cpu", {"schedule.fit.gpus": 0.5}).schedule.fit.gpus == 0.5
+
+
 @pytest.mark.parametrize("stage", ["ingest", "render", "fit"])
 def test_what_every_row_must_have_cannot_be_optional(stage: str) -> None:
     recipe = load_recipe("cpu", {f"schedule.{stage}.optional": True})

@@ -267,6 +267,7 @@ def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
     refused(write(tmp_path / "old.glb", b"glTF" + struct.pack("<IIII", 1, 20, 0, 0)), "unsupported")
     refused("simplecache::http://127.0.0.1:9/a.glb", "unreadable")
     refused("nosuchscheme://bucket/a.glb", "unreadable")
+    refused("http://[1/a.glb", "unreadable", allow_http=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
