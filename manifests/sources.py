@@ -143,14 +143,21 @@ def _read_list(source: str) -> Iterator[tuple[str, Any]]:
 def _parse(line: str) -> Any:
     try:
         told = json.loads(line)
-        layer = [told]
-        for _ in range(_DEEPEST):
-            layer = [inner for outer in layer for inner in _inside(outer)]
-        return ValueError(f"nested more than {_DEEPEST} deep") if layer else told
+        if _depth(told) <= _DEEPEST:
+            return told
     except RecursionError:
-        return ValueError(f"nested more than {_DEEPEST} deep")
+        pass
     except ValueError as error:
         return ValueError(f"not JSON: {error}")
+    return ValueError(f"nested more than {_DEEPEST} deep")
+
+
+def _depth(value: Any) -> int:
+    """0 of what holds nothing."""
+    depth, layer = 0, [value]
+    while layer := [inner for outer in layer for inner in _inside(outer)]:
+        depth += 1
+    return depth
 
 
 def _inside(value: Any) -> Iterable[Any]:

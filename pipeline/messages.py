@@ -46,6 +46,7 @@ class Result:
     transient: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
     files: list[Any] = field(default_factory=list)
+    lost: tuple[str, ...] = ()  # stages whose outcomes were gone
     content: str = ""
     seconds: float = 0.0
 

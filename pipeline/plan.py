@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ class Plan:
         self.reasons[stage][reason] += 1
 
     def _needed_keys(self, step: Step, index: int) -> list[str]:
-        """ "" for one that it works without."""
+        """An empty one where it works without."""
         return [self.key(needed, index) if self.states[needed][index] == OK else "" for needed in step.needs]
 
     def key(self, stage: str, index: int) -> str:
@@ -163,11 +163,7 @@ class Plan:
         """Rows that can be worked at a stage now, first listed first."""
         if stage not in self.steps:
             return np.zeros(0, np.int64)
-        able = (self.states[stage] == TODO) & ~self.duplicates
-        step = self.steps[stage]
-        for needed in step.needs:
-            able &= self.states[needed] == OK if needed in step.requires else self.states[needed] != TODO
-        return np.flatnonzero(able)
+        return np.flatnonzero((self.states[stage] == TODO) & ~self.duplicates & self._has_needs(stage, slice(None)))
 
     def is_open(self, task: Task) -> bool:
         """Whether a row that was ready still is to be worked."""
@@ -228,20 +224,22 @@ class Plan:
             if self.states[name][index] == TODO and self._has_needs(name, index)
         ]
 
-    def _has_needs(self, stage: str, index: int) -> bool:
-        step = self.steps[stage]
-        return all(
-            self.states[needed][index] in ((OK,) if needed in step.requires else (OK, FAILED)) for needed in step.needs
-        )
+    def _has_needs(self, stage: str, index: int | slice) -> np.ndarray | np.bool:
+        """Of a row, or of each."""
+        step, able = self.steps[stage], np.True_
+        for needed in step.needs:
+            state = self.states[needed][index]
+            able = able & (state == OK if needed in step.requires else state != TODO)
+        return able
 
-    def redo(self, task: Task, lost: list[str]) -> list[Task]:
+    def redo(self, task: Task, lost: Sequence[str]) -> list[Task]:
         """Outcomes that a task needs are gone: make them again. The task is ready again once they are there."""
         stage, index = task
         if self.blocks and stage == self.blocks.name:
             return self._redo_members(index)
         return self._redo_stages(index, lost)
 
-    def _redo_stages(self, index: int, lost: list[str]) -> list[Task]:
+    def _redo_stages(self, index: int, lost: Sequence[str]) -> list[Task]:
         """Stages under way already are left out: they come by themselves."""
         for stage in lost:
             if self.states[stage][index] == OK:

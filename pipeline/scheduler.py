@@ -282,7 +282,7 @@ class Scheduler:
             self._missed[task] += 1
             if self._missed[task] <= _MISSING_ROUNDS:
                 self._active.discard(task)
-                self.add(self.plan.redo(task, result.detail.split()))
+                self.add(self.plan.redo(task, result.lost))
                 return
         if not result.ok:
             self._tries[task] += 1

@@ -22,7 +22,7 @@ from typing import Any
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
 from pipeline.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, BatchEnd, Died, Post, Result
-from stages.stage import MISSING_INPUT, STORE_FAILED, Context, DamagedInput, Done, Outcome, Row, Stage, StageError, Work
+from stages.stage import STORE_FAILED, Context, DamagedInput, Done, MissingInput, Outcome, Row, Stage, StageError, Work
 
 OUT_OF_MEMORY_EXIT = 86
 _TELL_SECONDS = 0.05  # results that come faster travel together
@@ -138,7 +138,7 @@ class Bench:
             else:
                 row |= columns
         if missing:
-            raise StageError(MISSING_INPUT, " ".join(missing), transient=True)
+            raise MissingInput(*missing)
         return row
 
     def _has_artifact(self, columns: Row) -> bool:
@@ -169,8 +169,8 @@ class Bench:
     def _settle(self, row: Row, outcome: Outcome, seconds: float) -> Result:
         if isinstance(outcome, StageError):
             if isinstance(outcome, DamagedInput):
-                print(f"{row['id']}: what {outcome.detail} made cannot be read, and is made again: {outcome.why}")
-                self.outcomes.withdraw(outcome.detail, row["needed"][outcome.detail])
+                for stage in outcome.stages:
+                    self.outcomes.withdraw(stage, row["needed"][stage])
             return self._failure(row, outcome)
         key = row.get("key") or self.stage.key(row, (), outcome.content)
         try:
@@ -194,7 +194,14 @@ class Bench:
 
     def _failure(self, row: Row, error: StageError) -> Result:
         return Result(
-            row["id"], row["failure_key"], False, error.reason, error.detail, error.transient, files=error.files
+            row["id"],
+            row["failure_key"],
+            False,
+            error.reason,
+            error.detail,
+            error.transient,
+            files=error.files,
+            lost=error.stages if isinstance(error, MissingInput) else (),
         )
 
 

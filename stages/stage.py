@@ -44,12 +44,19 @@ def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) 
     return StageError(reason, detail, transient=transient, files=files)
 
 
-class DamagedInput(StageError):
-    """What an earlier stage made is there and cannot be read: the worker takes it back, so it is made again."""
+class MissingInput(StageError):
+    """What earlier stages made is gone: `stages` are worked again."""
+
+    def __init__(self, *stages: str, why: object = "gone"):
+        super().__init__(MISSING_INPUT, f"what {', '.join(stages)} made: {why}", transient=True)
+        self.stages = stages
+
+
+class DamagedInput(MissingInput):
+    """It is there and cannot be read: the worker takes it back."""
 
     def __init__(self, stage: str, why: object):
-        super().__init__(MISSING_INPUT, stage, transient=True)
-        self.why = str(why)
+        super().__init__(stage, why=" ".join(str(why).split())[:300])
 
 
 def read_input(store: Store, name: str, stage: str) -> bytes:
@@ -57,7 +64,7 @@ def read_input(store: Store, name: str, stage: str) -> bytes:
     try:
         return store.read(name)
     except FileNotFoundError as error:
-        raise StageError(MISSING_INPUT, stage, transient=True) from error
+        raise MissingInput(stage) from error
     except OSError as error:
         raise StageError(STORE_FAILED, f"{name}: {error}", transient=True) from error
 

@@ -172,7 +172,7 @@ def learn(options: argparse.Namespace) -> int:
     steps = [
         ("build", "corpus", "--run", run, "--engine", "local"),
         ("train", "corpus", "--run", run),
-        ("evaluate", "--checkpoint", run / "training/default", "--dataset", run, "--split", "test,unseen"),
+        ("evaluate", "--checkpoint", run / "training/default/last.pt", "--dataset", run, "--split", "test,unseen"),
     ]
     return next((code for step in steps if (code := _module("pipeline", *step, deadline=deadline))), 0)
 

@@ -65,9 +65,8 @@ def cell(asked: argparse.Namespace, rung: str, seed: int) -> list[dict[str, Any]
         settings["loss.image"] = round(1 / mean_vote(asked.run), 2)
     words = [str(word) for field, value in settings.items() for word in (f"--{field}", value)]
     whole = load(Training, "corpus", take_overrides(words, Training)[1], PRESETS / "train")
-    name = (
-        f"ladder-{rung}-{seed}-{_hash_of(Dataset.open(str(asked.run)).identity, whole.model_dump(exclude_unset=True))}"
-    )
+    known = _hash_of(Dataset.open(str(asked.run)).identity, whole.model_dump(exclude_unset=True))
+    name = f"ladder-{rung}-{seed}-{known}"
     result = asked.run / "evaluation" / f"{name}.json"
     if not result.exists():
         _call("train", "corpus", "--run", asked.run, "--name", name, *words)

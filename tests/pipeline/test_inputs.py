@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.plan import Retry
 from pipeline.step import Step
-from stages.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
+from stages.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, Work, each, read_input
 from tests.pipeline.building import build, ids_in_dataset, reasons, write_meshes
 from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Keep, Start, Trouble
+from tests.pipeline.trouble import Keep, Start, Trouble, Use
 
 OPTIONAL = QUICK.model_copy(update={"optional": True})
 NAMES = frozenset({"start", "trouble", "tell"})
@@ -58,16 +58,21 @@ def test_what_is_damaged_is_taken_back_and_made_again(tmp_path: Path) -> None:
     assert {ran.results["read", name].columns["read"] for name in "abc"} == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize("error", [OSError("S3 is down"), OSError(5, "Input/output error")])
-def test_a_store_that_cannot_be_read_now_may_be_later(error: OSError) -> None:
-    class Down:
-        def read(self, name: str) -> bytes:
-            raise error
-
-    with pytest.raises(StageError) as failed:
-        read_input(Down(), "artifacts/a.zip", "render")
-    assert (failed.value.reason, failed.value.transient) == (STORE_FAILED, True)
-    assert failed.value.detail == f"artifacts/a.zip: {error}"
+@pytest.mark.parametrize("reader", [Read(), Use()])
+def test_what_cannot_be_read_now_may_be_later(tmp_path: Path, reader: Stage) -> None:
+    """Whether the stage minds (Read) or not (Use). A folder in a file's place stands for a disk that fails."""
+    rows, steps = make_rows(a="", b=""), [Step(Keep(), QUICK), Step(reader, QUICK)]
+    run_steps(tmp_path, rows, steps[:1])
+    first = min((tmp_path / "artifacts" / "keep").rglob("*.txt"))
+    kept = first.read_text()
+    first.unlink()
+    first.mkdir()
+    failed = run_steps(tmp_path, rows, steps).results[reader.name, kept]
+    assert (failed.reason, failed.transient) == (STORE_FAILED, True)
+    assert first.name in failed.detail
+    first.rmdir()
+    first.write_text(kept)
+    assert run_steps(tmp_path, rows, steps).ok(reader.name) == {kept}
 
 
 def test_a_stage_works_without_what_it_may_do_without(tmp_path: Path) -> None:

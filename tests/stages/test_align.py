@@ -73,7 +73,7 @@ def test_what_cannot_be_aligned_fails_alone(checkpoint, desk):
     outcomes = desk.run(Align(teacher=resolved(checkpoint)), *rows)
     told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
     assert told == ["no_captions", "ok", "missing_input", "missing_input", "missing_input"]
-    assert {outcome.detail for outcome in outcomes[2:]} == {"embed"}
+    assert {outcome.stages for outcome in outcomes[2:]} == {("embed",)}
     assert [isinstance(outcome, DamagedInput) for outcome in outcomes[2:]] == [True, True, False]
 
 

@@ -76,7 +76,7 @@ def test_views_that_cannot_be_read_fail_alone(clip, desk):
     outcomes = desk.run(resolved(clip), spoilt, row(desk, "good", pictures_of(1, 2)), torn, none, gone)
     told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
     assert told == ["missing_input", "ok", "missing_input", "bad_views", "missing_input"]
-    assert {outcomes[place].detail for place in (0, 2, 4)} == {"render"}  # the stage whose work is to be done again
+    assert {outcomes[place].stages for place in (0, 2, 4)} == {("render",)}  # the stage whose work is to be done again
     assert [isinstance(outcome, DamagedInput) for outcome in outcomes] == [True, False, True, False, False]
 
 
