@@ -211,7 +211,7 @@ def test_a_full_disk_is_a_passing_failure_and_nothing_is_half_written(tmp_path: 
 
 @pytest.mark.slow
 def test_kill_9_of_the_driver_at_ten_random_moments_changes_no_byte(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=24)
+    source = write_meshes(tmp_path / "source", count=40)  # enough that an idle machine is not through before
     more = ["--fit.steps", "800", "--fit.gaussians", "2000", "--render.size", "96"]
     build(source, tmp_path / "whole", *more)
     words = build_command(source, tmp_path / "run", *more)
