@@ -21,8 +21,7 @@ RUN pip install --no-cache-dir -c constraints.txt ".[gpu,s3]" ${PIP_ARGS} && rm 
 # Compile gsplat once, here: workers take what is there and never build.
 # No GPU is needed to build; the architectures are named instead (8.0 A100, 8.9 L4 and L40S, 9.0 H100 and H200).
 ARG ARCHITECTURES="8.0;8.9;9.0"
-ENV TORCH_CUDA_ARCH_LIST=${ARCHITECTURES} TORCH_EXTENSIONS_DIR=/opt/torch_extensions
-RUN python -m stages.fitting.kernels && chmod -R a+rwX /opt/torch_extensions
+RUN TORCH_CUDA_ARCH_LIST=${ARCHITECTURES} python -m stages.fitting.kernels
 
 ENV HF_HUB_OFFLINE=1
 CMD ["python", "-m", "pipeline", "--help"]

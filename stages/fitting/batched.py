@@ -67,8 +67,7 @@ class BatchedEngine:
     def _room_for(self, problem: FitProblem) -> int:
         if self.device.type != "cuda":
             return self.most
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, int(free * _MEMORY_SHARE / bytes_of(problem)))
+        return max(1, int(_free_bytes(self.device) * _MEMORY_SHARE / bytes_of(problem)))
 
     def _run(self, held: list[FitProblem], line: _Line) -> Iterator[Told]:
         """Fit what is held, and what follows as slots become free; `held` is always what has not been told."""
@@ -85,6 +84,12 @@ class BatchedEngine:
                     held.append(following)
                     batch.load(slot, following)
             batch.shrink()
+
+
+def _free_bytes(device: torch.device) -> int:
+    """What a batch may take: the device's free memory, and what torch holds of it without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 class _Line:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -101,11 +98,3 @@ def test_the_first_of_a_splat_cover_what_all_did() -> None:
 def test_what_is_made_ahead_comes_in_order(threads: int) -> None:
     assert list(ahead(lambda number: number * number, range(20), threads)) == [n * n for n in range(20)]
     assert list(ahead(str, [], threads)) == []
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing where there is no GPU")
-def test_gsplat_without_a_gpu_says_so_in_one_line() -> None:
-    done = subprocess.run([sys.executable, "-m", "stages.fitting.kernels"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("gsplat: ")
