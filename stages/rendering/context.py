@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any
 
@@ -21,6 +22,7 @@ def open_context(size: int) -> Any:
         raise RuntimeError(f"EGL cannot be loaded ({error}); on Debian install {_PACKAGES}") from error
     from OpenGL.error import Error
 
+    _let_ctypes_arguments_through()
     asked = os.environ.get("EGL_DEVICE_ID")
     failures = []
     for number in [int(asked)] if asked else range(len(egl.query_devices())):
@@ -32,3 +34,14 @@ def open_context(size: int) -> Any:
     raise RuntimeError(
         f"no EGL device gives an OpenGL 4.1 context ({'; '.join(failures)}); on Debian install {_PACKAGES}"
     )
+
+
+def _let_ctypes_arguments_through() -> None:
+    """PyOpenGL 3.1.0, which pyrender requires, knows what ctypes.byref() returns by a name from before Python 3.12."""
+    from OpenGL.plugins import FormatHandler
+
+    kind = type(ctypes.byref(ctypes.c_int()))
+    names = FormatHandler.by_name("ctypesparameter").check
+    name = f"{kind.__module__}.{kind.__name__}"
+    if name not in names:
+        names.append(name)
