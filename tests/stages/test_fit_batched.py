@@ -1,4 +1,7 @@
-"""The batched engine: with gsplat where there is a GPU, and everywhere with the oracle in gsplat's place."""
+"""The batched engine: with gsplat where there is a GPU, everywhere with the oracle in gsplat's place.
+
+And, as slow tests, with gsplat's own code compiled for the CPU.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from stages.fitting.problem import Engine, FitProblem, FitResult, Method
 from stages.fitting.start import start_from
 from stages.stage import StageError
 from tests.stages import gaussian_oracle
+from tests.stages.gsplat_on_cpu import standing_in
 from tests.stages.test_fit import ball, views_of
 
 METHOD = Method(gaussians=40, steps=24, stop_early=False)
@@ -32,10 +36,18 @@ def on(rasterization: Callable[..., Any], device: str) -> Callable[..., BatchedE
     return lambda **settings: BatchedEngine(rasterization, device, **settings)
 
 
-@pytest.fixture(params=["torch", pytest.param("gsplat", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    params=[
+        "torch",
+        pytest.param("gsplat", marks=pytest.mark.gpu),
+        pytest.param("gsplat_on_cpu", marks=standing_in.MARKS),
+    ]
+)
 def engine(request: pytest.FixtureRequest) -> Callable[..., BatchedEngine]:
     if request.param == "torch":
         return on(gaussian_oracle.rasterization, "cpu")
+    if request.param == "gsplat_on_cpu":
+        return on(standing_in.rasterization(), "cpu")
     from stages.fitting.kernels import rasterization
 
     return on(rasterization(), "cuda")
