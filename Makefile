@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-check clean
+.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,13 +86,17 @@ train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS and its baseli
 ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1")
 	@$(RUN) -m tests.benchmarks.ladder $(ARGS)
 
-# gpu-check takes another interpreter that has all it needs: make gpu-check RUN=python3 SLICE=fit-256
-gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Build gsplat's CUDA kernels, once on a machine with a GPU
+gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Compile gsplat's CUDA kernels, once on a machine with a GPU
 	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt -e ".[gpu]")
 	@$(RUN) -m stages.fitting.kernels
 
-gpu-check: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Check the GPU: SLICE=build, test, render, fit-256, fit-512, curve, embed, caption, train or learn
-	@$(RUN) -m tests.benchmarks.gpu $(SLICE) $(ARGS)
+gpu-kit: $(STAMP) ## Make the kit for a bare machine with a GPU, in runs/gpu-kit (ARGS="--meshes FOLDER")
+	@$(RUN) -m tests.gpu.kit $(ARGS)
+
+# On a bare machine: make gpu-run RUN=python3, with the kit in runs/gpu-kit. Without a kit, its objects are made here.
+gpu-run: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Measure the GPU in twelve minutes at most; the same command again goes on
+	@[ -f runs/gpu-kit/kit.json ] || $(RUN) -m tests.gpu.kit --objects-only
+	@$(RUN) -m tests.gpu.run $(ARGS)
 
 clean: ## Remove .venv and caches; runs/ stays
 	@rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info

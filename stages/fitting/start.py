@@ -45,7 +45,7 @@ def start_from(photos: Photos, count: int, seed: int) -> Splat:
         points, normals, colors = points[chosen], normals[chosen], colors[chosen]
     if len(points) + len(inside) == 0:
         raise StageError("no_hull", "the training views have no common visual hull: do their cameras fit their images?")
-    return _gaussians(
+    return gaussians_at(
         np.concatenate([points, inside]),
         np.concatenate([normals, np.zeros_like(inside)]),
         np.concatenate([colors, shades]),
@@ -59,7 +59,7 @@ def _without_depth(photos: Photos) -> np.ndarray:
     return (alpha >= _FAINTEST) & ~rim & ~(np.nan_to_num(photos.depths) > 0)
 
 
-def _gaussians(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
+def gaussians_at(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
     """Flat across a normal [N, 3], round and faint where it is zero; sizes from the distances to the neighbours."""
     distances = neighbour_distances(np.ascontiguousarray(points, np.float32))
     distances = np.where(np.isfinite(distances), distances, _LARGEST)

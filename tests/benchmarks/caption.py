@@ -50,12 +50,14 @@ class Clocked(Writer):
         return found
 
 
-def made(folder: Path, family: str) -> list[Path]:
+def made(folder: Path, family: str, scale: Scale) -> Path:
+    """A checkpoint that always answers with the same words."""
     words = " ".join("".join(word) for word in islice(product(string.ascii_lowercase, repeat=3), _WORDS))
-    return [make_checkpoint(folder / name, family, words, scale=scale) for name, scale in _SCALES.items()]
+    return make_checkpoint(folder, family, words, scale=scale)
 
 
-def measure(stage: Caption, paths: list[Path], context: Context, writer: Clocked) -> None:
+def measure(stage: Caption, paths: list[Path], context: Context, writer: Clocked) -> dict[str, float]:
+    """Captions a second through the stage, and the share of the time that is not the model's own."""
     device = context.device
     many = paths * (1 if device == "cpu" else -(-4 * stage.objects_at_once // len(paths)))
     rows: list[Row] = [{"id": str(number), "key": "00000001", "views": path.name} for number, path in enumerate(many)]
@@ -65,9 +67,14 @@ def measure(stage: Caption, paths: list[Path], context: Context, writer: Clocked
     seconds = seconds_of(lambda: outcomes.extend(work(rows)), device)
     assert all(isinstance(outcome, Done) for _, outcome in outcomes), outcomes
     captions = len(stage.prompts.asked()) * len(rows)
-    at_once = 1 if device == "cpu" else stage.objects_at_once
-    other = 1 - writer.seconds / seconds
-    print(f"{at_once:>16}{captions:>10}{captions / seconds:>18.2f}{other:>26.0%}")
+    return {"captions": captions, "captions_a_second": captions / seconds, "other_share": 1 - writer.seconds / seconds}
+
+
+def stage_for(model: Path, views: int, at_once: int) -> Caption:
+    """Three captions of as many words as the checkpoints of this file say."""
+    return Caption(
+        engine="vlm", model=str(model), views=views, max_new_tokens=_WORDS + 1, objects_at_once=at_once
+    )  # fmt: skip
 
 
 def report(model: Path, paths: list[Path], options: argparse.Namespace) -> None:
@@ -79,8 +86,10 @@ def report(model: Path, paths: list[Path], options: argparse.Namespace) -> None:
         print(f"\n{model.name} ({type(writer.model).__name__}, {size:.1f} M, {writer.model.dtype}) on {where}")
         print(f"{'objects at once':>16}{'captions':>10}{'captions a second':>18}{'reading and cleaning':>26}")
         for at_once in [1] if device == "cpu" else options.at_once:
-            told = {"views": options.views, "max_new_tokens": _WORDS + 1, "objects_at_once": at_once}
-            measure(Caption(engine="vlm", model=str(model), **told), paths, context, writer)
+            found = measure(stage_for(model, options.views, at_once), paths, context, writer)
+            print(
+                f"{at_once:>16}{found['captions']:>10}{found['captions_a_second']:>18.2f}{found['other_share']:>26.0%}"
+            )
 
 
 def main() -> None:
@@ -94,7 +103,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         paths = rendered(Path(scratch), _SIZE, _VIEWS, options.objects, None, 0)
-        for model in [options.model] if options.model else made(Path(scratch), options.family):
+        scales = {} if options.model else _SCALES
+        made_here = [made(Path(scratch) / name, options.family, scale) for name, scale in scales.items()]
+        for model in made_here or [options.model]:
             report(model, paths, options)
 
 

@@ -60,13 +60,16 @@ def ready_batches(teacher: Teacher, paths: list[Path], count: int) -> list[Prepa
     ]
 
 
-def measure(stage: Embed, paths: list[Path], device: str, options: argparse.Namespace) -> None:
-    context = Context(LocalStore(str(paths[0].parent)), paths[0].parent, device, options.threads)
+def measure(
+    stage: Embed, paths: list[Path], device: str, threads: int = 1, rounds: int = 3
+) -> dict[str, float | str | list[float]]:
+    """Images a second through the stage, and which share of the bare model's rate that is, round by round."""
+    context = Context(LocalStore(str(paths[0].parent)), paths[0].parent, device, threads)
     work, teacher = stage.open(context), stage.load(context)
     # Enough objects for full batches, the same views again and again.
-    many = paths * (1 if device == "cpu" else -(-16 * options.batch // (_VIEWS * len(paths))))
+    many = paths * (1 if device == "cpu" else -(-16 * stage.batch_images // (_VIEWS * len(paths))))
     rows: list[Row] = [{"id": str(number), "views": path.name} for number, path in enumerate(many)]
-    count = _VIEWS if device == "cpu" else options.batch // _VIEWS * _VIEWS
+    count = _VIEWS if device == "cpu" else stage.batch_images // _VIEWS * _VIEWS
     batches = ready_batches(teacher, many, count)
 
     def through_the_stage() -> None:
@@ -75,15 +78,20 @@ def measure(stage: Embed, paths: list[Path], device: str, options: argparse.Name
     through_the_stage()
     bare(teacher, batches[:2])
     images, shares, rates = _VIEWS * len(many), [], []
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         staged, alone = seconds_of(through_the_stage, device), seconds_of(lambda: bare(teacher, batches), device)
         rates.append(images / staged)
         shares.append(alone / staged)
+    return {"images": images, "at_once": count, "dtype": str(teacher.model.dtype), "rates": rates, "shares": shares}
+
+
+def show(found: dict, device: str, options: argparse.Namespace) -> None:
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {options.threads} threads"
     unit = "images/s" if device == "cuda" else "images a second of CPU time"
-    print(f"{name}: {images} images of {options.size}², {teacher.model.dtype}, {count} at once")
+    shares = found["shares"]
+    print(f"{name}: {found['images']} images of {options.size}², {found['dtype']}, {found['at_once']} at once")
     print(
-        f"  {statistics.median(rates):,.1f} {unit} through the stage, "
+        f"  {statistics.median(found['rates']):,.1f} {unit} through the stage, "
         f"{statistics.median(shares):.0%} of the bare model ({min(shares):.0%} to {max(shares):.0%})"
     )
 
@@ -102,7 +110,7 @@ def main() -> None:
         paths = rendered(Path(scratch), options.size, _VIEWS, options.objects, None, 0)
         for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
             stage = Embed(model=model, batch_images=options.batch).resolve(gpus=device == "cuda")
-            measure(stage, paths, device, options)
+            show(measure(stage, paths, device, options.threads, options.rounds), device, options)
 
 
 if __name__ == "__main__":

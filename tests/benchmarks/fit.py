@@ -3,7 +3,7 @@
 python -m tests.benchmarks.fit [FOLDER] [--sizes 128 256] [--demo 8] [--objects 20] [--antialiased]
 
 FOLDER holds meshes; those with pictures on them are taken. Seconds are of reading views, start, steps and order; views
-are drawn before, and figures after. GPU rows come from `make gpu-check`.
+are drawn before, and figures after. GPU rows come from `make gpu-run`.
 """
 
 from __future__ import annotations

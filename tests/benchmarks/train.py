@@ -1,13 +1,11 @@
 """Training: one step of ours against the step that people write, where its time goes, and what is left of the card.
 
 python -m tests.benchmarks.train [--size mini] [--batch 64] [--gaussians 1024] [--patches 64] [--neighbours 32]
-                                 [--tokens gaussians] [--teacher 512] [--rounds 5] [--threads 1] [--aim-only]
+                                 [--tokens gaussians] [--teacher 512] [--rounds 5] [--threads 1]
 
 A step is forward, both losses, backward and AdamW; objects are random points on a sphere, the farthest first, as
-datasets have them. The two take turns, and their vectors are compared before. On a CPU seconds are those that the
-process had of it, whatever else ran, and ours is measured in float32 and under bfloat16. Where there is a GPU, sizes
-are those of the aim instead: Base, 256 objects, 10,000 Gaussians, 512 patches of 64, bfloat16, and the step's products
-are set against the rate that a plain product reaches in the same run. --aim-only leaves the plain step out there.
+datasets have them. The two take turns, and their vectors are compared before. Seconds are those that the process had
+of the CPU, whatever else ran; ours is measured in float32 and under bfloat16. On a GPU, tests/gpu measures both.
 """
 
 from __future__ import annotations
@@ -31,8 +29,6 @@ from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.train_plain import PlainClipGs
 
 _VIEWS = 5
-_AIM = {"size": "base", "batch": 256, "gaussians": 10_000, "patches": 512, "neighbours": 64, "teacher": 1024}
-_SIZES = {"size": "mini", "batch": 64, "gaussians": 1024, "patches": 64, "neighbours": 32, "teacher": 512}
 
 
 def random_batch(count: int, gaussians: int, patches: int, dimension: int, device: torch.device) -> Batch:
@@ -42,7 +38,10 @@ def random_batch(count: int, gaussians: int, patches: int, dimension: int, devic
         return torch.randn(*shape, generator=generator)
 
     means = F.normalize(normal(count, gaussians, 3), dim=-1)
-    means = torch.cat([means[torch.arange(count)[:, None], centres(means, patches)], means], dim=1)[:, :gaussians]
+    rank = torch.full((count, gaussians), patches).scatter(
+        1, centres(means, patches), torch.arange(patches).expand(count, -1)
+    )
+    means = means.gather(1, rank.argsort(dim=1, stable=True).unsqueeze(-1).expand(-1, -1, 3))  # the farthest first
     seen = Gaussians(
         means=means,
         log_scales=normal(count, gaussians, 3) - 4,
@@ -104,53 +103,59 @@ def breakdown(step: Step, device: torch.device) -> dict[str, float]:
     return found
 
 
-def show_breakdown(step: Step, rounds: int, device: torch.device) -> None:
+def median_breakdown(step: Step, rounds: int, device: torch.device) -> dict[str, float]:
     parts = [breakdown(step, device) for _ in range(rounds)]
-    medians = {name: statistics.median(part[name] for part in parts) for name in parts[0]}
-    whole = sum(medians.values())
-    told = ", ".join(f"{name} {1000 * value:,.0f} ms ({value / whole:.0%})" for name, value in medians.items())
-    print(f"  of it: {told}")
+    return {name: statistics.median(part[name] for part in parts) for name in parts[0]}
 
 
-def compare(model: ClipGs, batch: Batch, short: bool) -> None:
+def show_breakdown(parts: dict[str, float]) -> None:
+    whole = sum(parts.values())
+    shown = ", ".join(f"{name} {1000 * value:,.0f} ms ({value / whole:.0%})" for name, value in parts.items())
+    print(f"  of it: {shown}")
+
+
+def compare(model: ClipGs, batch: Batch) -> None:
     """The two are the same network, or their times mean nothing."""
     few = batch.gaussians.each(lambda tensor: tensor[:4])
     model.eval()
-    with torch.no_grad(), torch.autocast(batch.texts.device.type, torch.bfloat16, enabled=short):
+    with torch.no_grad():
         likeness = (model(few) * PlainClipGs(model)(few)).sum(-1).min().item()
     model.train()
     if likeness < 0.999:
         raise SystemExit(f"the plain network is another one: its vectors have a cosine of {likeness:.4f} to ours")
 
 
-def show_turns(model: ClipGs, batch: Batch, short: bool, options: argparse.Namespace, device: torch.device) -> None:
+def turns(
+    model: ClipGs, batch: Batch, short: bool, rounds: int, device: torch.device
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of both steps as they take turns, and of the parts of ours."""
     plain, own = Step(PlainClipGs(model), batch, short and device.type == "cuda"), Step(model, batch, short)
-    compare(model, batch, short)
+    compare(model, batch)
     times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for turn in range(options.rounds + 1):
+    for turn in range(rounds + 1):
         pair = {"plain": seconds_of(plain, device), "ours": seconds_of(own, device)}
         for name in times if turn else ():  # the first turn warms up
             times[name].append(pair[name])
-    ratios = [there / here for there, here in zip(times["plain"], times["ours"], strict=True)]
-    ours, theirs = statistics.median(times["ours"]), statistics.median(times["plain"])
+    return times, median_breakdown(own, rounds, device)
+
+
+def ratios_of(times: dict[str, list[float]]) -> list[float]:
+    """How many times as long the plain step takes, turn by turn."""
+    return [plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True)]
+
+
+def show_turns(model: ClipGs, batch: Batch, short: bool, options: argparse.Namespace, device: torch.device) -> None:
+    times, parts = turns(model, batch, short, options.rounds, device)
+    ratios, ours, plain = ratios_of(times), statistics.median(times["ours"]), statistics.median(times["plain"])
     print(
         f"{'bfloat16' if short else 'float32'}, {len(batch)} objects: {1000 * ours:,.0f} ms a step, the plain one "
-        f"{1000 * theirs:,.0f} ms: {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
+        f"{1000 * plain:,.0f} ms: {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})"
     )
-    show_breakdown(own, options.rounds, device)
+    show_breakdown(parts)
 
 
-def show_turns_that_fit(model: ClipGs, batch: Batch, options: argparse.Namespace, device: torch.device) -> None:
-    """On a GPU, with half the objects for as long as the plain step does not fit into its memory."""
-    while len(batch) > 1:
-        try:
-            return show_turns(model, batch, True, options, device)
-        except torch.OutOfMemoryError:
-            print(f"the plain step has no room for {len(batch)} objects")
-        model.zero_grad()
-        torch.cuda.empty_cache()
-        half = len(batch) // 2
-        batch = replace(batch.each(lambda tensor: tensor[:half]), ids=batch.ids[:half])  # noqa: B023
+def first_of(batch: Batch, count: int) -> Batch:
+    return replace(batch.each(lambda tensor: tensor[:count]), ids=batch.ids[:count])
 
 
 def products_of(settings: Model, dimension: int) -> float:
@@ -172,59 +177,33 @@ def plain_product_rate(side: int = 8192, times: int = 20) -> float:
     return 2 * side**3 * times / seconds_of(lambda: [one @ other for _ in range(times)], device)
 
 
-def show_share(model: ClipGs, batch: Batch, options: argparse.Namespace, device: torch.device) -> None:
-    torch.cuda.reset_peak_memory_stats()
-    done = products_of(model.settings, model.dimension) * len(batch)
-    rate = plain_product_rate()
-    step = Step(model, batch, True)
-    for compiled in (False, True):
-        if compiled:
-            show_breakdown(step, options.rounds, device)
-            model.compile()
-        ours = statistics.median([seconds_of(step, device) for _ in range(options.rounds + 2)][2:])  # two warm up
-        print(
-            f"bfloat16{', torch.compile' if compiled else ''}, {len(batch)} objects: {1000 * ours:,.0f} ms a step, "
-            f"{done / 1e12:,.1f} Top in products, {done / ours / 1e12:,.0f} Top/s: {done / ours / rate:.0%} of a plain "
-            f"product's {rate / 1e12:,.0f}; {torch.cuda.max_memory_allocated() / 2**30:,.0f} GiB"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=["mini", "tiny", "small", "base", "large"])
-    parser.add_argument("--batch", type=int, help="objects")
-    parser.add_argument("--gaussians", type=int)
-    parser.add_argument("--patches", type=int)
-    parser.add_argument("--neighbours", type=int)
+    parser.add_argument("--size", choices=["mini", "tiny", "small", "base", "large"], default="mini")
+    parser.add_argument("--batch", type=int, default=64, help="objects")
+    parser.add_argument("--gaussians", type=int, default=1024)
+    parser.add_argument("--patches", type=int, default=64)
+    parser.add_argument("--neighbours", type=int, default=32)
     parser.add_argument("--tokens", choices=["points", "attributes", "gaussians"], default="gaussians")
-    parser.add_argument("--teacher", type=int, help="dimension of its vectors")
+    parser.add_argument("--teacher", type=int, default=512, help="dimension of its vectors")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of a CPU")
-    parser.add_argument("--aim-only", action="store_true", help="on a GPU, without the plain step")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for name, value in (_AIM if device.type == "cuda" else _SIZES).items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    device = torch.device("cpu")
     settings = Model(
         **{name: getattr(options, name) for name in ("size", "gaussians", "patches", "neighbours", "tokens")}
     )
     torch.manual_seed(0)
     model = ClipGs(settings, options.teacher).to(device).train()
     batch = random_batch(options.batch, options.gaussians, options.patches, options.teacher, device)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {options.threads} threads"
     print(
-        f"{where}: {options.size}, {sum(each.numel() for each in model.parameters()) / 1e6:.1f} M parameters, "
+        f"CPU, {options.threads} threads: {options.size}, "
+        f"{sum(each.numel() for each in model.parameters()) / 1e6:.1f} M parameters, "
         f"{options.batch} objects of {options.gaussians:,} Gaussians, {options.patches} x {options.neighbours}"
     )
-    if device.type == "cpu":
-        for short in (False, True):
-            show_turns(model, batch, short, options, device)
-        return
-    if not options.aim_only:
-        show_turns_that_fit(model, batch, options, device)
-    show_share(model, batch, options, device)
+    for short in (False, True):
+        show_turns(model, batch, short, options, device)
 
 
 if __name__ == "__main__":
