@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 
 from stages.fitting.batched import BatchedEngine
 from stages.fitting.kernels import rasterization
@@ -40,21 +41,29 @@ def setting(part: Part, full: Setting) -> Setting:
 
 
 def objects_at_512(part: Part, count: int) -> list[FitObject]:
-    """So many of the kit, the same ones again under other names where there are not enough."""
-    paths = sorted((part.kit / "objects").glob(f"*{SUFFIX}"))
-    if not paths:
-        raise SystemExit(f"{part.kit / 'objects'} holds no objects: run make gpu-kit first")
-    spread = [paths[index * len(paths) // count] for index in range(count)] if count < len(paths) else paths
-    read = read_objects(spread, cores())
-    return [
-        replace(read[index % len(read)], name=f"{index:04d}-{read[index % len(read)].name}") for index in range(count)
-    ]
+    return _repeated(_read(part, count), count)
 
 
 def objects_at_256(part: Part, count: int) -> list[FitObject]:
     wanted = setting(part, AT_256)
     with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(lambda one: halved(one, wanted.views, wanted.gaussians), objects_at_512(part, count)))
+        small = list(pool.map(lambda one: halved(one, wanted.views, wanted.gaussians), _read(part, count)))
+    return _repeated(small, count)
+
+
+def _read(part: Part, count: int) -> list[FitObject]:
+    """So many objects of the kit, spread over their names, or all of them."""
+    paths = sorted((part.kit / "objects").glob(f"*{SUFFIX}"))
+    if not paths:
+        raise SystemExit(f"{part.kit / 'objects'} holds no objects: run make gpu-kit first")
+    spread = [paths[index * len(paths) // count] for index in range(count)] if count < len(paths) else paths
+    return read_objects(spread, cores())
+
+
+def _repeated(objects: Sequence[FitObject], count: int) -> list[FitObject]:
+    """So many, the same ones again under other names where there are not enough."""
+    chosen = [objects[index % len(objects)] for index in range(count)]
+    return [replace(one, name=f"{index:04d}-{one.name}") for index, one in enumerate(chosen)]
 
 
 def engine(part: Part, at_once: int) -> BatchedEngine:
@@ -119,11 +128,11 @@ def busy_share(part: Part, objects: Sequence[FitObject], method: Method, at_once
     fitter, waiting = engine(part, at_once), problems(objects[:at_once], short)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         seconds = _seconds(part, lambda: list(fitter.fit(waiting)))
-    spans = [(event.time_range.start, event.time_range.end) for event in profile.events() if event.time_range.end]
-    return _covered(spans) / 1e6 / seconds
+    on_device = [event for event in profile.events() if event.device_type == DeviceType.CUDA]
+    return covered([(event.time_range.start, event.time_range.end) for event in on_device]) / 1e6 / seconds
 
 
-def _covered(spans: Sequence[tuple[float, float]]) -> float:
+def covered(spans: Sequence[tuple[float, float]]) -> float:
     """The length of the union of intervals."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):

@@ -48,7 +48,7 @@ class Sizes:
     dataset: tuple[str, ...]
 
 
-FULL = Sizes(512, 36, 16_384, 64, 24, ("--corpus.count", "48", "--render.size", "48", "--fit.gaussians", "512"))
+FULL = Sizes(512, 36, 16_384, 64, 24, ("--corpus.count", "32", "--render.size", "32", "--fit.gaussians", "512"))
 TOY = Sizes(16, 6, 40, 4, 0, ("--corpus.count", "6", "--render.size", "32", "--fit.gaussians", "128"))
 
 

@@ -5,6 +5,7 @@ Then the trainer itself, on the kit's dataset: whether it learns from files on t
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import subprocess
@@ -70,11 +71,9 @@ def _against_plain(part: Part, model: ClipGs, batch, rounds: int) -> None:
         except torch.OutOfMemoryError:
             count //= 2
         else:
-            return part.figures.put(
-                plain_step_ms=1000 * statistics.median(times["plain"]),
-                times_the_plain_step=statistics.median(ratios_of(times)),
-                plain_objects=count,
-            )
+            plain, ratio = statistics.median(times["plain"]), statistics.median(ratios_of(times))
+            part.figures.put(plain_step_ms=1000 * plain, times_the_plain_step=ratio, plain_objects=count)
+            return
         model.zero_grad()
         torch.cuda.empty_cache()
 
@@ -82,7 +81,9 @@ def _against_plain(part: Part, model: ClipGs, batch, rounds: int) -> None:
 def _train_on_files(part: Part) -> None:
     run = part.scratch / "run"
     shutil.copytree(part.kit / "run", run)
-    sizes = ["--steps", "4", "--batch", "2", "--model.gaussians", "128"] if part.toy else ["--steps", "100"]
+    shape = json.loads((run / "dataset" / "index.json").read_text())["shape"]
+    sizes = ["--model.gaussians", str(shape["gaussians"]), "--batch", "2" if part.toy else "16"]
+    sizes += ["--steps", "4" if part.toy else "100"]
     done = subprocess.run(module("pipeline", "train", "demo", "--run", run, "--name", "kit", *sizes))
     part.figures.put(trainer_on_files="ok" if done.returncode == 0 else f"exit code {done.returncode}")
     if done.returncode:

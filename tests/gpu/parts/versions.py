@@ -7,6 +7,7 @@ import platform
 import time
 
 import torch
+from PIL import features
 
 from stages.fitting.kernels import rasterization
 from tests.gpu.part import Part, cores, read_arguments
@@ -15,7 +16,12 @@ from tests.gpu.part import Part, cores, read_arguments
 def main(part: Part) -> None:
     gsplat = importlib.metadata.version("gsplat")
     part.figures.put(
-        python=platform.python_version(), torch=torch.__version__, cuda=torch.version.cuda, gsplat=gsplat, cores=cores()
+        python=platform.python_version(),
+        avif=features.check("avif"),
+        torch=torch.__version__,
+        cuda=torch.version.cuda,
+        gsplat=gsplat,
+        cores=cores(),
     )
     if part.device == "cpu":
         part.figures.put(gpu="none", kernels="not loaded: no GPU")
