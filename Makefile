@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run clean
+.PHONY: help setup demo test test-slow test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-render: $(STAMP) ## Compare renders with three.js in Chromium (ARGS=FOLDER 
 
 lint: $(STAMP) ## Check style and formatting
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+docs: $(STAMP) ## Write the tables of docs/ that are made from the code
+	@$(RUN) -m tests.docs_blocks
 
 bench-manifest: $(STAMP) ## Fold 6,000,000 records of 1,000,000 rows: seconds and memory
 	@$(RUN) -m tests.benchmarks.manifest $(ARGS)

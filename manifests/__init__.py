@@ -1,1 +1,1 @@
-"""WHAT is known: the store, the source list, the log of records, and the dataset contract."""
+"""WHAT is known of a run: its store, its source list, its log of records, and the format of its dataset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -35,11 +35,12 @@ _CONVENTIONS = """\
 - Arrays are flat lists, the last dimension running fastest."""
 
 
-def card(index: Mapping[str, Any]) -> str:
-    """The text of README.md for an index."""
-    parts = [f"---\n{yaml.safe_dump(_front(index), sort_keys=False, allow_unicode=True, width=120)}---\n"]
+def card(index: Mapping[str, Any], declared: Mapping[str, Sequence[dataset.Column]]) -> str:
+    """The text of README.md for an index, and for the columns that each stage declares."""
+    contract = dataset.Contract(dataset.Shape(**index["shape"]), declared) if index["shards"] else None
+    parts = [f"---\n{yaml.safe_dump(_front(index, contract), sort_keys=False, allow_unicode=True, width=120)}---\n"]
     parts.append("# 3DGS-image-text triplets\n")
-    if not index["shards"]:
+    if contract is None:
         parts.append("This dataset is empty: no object has come through every stage yet.\n")
     else:
         parts.append(
@@ -47,10 +48,10 @@ def card(index: Mapping[str, Any]) -> str:
             "3D Gaussians fitted to them, and texts.\n"
         )
         parts.append(_counts(index))
-        parts.append(_columns(index))
+        parts.append(_columns(contract))
         parts.append("## Conventions\n\n" + _CONVENTIONS + "\n")
-        shape = index["shape"]
-        example = _LOADING.format(split=next(iter(index["rows"])), gaussians=shape["gaussians"], views=shape["views"])
+        shape = contract.shape
+        example = _LOADING.format(split=next(iter(index["rows"])), gaussians=shape.gaussians, views=shape.views)
         parts.append("## Loading\n\n" + example + "\n\nThis needs `datasets` 4 or newer.\n")
     settings = yaml.safe_dump(index["provenance"], sort_keys=True, allow_unicode=True, width=120)
     made = f"gs-triplets, dataset contract {index['version']}, settings:"
@@ -58,7 +59,7 @@ def card(index: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _front(index: Mapping[str, Any]) -> dict[str, Any]:
+def _front(index: Mapping[str, Any], contract: dataset.Contract | None) -> dict[str, Any]:
     """What the Hugging Face hub and `load_dataset` read. Only the files named here are loaded."""
     front: dict[str, Any] = {
         "pretty_name": "3DGS-image-text triplets",
@@ -69,11 +70,10 @@ def _front(index: Mapping[str, Any]) -> dict[str, Any]:
         for split in index["rows"]
     ]
     front["configs"] = [{"config_name": "default", "data_files": files}]
-    if index["shards"]:
-        shape = dataset.Shape(**index["shape"])
+    if contract is not None:
         front["dataset_info"] = {
             "config_name": "default",
-            "features": [{"name": column.name, **_feature(column.type)} for column in dataset.columns(shape)],
+            "features": [{"name": name, **_feature(type_)} for name, type_ in contract.types.items()],
             "splits": [
                 {"name": split, "num_bytes": index["bytes"][split], "num_examples": rows}
                 for split, rows in index["rows"].items()
@@ -133,15 +133,18 @@ def _rest(named: list[Any], what: str) -> list[str]:
     return [f"\n{len(named) - _LISTED} more {what}: see index.json.\n"] if len(named) > _LISTED else []
 
 
-def _columns(index: Mapping[str, Any]) -> str:
-    shape = dataset.Shape(**index["shape"])
+def _columns(contract: dataset.Contract) -> str:
+    shape = contract.shape
     lines = [
         f"## Columns\n\nV = {shape.views} views, N = {shape.gaussians} Gaussians, K = {shape.sh_coefficients}; "
         "lengths in radii of the unit sphere.\n",
         "| column | type | meaning |",
         "|---|---|---|",
     ]
-    lines += [f"| {column.name} | `{type_name(column.type)}` | {column.meaning} |" for column in dataset.columns(shape)]
+    lines += [
+        f"| {column.name} | `{type_name(contract.types[column.name])}` | {column.meaning} |"
+        for column in contract.columns
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The files of a source that is a folder or a glob: all of them, or an error that says which folder is in the way."""
+"""Find the mesh files of a source that is a folder or a glob. A folder that cannot be read is an error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class SourceError(Exception):
 
 
 def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bool) -> Iterator[str]:
-    """Files of these endings below a folder that the parts of a glob name.
+    """Yield the files below a folder that match the parts of a glob and have one of these endings.
 
-    The standard library's glob leaves out folders that cannot be listed, and goes round in a cycle of links.
+    The standard library's glob skips folders that cannot be listed and follows cycles of links.
     """
     deep = parts[0] == "**"
     while parts[0] == "**":
@@ -33,10 +33,10 @@ def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bo
 
 
 def _walk(top: str, endings: tuple[str, ...], hidden: bool) -> Iterator[list[os.DirEntry[str]]]:
-    """What lies in a folder and in each one below it.
+    """Yield the entries of a folder and of each folder below it.
 
-    No folder is entered twice, and links to folders only after all real ones: a cycle of links ends, and a mesh has the
-    name of the place where it lies.
+    No folder is entered twice, so a cycle of links ends. Links to folders are followed after all real folders, so that
+    a mesh is named after its real place.
     """
     folders, links = [(top, os.path.realpath(top))], []
     entered = set()
@@ -56,12 +56,12 @@ def _walk(top: str, endings: tuple[str, ...], hidden: bool) -> Iterator[list[os.
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder. Were one left out that cannot be listed, its rows would be withdrawn without a word."""
+    """The entries of a folder. One that cannot be listed is an error: skipped, its rows would silently be withdrawn."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        detail = f"this folder cannot be listed ({error.strerror}); mend it, or name the others by a glob"
+        detail = f"this folder cannot be listed ({error.strerror}); make it readable, or pass a glob that leaves it out"
         raise SourceError(f"{folder}: {detail}") from error
 
 
@@ -70,8 +70,8 @@ def _is_folder(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
         return entry.is_dir()
     except OSError as error:
         if error.errno == errno.ELOOP or entry.name.lower().endswith(endings):
-            return False  # leads nowhere, or is a row that fails with its own reason
-        detail = f"this link cannot be followed ({error.strerror}); mend it, or take it out of the source"
+            return False  # a link to nowhere, or a row that fails with its own reason
+        detail = f"this link cannot be followed ({error.strerror}); repair it, or remove it from the source"
         raise SourceError(f"{entry.path}: {detail}") from error
 
 

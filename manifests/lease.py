@@ -1,4 +1,8 @@
-"""One driver a run: a lease with an epoch. A dead driver does not hold it for long; a woken one cannot write behind."""
+"""The lease of a run: only the driver (the process of a build or of `clean`) that holds it may write to the run.
+
+Each lease has an epoch, a number that grows by one with every driver. The holder renews its lease with a heartbeat. A
+driver whose heartbeat stops loses the run to the next one, and what it writes after that does not count.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,15 @@ from manifests.store import Store
 
 FOLDER = "manifest/lease"
 BEAT_SECONDS = 3.0
-PATIENCE_SECONDS = 15.0  # without a beat for so long, the holder is taken for dead
+PATIENCE_SECONDS = 15.0  # a holder without a heartbeat for this long is taken for dead
 
 
 class RunBusy(Exception):
-    """Another driver is at work on this run."""
+    """Another driver holds the lease of this run."""
 
 
 class LeaseLost(Exception):
-    """A later driver has taken this run over."""
+    """A later driver has taken over this run."""
 
 
 def _name(epoch: int) -> str:
@@ -49,13 +53,13 @@ def newest_epoch(store: Store) -> int:
 
 
 def pid_space() -> str:
-    """This machine since it started, and this container of it: where a process number means something."""
+    """An identifier of this boot of this machine and of this container: process ids are unique within it."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _process_start(pid: int) -> str:
-    """Tells a process from a later one with the same number; "" where there is none."""
+    """The start time of a process, which tells it from a later one with the same id; "" if there is none."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rsplit(")", 1)[1].split()[19]
@@ -65,7 +69,7 @@ def _process_start(pid: int) -> str:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a run, and what it last said of itself."""
+    """The driver that holds a run, and its last heartbeat."""
 
     epoch: int
     host: str = ""
@@ -80,7 +84,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """True where it is known to be gone; a holder on another host can only be watched."""
+        """Whether the holder is known to have ended. Of one on another host only the heartbeat tells."""
         if self.epoch == 0 or self.beat.get("released"):
             return True
         return self.here and _process_start(self.pid) != self.process
@@ -94,14 +98,14 @@ def find_holder(store: Store) -> Holder:
     epoch = newest_epoch(store)
     if epoch == 0:
         return Holder(0)
-    told = _read_json(store, _name(epoch))
+    claim = _read_json(store, _name(epoch))
     beat = _read_json(store, _beat_name(epoch))
-    known = {name: told[name] for name in ("host", "pid", "place", "process") if name in told}
-    return Holder(epoch, **known, beat=beat)
+    fields = {name: claim[name] for name in ("host", "pid", "place", "process") if name in claim}
+    return Holder(epoch, **fields, beat=beat)
 
 
 def read_bounds(store: Store) -> dict[int, int]:
-    """The last part that counts of every epoch but the newest."""
+    """By epoch, for all but the newest: the sequence number of the last part of the log that counts."""
     for epoch in range(newest_epoch(store), 0, -1):
         bounds = _read_json(store, _beat_name(epoch)).get("bounds")
         if bounds is not None:
@@ -110,13 +114,13 @@ def read_bounds(store: Store) -> dict[int, int]:
 
 
 class Lease:
-    """Held from `acquire` to `release`; a thread renews it."""
+    """The right to write to a run, held from `acquire` to `release`. A thread sends the heartbeat."""
 
     def __init__(self, store: Store, epoch: int):
         self.store = store
         self.epoch = epoch
         self.bounds = self._bound_earlier_epochs()
-        self.status: dict[str, Any] = {}  # shown by the status command while the run is on
+        self.status: dict[str, Any] = {}  # what `status` shows while the build runs
         self._count = 0
         self._stop = threading.Event()
         self._beat()
@@ -125,12 +129,12 @@ class Lease:
 
     @classmethod
     def acquire(cls, store: Store, wait_seconds: float = PATIENCE_SECONDS) -> Lease:
-        """Take the run, at once where its last driver is known to be gone, else once that has been silent for long."""
+        """Take the lease: at once if its last holder has ended, else after `wait_seconds` without its heartbeat."""
         _probe(store)
         while True:
             holder = find_holder(store)
             if not holder.gone:
-                _watch(store, holder, wait_seconds)
+                _wait_until_silent(store, holder, wait_seconds)
             claim = {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
@@ -165,12 +169,14 @@ class Lease:
             try:
                 self._beat()
             except OSError:
-                continue  # a full disk or a lost connection: a later beat may pass, and silence is what others wait for
+                continue  # a full disk or a lost connection: the next heartbeat may succeed
 
     def check(self) -> None:
-        """Raise where a later driver has taken over: called before anything is written that others read."""
+        """Raise LeaseLost if a later driver has taken over. Call this before writing anything that others read."""
         if self.store.exists(_name(self.epoch + 1)):
-            raise LeaseLost(f"driver {self.epoch} of {self.store.root} was taken for dead and another has taken over")
+            raise LeaseLost(
+                f"{self.store.root}: this build sent no heartbeat, was taken for dead, and another build has taken over"
+            )
 
     def release(self) -> None:
         self._stop.set()
@@ -179,20 +185,22 @@ class Lease:
 
 
 def _probe(store: Store) -> None:
-    """Refuse a store that lets a second writer change what the first one created: no lease is safe on it."""
+    """Raise OSError if `create` replaces an existing file in this store: no lease would be safe there."""
     name = f"{FOLDER}/probe-{uuid.uuid4().hex}"
     try:
         if not store.create(name, b"1") or store.create(name, b"2"):
-            raise OSError(f"{store.root}: this store has no create-only writes, which a run needs")
+            raise OSError(
+                f"{store.root}: this store cannot create a file only if there is none, as a run needs; use another"
+            )
     finally:
         store.delete(name)
 
 
-def _watch(store: Store, holder: Holder, wait_seconds: float) -> None:
-    """Return when the holder has been silent for long; RunBusy as soon as it shows life."""
+def _wait_until_silent(store: Store, holder: Holder, wait_seconds: float) -> None:
+    """Return after `wait_seconds` without a heartbeat; raise RunBusy at the first heartbeat."""
     busy = RunBusy(
         f"{store.root}: another build is at work on this run (host {holder.host}, process {holder.pid}); "
-        "wait for it, or stop it and run the same command again"
+        "wait for it to end, or stop it, then run the same command again"
     )
     if holder.here:
         raise busy

@@ -1,4 +1,4 @@
-"""The listing: the rows of a run with the sequence numbers they keep for life, as its last driver saw the source."""
+"""The listing: all rows of a run, as last read from the source. Each row keeps its sequence number for ever."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA = pa.schema(
     [
         *[(name, pa.list_(pa.string()) if name == "tags" else pa.string()) for name in COLUMNS],
         ("extra", pa.string()),  # JSON of the source list's other columns
-        ("problem", pa.string()),  # why the row cannot be used, null where it can
+        ("problem", pa.string()),  # the reason why the row cannot be used, null if it can
         ("problem_detail", pa.string()),
-        ("sequence", pa.int64()),  # given when first listed, never given again
+        ("sequence", pa.int64()),  # assigned when the row is first listed, never reused
         ("withdrawn", pa.bool_()),  # no longer in the source
     ]
 )
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """Present rows in the order of their sequence numbers."""
+    """The rows that are in the source now, ordered by sequence number."""
 
     table: pa.Table
 
@@ -48,20 +48,20 @@ class Listing:
         return self.table.column("sequence").to_numpy()
 
     def rows(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Whole rows, without the fields they do not have."""
+        """Rows as dicts, without their null fields."""
         chosen = self.table.take(pa.array(indices, pa.int64())).to_pylist()
         rows = []
-        for told in chosen:
-            row = {name: value for name, value in told.items() if value is not None}
+        for values in chosen:
+            row = {name: value for name, value in values.items() if value is not None}
             row["extra"] = json.loads(row["extra"]) if "extra" in row else {}
             rows.append(row)
         return rows
 
 
 def update_listing(store: Store, rows: list[dict[str, Any]], epoch: int) -> Listing:
-    """Number the rows, write the listing where it changed, and return the present ones.
+    """Number the rows, write the listing if it changed, and return the present rows.
 
-    Rows seen before keep their number, new ones follow, and those the source no longer names are kept as withdrawn.
+    Known rows keep their numbers, new rows get the next ones, and rows no longer in the source are kept as withdrawn.
     """
     before = _read_newest(store)
     numbers = dict(zip(before.column("id").to_pylist(), before.column("sequence").to_pylist(), strict=True))
@@ -117,6 +117,6 @@ def _read_newest(store: Store) -> pa.Table:
         data = store.read(name)
         try:
             return pq.read_table(pa.BufferReader(data), use_threads=False).cast(SCHEMA)
-        except (pa.ArrowException, OSError) as error:  # what pyarrow says of damage
-            logger.warning("%s is damaged (%s): the listing before it counts", name, " ".join(str(error).split())[:120])
+        except (pa.ArrowException, OSError) as error:  # pyarrow raises either for damaged files
+            logger.warning("%s is damaged (%s); using the listing before it", name, " ".join(str(error).split())[:120])
     return SCHEMA.empty_table()

@@ -1,7 +1,8 @@
-"""The log: append-only Parquet parts by stage, written by the driver alone, and their fold into the latest state.
+"""The log of a run: records in Parquet files, called parts, from which the latest state of every row is read.
 
-`manifest/log/<stage>/<epoch>-<sequence>.parquet`. A part is never changed. A snapshot (`...-snapshot.parquet`) stands
-for every part before it, so those can go. A part that a superseded driver wrote after it lost the run does not count.
+Parts are named `manifest/log/<stage>/<epoch>-<sequence>.parquet`. Only the driver writes them. A part is never changed.
+A snapshot (`...-snapshot.parquet`) replaces all parts before it, which can then be deleted. A part that a driver wrote
+after it lost the lease does not count.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _to_table(records: list[Record]) -> pa.Table:
 
 @dataclass
 class Log:
-    """The driver's end of the log: records are buffered and written as parts."""
+    """Writes the log: buffers records and writes them as parts."""
 
     store: Store
     epoch: int
@@ -96,7 +97,7 @@ class Log:
             del self._pending[stage]
 
     def compact(self, parts: Iterable[Part], fewest: int = 20) -> bool:
-        """Put a snapshot in the place of a stage's parts where there are many; True where there were."""
+        """Replace the parts of each stage that has at least `fewest` by a snapshot; return whether any stage had."""
         compacted = False
         by_stage = defaultdict(list)
         for part in parts:
@@ -115,7 +116,7 @@ class Log:
 
 
 def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
-    """The records of one stage's parts in order; a damaged part is left out and said."""
+    """The records of one stage's parts, in order. A damaged part is skipped with a warning."""
     newest_snapshot = max((index for index, part in enumerate(parts) if part.snapshot), default=0)
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     tables = [schema.empty_table()]
@@ -126,7 +127,7 @@ def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
             tables.append(table.cast(schema))
         except (pa.ArrowException, OSError) as error:
             logger.warning(
-                "%s is damaged (%s): its records do not count; what they told of is found again in artifacts/",
+                "%s is damaged (%s); its records are skipped, and the outcomes in artifacts/ are found again",
                 part.name,
                 " ".join(str(error).split())[:120],
             )
@@ -143,22 +144,22 @@ def _latest(records: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """The latest record of every row at one stage. `rows[i]` is the row that record i speaks of."""
+class LatestRecords:
+    """The latest record of each row at one stage. Record i is about row `rows[i]`."""
 
-    rows: np.ndarray  # int64, indices into the ids that were folded
+    rows: np.ndarray  # int64, indices into the ids that were asked for
     records: pa.Table
 
 
-class Folder:
-    """Folds the log of a run, a stage at a time, each part listed once."""
+class LogReader:
+    """Reads the latest records of a run, one stage at a time. The parts are listed once, when it is made."""
 
     def __init__(self, store: Store, bounds: dict[int, int] | None = None):
         self.store = store
         self.parts = list_parts(store, bounds)
 
-    def fold(self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS) -> Fold:
-        """The latest record of each of these ids that has one; records of other ids are passed over."""
+    def latest_of(self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS) -> LatestRecords:
+        """The latest record of each of these ids that has one; records of other ids are skipped."""
         own = [part for part in self.parts if part.stage == stage]
         records = _read(self.store, own, ("id", *columns))
         found = pc.index_in(records.column("id"), value_set=ids)
@@ -168,9 +169,9 @@ class Folder:
         known = np.flatnonzero(found >= 0)
         last[found[known]] = known  # numpy keeps the last of repeated indices
         rows = np.flatnonzero(last >= 0)
-        return Fold(rows, records.take(pa.array(last[rows])))
+        return LatestRecords(rows, records.take(pa.array(last[rows])))
 
     def latest(self, stage: str) -> pa.Table:
-        """The latest record of every id the stage ever saw, whole."""
+        """The latest record of every id that the stage ever saw, with all columns."""
         own = [part for part in self.parts if part.stage == stage]
         return _latest(_read(self.store, own, SCHEMA.names))

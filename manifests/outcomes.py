@@ -1,7 +1,8 @@
-"""Outcomes by key: what a stage made of a row, stored once, whoever asks.
+"""Outcomes: what a stage made of a row, stored once under its key.
 
-An outcome is one create-only JSON file; it names the artifact it was measured on. The artifact is written first, under
-a name nobody else uses, so the outcome's existence means that both are complete, and the first one wins as a pair.
+An outcome is a JSON file with the columns that the stage adds. It may name an artifact, a file such as a splat. The
+artifact is written first, under a unique name; then the outcome is created. So if an outcome exists, both files are
+complete, and of two workers with the same key the first to create its outcome wins.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Outcomes:
             return None
 
     def withdraw(self, stage: str, key: str) -> None:
-        """Take an outcome back whose artifact turned out damaged."""
+        """Delete an outcome whose artifact is damaged."""
         self.store.delete(self.name(stage, key))
 
     def publish(
@@ -45,7 +46,7 @@ class Outcomes:
         suffix: str = "",
         stands: Callable[[dict[str, Any]], bool] = lambda columns: True,
     ) -> dict[str, Any]:
-        """Store an outcome and return the one that counts: this one, or another worker's that came first and stands."""
+        """Store an outcome and return the one that counts: this one, or an earlier one for which `stands` is true."""
         reference = None
         if artifact is not None:
             reference = f"{FOLDER}/{stage}/{key[:2]}/{key}-{uuid.uuid4().hex[:8]}{suffix}"
@@ -59,5 +60,5 @@ class Outcomes:
             if reference is not None:
                 self.store.delete(reference)
             return first
-        self.store.replace(self.name(stage, key), data)  # damaged, or what it names is gone
+        self.store.replace(self.name(stage, key), data)  # the earlier one is damaged, or its artifact is gone
         return columns

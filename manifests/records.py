@@ -1,4 +1,4 @@
-"""Records: what became of a row at a stage. Columnar from the buffer to the fold, a million rows at a time."""
+"""Records: one for each row and stage that was worked, with its result. The log stores them as Parquet."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("key", pa.string()),
         ("status", _word),  # ok | failed
-        ("reason", _word),  # a word to count failures by, "" when ok
-        ("transient", pa.bool_()),  # whether the failure is worth another try by itself
-        ("error", pa.string()),  # a line for a person, "" when ok
-        ("attempts", pa.int32()),  # over the row's lifetime at this stage and key
+        ("reason", _word),  # a snake_case word to count failures by, "" when ok
+        ("transient", pa.bool_()),  # whether a failure is tried again without being asked for
+        ("error", pa.string()),  # one line that explains the failure, "" when ok
+        ("attempts", pa.int32()),  # over all builds, at this stage and key
         ("seconds", pa.float32()),
         ("worker", _word),
-        ("columns", pa.string()),  # JSON of the columns added
-        ("seen", pa.string()),  # JSON of the uri and the files looked at, ingest only
+        ("columns", pa.string()),  # JSON of the columns that the stage added
+        ("seen", pa.string()),  # JSON of the uri and the files that were read, ingest only
         ("content", pa.string()),  # content hash, ingest only
     ]
 )

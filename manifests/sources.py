@@ -1,7 +1,7 @@
-"""The source list: a folder, a glob, one mesh, or a list file, read into rows.
+"""Read a source, which is a folder, a glob, one mesh or a list file, into rows.
 
-Every row has an `id` and a `uri`. A row that cannot be used keeps its place and carries `problem` and `problem_detail`,
-so that it fails with its reason and no other row is lost.
+Every row has an `id` and a `uri`. A row that cannot be used keeps its place and has `problem` and `problem_detail`, so
+that it fails with a reason and the other rows are not affected.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
-_DEEPEST = 100  # what a JSON entry may be nested; a thousand is beyond what Python reads and writes
+_DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
 
 
 def read_source(source: str) -> list[dict[str, Any]]:
     """The rows of a source, in a fixed order."""
-    source = source.removeprefix("file://")  # uris of local files are paths, so that changes to them are seen
+    source = source.removeprefix("file://")  # local files are named by path, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
-        rows = [_to_row(place, told, source) for place, told in _read_list(source)]
+        rows = [_to_row(place, entry, source) for place, entry in _read_list(source)]
     else:
         base, uris = _find_meshes(source)
         rows = [_found_row(uri, base) for uri in uris]
     if not rows:
-        raise SourceError(f"{source}: no mesh in it; meshes end in {', '.join(MESH_ENDINGS)}")
+        raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(MESH_ENDINGS)}")
     _mark_duplicate_ids(rows)
     return rows
 
@@ -55,7 +55,7 @@ def _mark_duplicate_ids(rows: list[dict[str, Any]]) -> None:
                 seen[given] += 1
             row["id"] = name
             row["problem"] = "duplicate_id"
-            row["problem_detail"] = f"id {given!r} is taken by an earlier row; give every row an id of its own"
+            row["problem_detail"] = f"id {given!r} is used by an earlier row; give every row its own id"
 
 
 def _found_row(uri: str, base: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _found_row(uri: str, base: str) -> dict[str, Any]:
     row = {"id": shown, "uri": uri, "source": shown}
     if shown == name:
         return row
-    return _problem(shown, "the file's name is not UTF-8; rename it") | {"source": shown}
+    return _problem(shown, "the file name is not UTF-8; rename the file") | {"source": shown}
 
 
 def _relative(uri: str, base: str) -> str:
@@ -72,7 +72,7 @@ def _relative(uri: str, base: str) -> str:
 
 
 def _find_meshes(source: str) -> tuple[str, list[str]]:
-    """The folder that ids are relative to, and the URIs of the meshes."""
+    """Return the folder that ids are relative to, and the URIs of the meshes."""
     if is_uri(source):
         return _find_remote_meshes(source)
     path = Path(source).expanduser().absolute()
@@ -81,7 +81,7 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
     if path.exists():
         if not source.lower().endswith(MESH_ENDINGS):
             raise SourceError(
-                f"{source}: neither a mesh ({', '.join(MESH_ENDINGS)}) nor a list ({', '.join(LIST_ENDINGS)})"
+                f"{source}: neither a mesh file ({', '.join(MESH_ENDINGS)}) nor a list file ({', '.join(LIST_ENDINGS)})"
             )
         return str(path.parent), [str(path)]
     if glob.has_magic(source):
@@ -89,7 +89,9 @@ def _find_meshes(source: str) -> tuple[str, list[str]]:
         parts = path.parts[len(fixed) :]
         base = str(Path(*fixed))
         return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, MESH_ENDINGS, hidden=False)))
-    raise SourceError(f"{source}: not there; name a folder, a glob, a mesh, or a list ({', '.join(LIST_ENDINGS)})")
+    raise SourceError(
+        f"{source}: does not exist; pass a folder, a glob, a mesh, or a list file ({', '.join(LIST_ENDINGS)})"
+    )
 
 
 def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
@@ -100,7 +102,7 @@ def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
     with _reading(source):
         scheme = urlsplit(source).scheme
         if scheme in ("http", "https"):
-            raise SourceError(f"{source}: a web address has no listing; name the meshes in a list file")
+            raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
         files = fsspec.filesystem(scheme)
         found = files.glob(source) if glob.has_magic(source) else files.find(source)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
@@ -109,18 +111,18 @@ def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
 
 @contextmanager
 def _reading(source: str) -> Iterator[None]:
-    """Whatever goes wrong becomes one line about the source: every scheme has its own errors of transport."""
+    """Turn any exception into a SourceError of one line: every URI scheme raises exceptions of its own."""
     try:
         yield
     except SourceError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SourceError(f"{source}: cannot be read: {said}") from error
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SourceError(f"{source}: cannot be read: {message}") from error
 
 
 def _read_list(source: str) -> Iterator[tuple[str, Any]]:
-    """(where it stands, what it says) of every entry of a list file; a ValueError of one that cannot be read."""
+    """Yield (place, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
     import fsspec
 
     with _reading(source), fsspec.open(source, "rb") as file:
@@ -142,52 +144,54 @@ def _read_list(source: str) -> Iterator[tuple[str, Any]]:
 
 def _parse(line: str) -> Any:
     try:
-        told = json.loads(line)
-        if _depth(told) <= _DEEPEST:
-            return told
+        entry = json.loads(line)
+        if _depth(entry) <= _DEEPEST:
+            return entry
     except RecursionError:
         pass
     except ValueError as error:
         return ValueError(f"not JSON: {error}")
-    return ValueError(f"nested more than {_DEEPEST} deep")
+    return ValueError(f"JSON nested more than {_DEEPEST} levels deep")
 
 
 def _depth(value: Any) -> int:
-    """0 of what holds nothing."""
+    """How many levels of lists and objects are nested; 0 for a plain value."""
     depth, layer = 0, [value]
-    while layer := [inner for outer in layer for inner in _inside(outer)]:
+    while layer := [inner for outer in layer for inner in _items(outer)]:
         depth += 1
     return depth
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _items(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _read_csv(source: str, text: str) -> Iterator[tuple[str, Any]]:
-    """Strictly: a quote left open would swallow the rows after it."""
+    """Read CSV strictly: else an unclosed quote would swallow the rows after it."""
     lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     names: list[str] = []
     number = 0
     while True:
         line = lines.line_num + 1
         try:
-            told: Any = next(lines)
+            fields: Any = next(lines)
         except StopIteration:
             return
         except csv.Error as error:
-            if not names or lines.line_num > line:  # which rows the lines after it hold, nobody can tell
-                raise SourceError(f"{source}: not CSV from line {line} on: {error}; is a quote left open?") from error
-            told = ValueError(f"not CSV: {error}; a quote inside quotes is doubled")
-        if not told:  # an empty line
+            if not names or lines.line_num > line:  # the rows after it cannot be told apart
+                raise SourceError(
+                    f"{source}: not CSV from line {line} on: {error}; look for a quote that is not closed"
+                ) from error
+            fields = ValueError(f"not CSV: {error}; write a quote inside quotes twice")
+        if not fields:  # an empty line
             continue
         if not names:
-            names = told
+            names = fields
             continue
         number += 1
-        if isinstance(told, list) and len(told) > len(names):
-            told = ValueError(f"{len(told) - len(names)} more fields than the header has")
-        yield f"row {number}", dict(zip(names, told, strict=False)) if isinstance(told, list) else told
+        if isinstance(fields, list) and len(fields) > len(names):
+            fields = ValueError(f"{len(fields) - len(names)} more fields than the header has")
+        yield f"row {number}", dict(zip(names, fields, strict=False)) if isinstance(fields, list) else fields
 
 
 def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
@@ -199,12 +203,12 @@ def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source}: not a Parquet file: {error}") from error
     entries = itertools.chain.from_iterable(map(_to_entries, table.to_batches(max_chunksize=10_000)))
-    for number, told in enumerate(entries, 1):
-        yield f"row {number}", told
+    for number, entry in enumerate(entries, 1):
+        yield f"row {number}", entry
 
 
 def _to_entries(batch: Any) -> list[Any]:
-    """The rows of a record batch; one with a value that Python cannot hold, such as broken UTF-8, stands alone."""
+    """The rows of a record batch. A row that Python cannot represent, such as broken UTF-8, becomes a ValueError."""
     try:
         return batch.to_pylist()
     except (ValueError, OverflowError) as error:
@@ -214,14 +218,14 @@ def _to_entries(batch: Any) -> list[Any]:
         return _to_entries(batch.slice(0, half)) + _to_entries(batch.slice(half))
 
 
-def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
-    if not isinstance(told, dict):
-        return _problem(place, str(told) if isinstance(told, ValueError) else "not an object with named fields")
+def _to_row(place: str, entry: Any, source: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        return _problem(place, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
     row: dict[str, Any] = {}
     extra: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in entry.items():
         column = ALIASES.get(name, name)
-        if value is None or value == "" or value != value:  # NaN is how some lists spell an empty field
+        if value is None or value == "" or value != value:  # some lists write NaN for an empty field
             continue
         if column in COLUMNS:
             row.setdefault(column, value)
@@ -229,39 +233,39 @@ def _to_row(place: str, told: Any, source: str) -> dict[str, Any]:
             extra[name] = value
     name = _clean(str(row.get("id", ""))) or place
     if "uri" not in row:
-        return _problem(name, "no uri or path: name the mesh file in one of these columns")
+        return _problem(name, "no uri or path; name the mesh file in one of these columns")
     given = str(row["uri"])
     if _clean(given) != given:
-        return _problem(name, "the file's name is not UTF-8; rename it")
+        return _problem(name, "the file name is not UTF-8; rename the file")
     tags = row.pop("tags", None)
     row = {column: text for column, value in row.items() if (text := _clean(str(value)))}
     row["uri"] = resolve_uri(given, source)
     row["id"] = row.get("id", given)
     row.setdefault("source", given)
     if not isinstance(tags, str | list | None):
-        detail = f"tags is {tags!r:.100}; it is a list of words, or one text with commas or | between them"
+        detail = f"tags is {tags!r:.100}, but must be a list of words, or a text of words separated by commas or |"
         return {**row, "problem": "bad_row", "problem_detail": detail}
     if tags is not None:
         row["tags"] = _to_tags(tags)
     if row.get("up", "y") not in ("y", "z"):
-        return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}; it is 'y' or 'z'"}
+        return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}, but must be 'y' or 'z'"}
     if not re.fullmatch(r"\w+", row.get("split", "train")):
-        detail = f"split is {row['split']!r}; letters, digits and underscores make a split's name"
+        detail = f"split is {row['split']!r}, but may have only letters, digits and underscores"
         return {**row, "problem": "bad_row", "problem_detail": detail}
     if extra:
         row["extra"] = _clean(extra)
     return row
 
 
-def _to_tags(told: str | list[Any]) -> list[str]:
-    if isinstance(told, str):
-        told = told.split("|" if "|" in told else ",")
-    tags = [_clean(str(tag)).strip() for tag in told]
+def _to_tags(given: str | list[Any]) -> list[str]:
+    if isinstance(given, str):
+        given = given.split("|" if "|" in given else ",")
+    tags = [_clean(str(tag)).strip() for tag in given]
     return [tag for tag in tags if tag]
 
 
 def _clean(value: Any) -> Any:
-    """Without halves of surrogate pairs, which a text cut inside an emoji has: they cannot be written as UTF-8."""
+    """Remove halves of surrogate pairs, which remain where a text was cut inside an emoji: UTF-8 cannot encode them."""
     if isinstance(value, str):
         return value.encode(errors="ignore").decode()
     if isinstance(value, dict):
@@ -274,7 +278,7 @@ def _problem(name: str, detail: str) -> dict[str, Any]:
 
 
 def resolve_uri(given: str, source: str) -> str:
-    """A mesh's place as seen from anywhere: relative ones are relative to the list that names them."""
+    """Make a mesh's path absolute; a relative path is relative to the list file."""
     if is_uri(given) or given.startswith("/"):
         return given.removeprefix("file://")
     if is_uri(source):

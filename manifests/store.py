@@ -1,4 +1,4 @@
-"""A run folder on a disk or behind a URI, through one small interface that never shows half a file."""
+"""The store: one interface to a run folder, on a disk or behind a URI. A file is never seen half written."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-DRAFT = ".draft"  # the ending of a file being written; one that is left was its writer's last
+DRAFT = ".draft"  # the ending of a file being written; one that remains is from a writer that died
 
 
 class Store(ABC):
-    """Names are relative, with forward slashes. Every write appears whole or not at all."""
+    """A folder of files. Names are relative, with forward slashes. A write succeeds as a whole or has no effect."""
 
     root: str
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The file's bytes; FileNotFoundError where there is none."""
+        """Return the file's bytes; raise FileNotFoundError if there is no such file."""
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that is not there yet; False, and nothing changed, where it is: the first one wins."""
+        """Write a new file and return True. If it exists already, change nothing and return False."""
 
     @abstractmethod
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file, in place of one that may be there."""
+        """Write a file; one of the same name is replaced."""
 
     @abstractmethod
     def upload(self, name: str, path: Path) -> None:
-        """Bring a local file in under a name; the local one is gone afterwards."""
+        """Move a local file into the store."""
 
     @abstractmethod
     def list(self, folder: str) -> dict[str, int]:
-        """Names of all files below a folder, sorted, with their sizes in bytes."""
+        """Return the names of all files below a folder, sorted, with their sizes in bytes."""
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove a file; no complaint where there is none."""
+        """Delete a file, if it exists."""
 
     @abstractmethod
     def exists(self, name: str) -> bool: ...
@@ -78,7 +78,7 @@ class LocalStore(Store):
         target = self._path(name)
         draft = self._draft(target, data)
         try:
-            os.link(draft, target)  # unlike a rename, fails where the target is
+            os.link(draft, target)  # unlike a rename, fails if the target exists
         except FileExistsError:
             return False
         finally:
@@ -107,7 +107,7 @@ class LocalStore(Store):
                 try:
                     found[os.path.relpath(path, self.root).replace(os.sep, "/")] = os.path.getsize(path)
                 except FileNotFoundError:
-                    continue  # removed by another process since it was listed
+                    continue  # deleted by another process since it was listed
         return dict(sorted(found.items()))
 
     def delete(self, name: str) -> None:
@@ -119,7 +119,7 @@ class LocalStore(Store):
 
 @contextmanager
 def _as_os_errors(name: str) -> Iterator[None]:
-    """Object stores' libraries have errors of their own for a server out of reach; callers know OSError."""
+    """Turn any exception into an OSError: libraries of object stores raise their own, and callers expect OSError."""
     try:
         yield
     except OSError:
@@ -130,7 +130,7 @@ def _as_os_errors(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RemoteStore(Store):
-    """An object store through fsspec, whose puts are whole by nature."""
+    """An object store, through fsspec. An object is always put as a whole."""
 
     root: str  # a URI, such as s3://bucket/runs/a
 
@@ -190,7 +190,7 @@ def is_uri(text: str) -> bool:
 
 
 def open_store(root: str | Path) -> Store:
-    """The store for a run: a URI goes through fsspec, a path is made absolute."""
+    """Open the store of a run: a URI through fsspec; a path is made absolute."""
     text = str(root)
     if is_uri(text) and not text.startswith("file://"):
         return RemoteStore(text.rstrip("/"))

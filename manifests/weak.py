@@ -1,7 +1,7 @@
-"""Weak captions: those whose scores are among the lowest of their kind in the dataset. They are marked, not left out.
+"""Weak captions: those with the lowest scores of their kind in the dataset. They are marked, not left out.
 
-No score is bad by itself, it depends on the teacher; so the mark is a percentile. A shard counts its scores in steps,
-kind by kind; the index adds the counts up and tells where each kind's weak ones end.
+Which scores are low depends on the teacher, so the limit is a percentile. Each shard has a histogram of its scores for
+each kind; the index adds them up and stores the score below which captions of a kind are weak.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_STEPS = 2000  # from 0 to 1
+_STEPS = 2000  # of the histogram, from 0 to 1
 
-Counts = dict[str, dict[str, int]]  # kind, then the step that a score falls in (JSON's keys are strings)
+Counts = dict[str, dict[str, int]]  # by kind, then by step of the histogram (a string, as JSON keys are)
 
 
 def count(counts: Counts, captions: Iterable[Mapping[str, Any]]) -> None:
-    """Add the scores of a row's captions; those without are passed over."""
+    """Add the scores of a row's captions; captions without a score are skipped."""
     for caption in captions:
         if caption["score"] is not None:
             steps = counts.setdefault(caption["kind"], {})
@@ -25,7 +25,7 @@ def count(counts: Counts, captions: Iterable[Mapping[str, Any]]) -> None:
 
 
 def bounds(shards: Iterable[Counts], percent: float) -> dict[str, float]:
-    """By kind the score below which a caption is weak: at most so many percent are."""
+    """By kind, the score below which a caption is weak, so that at most `percent` of the captions are."""
     total: dict[str, dict[int, int]] = {}
     for counts in shards:
         for kind, steps in counts.items():

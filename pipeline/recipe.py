@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, create_model, model_validator
 
 from manifests.splits import Splits
 from pipeline.settings import RecipeError, load, parse, to_yaml
-from pipeline.step import Schedule, Step
+from pipeline.step import Step
 from stages.align import Align
 from stages.caption import Caption
 from stages.corpus import Corpus
@@ -16,40 +17,17 @@ from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
 from stages.models import ModelError
-from stages.pack import REQUIRED, Pack
+from stages.pack import Pack, Source
 from stages.render import Render
+from stages.schedule import Schedule
 from stages.stage import Stage
 
 
-class Schedules(BaseModel):
-    """How each stage is scheduled; no part of what it makes. What is told of one changes its default here."""
+class Stages(BaseModel):
+    """A row walks through the stages in this order: a new stage is a line here.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ingest: Schedule = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
-    render: Schedule = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
-    fit: Schedule = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)
-    embed: Schedule = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
-    caption: Schedule = Schedule(cpus=0.1, gpus=1, batch=64, workers=1, optional=True)
-    align: Schedule = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
-    pack: Schedule = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _on_top(cls, told: Any, field: ValidationInfo) -> Any:
-        return _changed(cls.model_fields[field.field_name].default, told)
-
-
-# A model in the workers needs more than words that are there already, or an endpoint's.
-_WRITING = Schedule(cpus=1, gpus=1, batch=16, memory_gb=24, timeout_seconds=600, optional=True)
-
-
-def _changed(schedule: Schedule, told: Any) -> Any:
-    return schedule.model_dump() | told if isinstance(told, dict) else told
-
-
-class Recipe(BaseModel):
-    """A row walks through the stages in this order. A stage set to null is left out, and align where embed is."""
+    A stage that may be null is left out where it is null, and so is a stage that needs it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,26 +39,61 @@ class Recipe(BaseModel):
     caption: Caption | None = Caption()
     align: Align | None = Align()
     pack: Pack = Pack()
+
+
+def _kind_of(annotation: Any) -> type[Stage] | None:
+    options = (annotation, *get_args(annotation))
+    return next((kind for kind in options if isinstance(kind, type) and issubclass(kind, Stage)), None)
+
+
+KINDS: dict[str, type[Stage]] = {
+    name: kind for name, field in Stages.model_fields.items() if (kind := _kind_of(field.annotation))
+}
+REQUIRED = tuple(
+    name
+    for name, kind in KINDS.items()
+    if not kind.of_blocks and type(None) not in get_args(Stages.model_fields[name].annotation)
+)  # no row enters the dataset without them
+
+SOURCES = tuple(Source(name, kind, name in REQUIRED) for name, kind in KINDS.items() if not kind.of_blocks)
+DECLARED = {source.name: source.kind.columns for source in SOURCES}  # columns of the dataset by stage
+
+Schedules: Any = create_model(
+    "Schedules",
+    __config__=ConfigDict(frozen=True, extra="forbid"),
+    __doc__="How each stage is scheduled; it changes nothing of what the stages make.",
+    **{name: (Schedule, kind.default_schedule) for name, kind in KINDS.items()},
+)
+
+
+class Recipe(Stages):
+    """All settings of a build."""
+
     splits: Splits = Splits()
     schedule: Schedules = Schedules()
 
     @model_validator(mode="before")
     @classmethod
-    def _schedule_writing(cls, told: Any) -> Any:
-        if isinstance(told, dict) and isinstance(told.get("caption"), dict) and told["caption"].get("engine") == "vlm":
-            schedules = told.get("schedule")
-            if schedules is None or isinstance(schedules, dict):
-                schedules = schedules or {}
-                return told | {"schedule": schedules | {"caption": _changed(_WRITING, schedules.get("caption") or {})}}
-        return told
+    def _complete_schedules(cls, given: Any) -> Any:
+        """What is given of a stage's schedule changes the default that this stage has with its settings."""
+        changes = given.get("schedule") if isinstance(given, dict) else None
+        if not isinstance(given, dict) or not isinstance(changes, dict | None):
+            return given
+        complete = dict(changes or {})
+        for name, kind in KINDS.items():
+            default, change = kind.schedule_for(given.get(name)), complete.get(name, {})
+            complete[name] = default.model_dump() | change if isinstance(change, dict) else change
+        return given | {"schedule": complete}
 
     def steps(self, only: str = "") -> list[Step]:
         """The stages that rows walk through, in order; with `only`, that one and what it needs."""
-        align = self.align if self.embed and self.caption else None
-        listed = (self.ingest, self.render, self.fit, self.embed, self.caption, align)
-        stages = [stage for stage in listed if stage is not None]
-        names = frozenset(stage.name for stage in stages)
-        steps = [Step(stage, getattr(self.schedule, stage.name), names) for stage in stages]
+        present: dict[str, Stage] = {}
+        for name, kind in KINDS.items():
+            stage = getattr(self, name)
+            if stage is not None and not kind.of_blocks and set(stage.needs) <= present.keys():
+                present[name] = stage
+        names = frozenset(present)
+        steps = [Step(stage, getattr(self.schedule, name), names) for name, stage in present.items()]
         if only and only != self.pack.name:
             wanted = {only}
             for step in reversed(steps):
@@ -90,22 +103,17 @@ class Recipe(BaseModel):
         return steps
 
     def pack_step(self) -> Step:
-        return Step(self.pack, self.schedule.pack)
+        """The step over blocks: it packs what the stages of rows declare, also those that this recipe leaves out."""
+        return Step(self.pack.model_copy(update={"sources": SOURCES}), self.schedule.pack)
 
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
         """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
-        for name in REQUIRED:
-            if getattr(self.schedule, name).optional:
-                raise RecipeError(
-                    f"schedule.{name}.optional: true, but no row can be packed without {name}: set it to false; "
-                    "it is for embed, caption and align"
-                )
-        earlier = {step.name: step.stage for step in before.steps()} if before else {}
-        resolved = {step.name: _resolve(step, gpus, earlier.get(step.name)) for step in self.steps()}
-        if "align" in resolved:
-            resolved["align"] = self.align.model_copy(update={"teacher": resolved["embed"]})
-        pack = self.pack.model_copy(update={"gaussians": self.pack.gaussians or self.fit.gaussians})
-        recipe = self.model_copy(update={**resolved, "pack": pack})
+        self._refuse_optional()
+        last = {step.name: step.stage for step in before.steps()} if before else {}
+        resolved: dict[str, Stage] = {}
+        for step in (*self.steps(), self.pack_step()):
+            resolved[step.name] = _resolve(step, gpus, last.get(step.name), resolved)
+        recipe = self.model_copy(update=resolved)
         for step in recipe.steps():
             if step.stage.on_gpu and not 0 < step.gpus <= gpus:
                 field = step.stage.gpu_field
@@ -114,6 +122,17 @@ class Recipe(BaseModel):
                     f"(schedule.{step.name}.gpus), and there are {gpus:g}: set it to cpu, or use machines that have one"
                 )
         return recipe
+
+    def _refuse_optional(self) -> None:
+        for name in REQUIRED:
+            if getattr(self.schedule, name).optional:
+                others = ", ".join(
+                    other for other, kind in KINDS.items() if not kind.of_blocks and other not in REQUIRED
+                )
+                raise RecipeError(
+                    f"schedule.{name}.optional: true, but no row can be packed without {name}: set it to false; "
+                    f"only these can be optional: {others}"
+                )
 
     def provenance(self) -> dict[str, Any]:
         """What made the dataset: the settings of the stages that ran; no places, nothing of how they were scheduled."""
@@ -124,9 +143,9 @@ class Recipe(BaseModel):
         return to_yaml(self)
 
 
-def _resolve(step: Step, gpus: float, before: Stage | None) -> Stage:
+def _resolve(step: Step, gpus: float, before: Stage | None, earlier: Mapping[str, Stage]) -> Stage:
     try:
-        return step.stage.resolve(gpus if step.schedule.gpus else 0.0, before)
+        return step.stage.resolve(gpus if step.schedule.gpus else 0.0, before, earlier)
     except ModelError as error:
         raise RecipeError(f"{step.name}.model: {error}") from error
 
@@ -136,5 +155,5 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     return load(Recipe, name, overrides)
 
 
-def parse_recipe(told: dict[str, Any]) -> Recipe:
-    return parse(Recipe, told)
+def parse_recipe(settings: dict[str, Any]) -> Recipe:
+    return parse(Recipe, settings)

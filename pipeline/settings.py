@@ -1,6 +1,6 @@
-"""Typed settings: a preset or a YAML file, the command line's words on top, and what to say where they are wrong.
+"""Load typed settings from a preset or a YAML file, apply the command line's changes, and explain what is wrong.
 
-Builds and trainings share this; a recipe is all settings of one of them.
+A recipe is all the settings of a build or of a training. Both load it here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class RecipeError(Exception):
-    """A recipe that cannot be used; the text names the fields."""
+    """The recipe cannot be used. The text names the fields and says why."""
 
 
 def preset_names(presets: Path = PRESETS) -> list[str]:
@@ -27,25 +27,25 @@ def preset_names(presets: Path = PRESETS) -> list[str]:
 
 
 def load(model: type[Model], name: str, overrides: dict[str, Any] | None = None, presets: Path = PRESETS) -> Model:
-    """A preset's name or a YAML file, with dotted overrides: {"fit.steps": 300}."""
+    """Load a preset, by name, or a YAML file, and apply dotted overrides such as {"fit.steps": 300}."""
     names = preset_names(presets)
     path = presets / f"{name}.yaml" if name in names else Path(name)
     if not path.is_file():
-        raise RecipeError(f"{name}: no such recipe; name a YAML file or one of the presets {', '.join(names)}")
+        raise RecipeError(f"{name}: no such recipe; pass a YAML file or one of the presets {', '.join(names)}")
     try:
-        told = yaml.safe_load(path.read_text()) or {}
+        settings = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(told, dict):
-        raise RecipeError(f"{name}: a recipe is a mapping of names to settings, not {type(told).__name__}")
+    if not isinstance(settings, dict):
+        raise RecipeError(f"{name}: a recipe must be a mapping of names to settings, not {type(settings).__name__}")
     for field, value in (overrides or {}).items():
-        _put(told, field, value)
-    return parse(model, told)
+        _set(settings, field, value)
+    return parse(model, settings)
 
 
-def parse(model: type[Model], told: dict[str, Any]) -> Model:
+def parse(model: type[Model], settings: dict[str, Any]) -> Model:
     try:
-        return model.model_validate(told)
+        return model.model_validate(settings)
     except ValidationError as error:
         raise RecipeError("\n".join(_explain(model, problem) for problem in error.errors())) from error
 
@@ -54,33 +54,36 @@ def to_yaml(settings: BaseModel) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
-def take_overrides(words: Sequence[str], model: type[BaseModel]) -> tuple[list[str], dict[str, Any]]:
-    """The words that set no field, and the fields: --fit.steps 300 or --fit.steps=300, the value read as YAML."""
-    left, told = [], {}
-    waiting = iter(words)
-    for word in waiting:
-        name, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name.split(".")[0] not in model.model_fields:
-            left.append(word)
+def take_overrides(arguments: Sequence[str], model: type[BaseModel]) -> tuple[list[str], dict[str, Any]]:
+    """Split arguments into those that set no field, and the fields that the others set, by name.
+
+    A field is set by --fit.steps 300 or --fit.steps=300; the value is read as YAML.
+    """
+    rest, overrides = [], {}
+    remaining = iter(arguments)
+    for argument in remaining:
+        name, equals, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name.split(".")[0] not in model.model_fields:
+            rest.append(argument)
             continue
         if not equals:
-            text = next(waiting, "")
+            text = next(remaining, "")
             if not text or text.startswith("--"):
-                raise RecipeError(f"{word}: a value is missing: {word} VALUE")
-        told[name] = _parse_value(word, text)
-    return left, told
+                raise RecipeError(f"{argument}: a value is missing; write {argument} VALUE")
+        overrides[name] = _parse_value(argument, text)
+    return rest, overrides
 
 
-def _parse_value(word: str, text: str) -> Any:
+def _parse_value(option: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{word}: {text!r} is not a value: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{option}: {text!r} is not a YAML value: {' '.join(str(error).split())}") from error
 
 
-def _put(told: dict[str, Any], field: str, value: Any) -> None:
+def _set(settings: dict[str, Any], field: str, value: Any) -> None:
     *parents, last = field.split(".")
-    place = told
+    place = settings
     for parent in parents:
         if not isinstance(place.get(parent), dict):
             place[parent] = {}
@@ -94,11 +97,11 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         allowed = ", ".join(_fields_at(model, problem["loc"][:-1]))
         return f"{path}: no such field (given {problem['input']!r}); allowed are {allowed}"
     if problem["type"] == "missing":
-        return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} cannot do without it"
+        return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} requires it"
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":
-        return f"{path}.{message}" if path else message  # of several fields, which the message names
-    given = re.sub(r"://[^/@\s]*@", "://***@", repr(problem["input"]))  # a password in a URL is nobody's business
+        return f"{path}.{message}" if path else message  # it concerns several fields, which the message names
+    given = re.sub(r"://[^/@\s]*@", "://***@", repr(problem["input"]))  # hide the password of a URL
     return f"{path}: {given} is not allowed: {message[0].lower()}{message[1:]}"
 
 

@@ -6,20 +6,34 @@ out: caption_vectors (.npy, [T, D] float16, length 1, row for row with captions)
      its vector is of its beginning)
 
 The teacher is embed's, and runs where embed runs.
-
-Reasons: no_captions, not_finite, out_of_memory (transient).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from manifests.dataset import VECTORS, Column
 from stages.embed import Embed
-from stages.stage import Context, DamagedInput, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input
+from stages.schedule import Schedule
+from stages.stage import (
+    NO_STAGES,
+    Context,
+    DamagedInput,
+    Done,
+    Outcome,
+    ReadArtifact,
+    Reason,
+    Row,
+    RowId,
+    Stage,
+    StageError,
+    Work,
+    read_input,
+)
 from stages.vectors import from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -35,6 +49,15 @@ class Align(Stage):
     suffix: ClassVar[str] = ".npy"
     unkeyed: ClassVar[tuple[str, ...]] = ("batch_texts",)
     gpu_field: ClassVar[str] = "device"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("caption_vectors", VECTORS, "a teacher's vector for each of captions, length 1; null where none ran"),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("no_captions", "the stage caption gave no text"),
+        Reason("not_finite", "the model gave NaN or a vector of length 0: its weights are probably damaged"),
+        Reason("out_of_memory", "the GPU had no room for one text, after batches were halved down to it", True),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
 
     batch_texts: int = Field(1024, ge=1)
     """So many captions at once on a GPU; halved where memory ends."""
@@ -48,6 +71,16 @@ class Align(Stage):
     @property
     def on_gpu(self) -> bool:
         return self.teacher is not None and self.teacher.on_gpu
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        """With the scores of the captions that the stage caption gave."""
+        scored = zip(row["captions"], outcome["caption_scores"], strict=True)
+        captions = [caption | {"score": score} for caption, score in scored]
+        return {"caption_vectors": list(artifact(from_bytes)), "captions": captions}
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Align:
+        return self.model_copy(update={"teacher": earlier["embed"]})
 
     def open(self, context: Context) -> Work:
         from stages.embedding.batches import Batches

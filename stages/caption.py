@@ -7,25 +7,24 @@ out: captions, a list of {text, kind, model, score}; of the engines that look al
      the prompt, the mean probability of the tokens) and warnings (kinds for which nothing usable came)
 
 How captions are made is described in docs/captions.md.
-
-Reasons: no_words (metadata); bad_views, bad_vectors, no_caption (nothing usable was said), prompt_too_long,
-out_of_memory (one object alone is too large for the GPU); of an endpoint: not_authorised, endpoint_refused,
-endpoint_failed.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator
 
+from manifests.dataset import CAPTION, Column
 from stages.captioning.metadata import words_in
 from stages.captioning.prompts import Prompts
 from stages.models import PICTURES, TEXTS, ModelError, find, require
-from stages.stage import Context, Row, Stage, Work
+from stages.schedule import Schedule
+from stages.stage import NO_STAGES, Context, ReadArtifact, Reason, Row, Stage, Work
 
 _KEYED = {
     "metadata": {"engine", "max_characters"},
@@ -34,6 +33,7 @@ _KEYED = {
     "served": {"engine", "max_characters", "model", "revision", "prompts", "hint", "views", "typical_views"}
     | {"picture_size", "max_new_tokens", "temperature", "log_probabilities"},
 }
+_WRITING = Schedule(cpus=1, gpus=1, batch=16, memory_gb=24, timeout_seconds=600, optional=True)
 # Where and how patiently an endpoint is asked changes no caption, but may mend a failure.
 _LIMITS = {"endpoint", "api_key_variable", "tries", "deadline_seconds"}
 
@@ -43,6 +43,26 @@ class Caption(Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("render",)
     gpu_field: ClassVar[str] = "device"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "captions",
+            pa.list_(CAPTION),
+            "kind: metadata, name, short, detailed, tags; score: fit to the views",
+            missing=[],
+        ),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("no_words", "metadata: neither the source list nor the names of file and folder say anything"),
+        Reason("bad_views", "vlm, served: none of the views shows anything"),
+        Reason("bad_vectors", "vlm, served: the vectors of embed are not one for each view"),
+        Reason("no_caption", "vlm, served: no answer can be a caption: empty, a refusal, a loop"),
+        Reason("prompt_too_long", "vlm, served: pictures, prompt and answer exceed the model's context"),
+        Reason("out_of_memory", "vlm: the GPU had no room for one object, after batches were halved down to it", True),
+        Reason("not_authorised", "served: 401 or 403; the key is named by its variable and never shown"),
+        Reason("endpoint_refused", "served: an answer that will not change, such as an unknown model or a redirect"),
+        Reason("endpoint_failed", "served: no usable answer after `tries` or within `deadline_seconds`", True),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=0.1, gpus=1, batch=64, workers=1, optional=True)
 
     engine: Literal["metadata", "vlm", "served"] = "metadata"
     """`metadata`: words of the source list, else of the file's and folder's name; `vlm`: a model of transformers in the
@@ -140,7 +160,13 @@ class Caption(Stage):
             return self.checkpoint or str(self.model)
         return f"{self.model}@{self.revision}" if self.revision else str(self.model)
 
-    def resolve(self, gpus: float, before: Stage | None = None) -> Caption:
+    @classmethod
+    def schedule_for(cls, settings: Any) -> Schedule:
+        """A model in the workers needs more than words that are there already, or than an endpoint."""
+        engine = settings.get("engine") if isinstance(settings, Mapping) else getattr(settings, "engine", None)
+        return _WRITING if engine == "vlm" else cls.default_schedule
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Caption:
         if self.engine != "vlm":
             return self
         found = find(str(self.model), self.revision)
@@ -149,6 +175,10 @@ class Caption(Stage):
         device = self.device if self.device != "auto" else "gpu" if gpus else "cpu"
         told = {"model": found.place, "revision": found.revision, "checkpoint": found.identity, "device": device}
         return self.model_copy(update=told)
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        return {"captions": [caption | {"score": None} for caption in outcome.get("captions", [])]}
 
     def open(self, context: Context) -> Work:
         return importlib.import_module(f"stages.captioning.{self.engine}").open_engine(self, context)

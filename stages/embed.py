@@ -7,23 +7,36 @@ out: view_vectors (.npy, [V, D] float16, length 1, row for row with the views), 
 Views are shown on white, and made ready by the checkpoint's own processor. A GPU reckons in bfloat16 and takes the
 views of several objects at once. A CPU reckons in float32 and takes an object at a time, so that its vectors do not
 depend on what else was at hand.
-
-Reasons: bad_views (there are none), not_finite, out_of_memory (transient; one picture alone was too large
-after batches had been halved down to it).
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from manifests.dataset import TEXT, VECTORS, Column
 from manifests.store import Store
 from stages.models import PICTURES, TEXTS, ModelError, find, require
-from stages.stage import Context, DamagedInput, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input
-from stages.vectors import to_bytes
+from stages.schedule import Schedule
+from stages.stage import (
+    NO_STAGES,
+    Context,
+    DamagedInput,
+    Done,
+    Outcome,
+    ReadArtifact,
+    Reason,
+    Row,
+    RowId,
+    Stage,
+    StageError,
+    Work,
+    read_input,
+)
+from stages.vectors import from_bytes, to_bytes
 from stages.views import Views
 
 if TYPE_CHECKING:
@@ -40,6 +53,16 @@ class Embed(Stage):
     # `checkpoint` says what the model is. Precision and batches move vectors by less than they are apart.
     unkeyed: ClassVar[tuple[str, ...]] = ("model", "revision", "device", "batch_images")
     gpu_field: ClassVar[str] = "device"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("view_vectors", VECTORS, "V vectors of the teacher's dimension, length 1; null where no teacher ran"),
+        Column("teacher", TEXT, "model and revision; null where none ran"),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("bad_views", "there are no views"),
+        Reason("not_finite", "the model gave NaN or a vector of length 0: its weights are probably damaged"),
+        Reason("out_of_memory", "the GPU had no room for one view, after batches were halved down to it", True),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
 
     model: str = Field(min_length=1)
     """The teacher: a folder that transformers saved, or a hub's name. CLIP, SigLIP, MetaCLIP and kin."""
@@ -56,13 +79,17 @@ class Embed(Stage):
     def on_gpu(self) -> bool:
         return self.device == "gpu"
 
-    def resolve(self, gpus: float, before: Stage | None = None) -> Embed:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Embed:
         found = find(self.model, self.revision)
         _refuse_others(self.model, found.config)
         require(found, PICTURES, TEXTS)
         device = self.device if self.device != "auto" else "gpu" if gpus else "cpu"
         told = {"model": found.place, "revision": found.revision, "checkpoint": found.identity, "device": device}
         return self.model_copy(update=told)
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        return {"view_vectors": list(artifact(from_bytes)), "teacher": outcome.get("teacher")}
 
     def open(self, context: Context) -> Work:
         from stages.embedding.batches import Batches

@@ -6,24 +6,54 @@ out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is 
      ssim, and psnr_first_half, psnr_first_quarter of the first Gaussians alone, enlarged for their number
 
 The method, what it reaches and what was tried are described in docs/fitting.md.
-
-Reasons: empty_views (no view shows the object), unequal_views, bad_cameras, no_hull (the cameras do not fit the
-images), not_finite (the fit diverged), low_quality (below min_psnr), out_of_memory (transient; one object alone is too
-large for what the GPU has left).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import pyarrow as pa
 from pydantic import Field, field_validator
 
+from manifests.dataset import Column, Shape
 from manifests.store import Store
-from stages.stage import Context, Done, Outcome, Row, RowId, Stage, StageError, Work, read_input, seed_of
+from stages.schedule import Schedule
+from stages.stage import (
+    NO_STAGES,
+    Context,
+    Done,
+    Outcome,
+    ReadArtifact,
+    Reason,
+    Row,
+    RowId,
+    Stage,
+    StageError,
+    Work,
+    read_input,
+    seed_of,
+)
 
 if TYPE_CHECKING:
     from stages.fitting.problem import Engine, FitProblem, FitResult, Photos
+
+
+def _gaussian_columns() -> tuple[Column, ...]:
+    """A value for each of N Gaussians. Padding is tiny, at the origin, and has an opacity of 2e-9."""
+
+    def of(numbers: Callable[[Shape], int]) -> Callable[[Shape], pa.DataType]:
+        return lambda shape: pa.list_(shape.real, shape.gaussians * numbers(shape))
+
+    vector, turn, one = of(lambda shape: 3), of(lambda shape: 4), of(lambda shape: 1)
+    harmonics = of(lambda shape: 3 * shape.sh_coefficients)
+    return (
+        Column("means", vector, "[N, 3], centres in the unit sphere's frame", padding=0.0),
+        Column("log_scales", vector, "[N, 3], natural log of the axes' standard deviations", padding=-10.0),
+        Column("quaternions", turn, "[N, 4], w x y z, not necessarily of length 1", padding=(1.0, 0.0, 0.0, 0.0)),
+        Column("opacity_logits", one, "[N], opacity = sigmoid(logit)", padding=-20.0),
+        Column("sh", harmonics, "[N, K, 3], rgb at degree 0 = 0.28209479 sh[:, 0] + 0.5", padding=0.0),
+    )
 
 
 class Fit(Stage):
@@ -34,6 +64,28 @@ class Fit(Stage):
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"
     environment: ClassVar[dict[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("held_out", pa.list_(pa.int32()), "indices of the views that the fit never saw", missing=[]),
+        *_gaussian_columns(),
+        Column("gaussian_count", pa.int32(), "real Gaussians among N; those after are padding: finite, transparent"),
+        Column("psnr", pa.float32(), "dB over the held-out views, white background"),
+        Column("psnr_foreground", pa.float32(), "dB over the object's pixels of the held-out views"),
+        Column("ssim", pa.float32(), "over the held-out views, white background"),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("empty_views", "no view shows the object"),
+        Reason("unequal_views", "views of unequal size, or depth of another size than the views"),
+        Reason("bad_cameras", "a camera that is not a finite, invertible pose with a focal length"),
+        Reason("no_hull", "the views have no common visual hull: the cameras do not fit the images"),
+        Reason("not_finite", "the fit diverged"),
+        Reason("low_quality", "the held-out PSNR is below `fit.min_psnr`"),
+        Reason(
+            "out_of_memory",
+            "the GPU had no room for one object: lower `fit.gaussians` or `render.size`",
+            True,
+        ),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)
 
     gaussians: int = Field(4096, ge=1, le=1_000_000)
     """Gaussians an object at most; fewer where the views show less surface."""
@@ -65,11 +117,19 @@ class Fit(Stage):
     def on_gpu(self) -> bool:
         return self.engine == "gsplat"
 
-    def resolve(self, gpus: float, before: Stage | None = None) -> Fit:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Fit:
         if self.engine != "auto":
             return self
         engine = before.engine if isinstance(before, Fit) else "gsplat" if gpus else "cpu"
         return self.model_copy(update={"engine": engine})
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        from stages.splat import Splat
+
+        splat = artifact(Splat.from_ply)
+        parts = {column.name: getattr(splat, column.name) for column in cls.columns if column.padding is not None}
+        return super().entry(outcome, artifact, row) | parts | {"gaussian_count": len(splat)}
 
     def open(self, context: Context) -> Work:
         engine = _engine(self.engine, context.device)

@@ -6,24 +6,20 @@ out: mesh (a zip of the mesh as `mesh_name` and its companions), content_hash, f
 
 Nothing that comes out depends on where the file lies, what it is called or when it was written: two copies of a mesh
 have one hash.
-
-Reasons: not_found, unreadable (no permission, a broken disk, an unknown scheme), not_a_file (a folder, a pipe),
-empty_file, too_large (more than max_bytes with companions), unknown_format, corrupt_file (broken, cut short, or
-claiming more than it holds), unsupported (glTF 1, binary OFF), external_reference (a companion outside the mesh's own
-folder, never opened), missing_file (a buffer of a glTF file), http_not_allowed, fetch_failed (transient unless the
-server said otherwise). A missing texture or material library is a warning.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from manifests.dataset import TEXT, Column
 from stages.ingesting import bundle, formats, references
 from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
-from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.schedule import Schedule
+from stages.stage import Context, Done, ReadArtifact, Reason, Row, Stage, StageError, Work, each
 
 _MOST_COMPANIONS = 10_000
 
@@ -37,12 +33,38 @@ class Ingest(Stage):
     suffix = ".zip"
     keyed_by_content = True
 
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("content_hash", TEXT, "hash of the mesh file and the files it refers to"),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("not_found", "no file at the address"),
+        Reason("unreadable", "no permission, a broken disk, an unknown scheme, or a chained URI"),
+        Reason("not_a_file", "a folder or a pipe"),
+        Reason("http_not_allowed", "an http(s) address: set `ingest.allow_http` to fetch it"),
+        Reason("fetch_failed", "a server or a store did not deliver; not tried again where the server refused", True),
+        Reason("empty_file", "a file of 0 bytes"),
+        Reason("too_large", "more than `ingest.max_bytes` with companions, or more than 10,000 of them"),
+        Reason("unknown_format", "neither the content nor the name is that of a format"),
+        Reason("unsupported", "a format's variant that is not read, such as glTF 1 or binary OFF; the detail names it"),
+        Reason("corrupt_file", "broken, cut short, or it declares more than it holds"),
+        Reason("missing_file", "a buffer that a glTF file names is not there; a missing texture is only a warning"),
+        Reason("external_reference", "a companion outside the mesh's own folder, or a URL; it is never opened"),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
+
     max_bytes: int = Field(512 << 20, gt=0)
     """Most bytes of one mesh with its companions."""
     allow_http: bool = False
     """Whether http:// and https:// sources are fetched."""
     timeout_seconds: float = Field(60.0, gt=0)
     """How long a web server may be silent."""
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        """With what the mesh says of itself where the source list says nothing."""
+        content_hash = outcome.get("content_hash")
+        licence = row["licence"] or outcome.get("licence")
+        return {"content_hash": content_hash, "group": row["group"] or content_hash, "licence": licence}
 
     def open(self, context: Context) -> Work:
         return each(self.fetch)

@@ -1,7 +1,8 @@
 """Checkpoints of models: found, looked over and given an identity before the work, so that keys know the model.
 
 A checkpoint is a folder as transformers saves it, or a name on a hub. A relative folder is looked for in the working
-folder, then beside these packages. Nothing heavy is loaded: weights are not opened, only read as bytes.
+folder, then beside these packages; stages/embedded/NAME is one that comes with them. Nothing heavy is loaded: weights
+are not opened, only read as bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
+_EMBEDDED = ("stages", "embedded")
 _CONFIG = "config.json"
 _KEPT = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors", "pytorch_model*.bin")  # what a model is made of
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -85,9 +87,16 @@ def refuse_incomplete(model: str, missing: Collection[str]) -> None:
         raise ModelError(f"{model}: its weights lack {len(missing)} tensors, such as {some}")
 
 
+def embedded(place: str | Path) -> Path:
+    """The path. One that names an embedded model leads to these packages, not to the working folder."""
+    path = Path(place).expanduser()
+    ours = _ROOT / path
+    return ours if path.parts[:2] == _EMBEDDED and ours.exists() else path
+
+
 def folder_of(model: str) -> Path | None:
     """The folder that is meant; None where a hub's name is."""
-    told = Path(model).expanduser()
+    told = embedded(model)
     for folder in (told.absolute(), _ROOT / told):
         if folder.is_dir():
             return folder

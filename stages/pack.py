@@ -1,15 +1,9 @@
 """Pack a block of settled rows into one Parquet shard.
 
-in (a row is a block): split, index, members: source rows with `keys` of their stages, whose outcomes give `views` of
-render, `splat`, `held_out`, `psnr`, `psnr_foreground`, `ssim` of fit, `view_vectors`, `teacher` of embed, `captions`
-of caption, `caption_vectors`, `caption_scores` of align, `warnings` of any
+in (a row is a block): split, index, members: source rows with `keys` of their stages, each of which says by
+`Stage.entry` what it gives a row of the dataset; `warnings` of any
 out: shard, split, index, rows, marks (a hash of each member's id and content), bytes, sha256, shape, float_type,
 categories, licences, scores (of captions, counted by kind)
-
-Reasons: missing_input (transient: an outcome or artifact of a member is gone or damaged; it is made again), storage
-(transient: a full disk, a store out of reach), missing_key (a member did not come through ingest, render and fit),
-mixed_views (a member has another number of views than the first of its block), mixed_gaussians (its Gaussians have
-another number of SH coefficients), not_finite (a splat has a number that is infinite or NaN in `float_type`).
 """
 
 from __future__ import annotations
@@ -18,7 +12,8 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -27,17 +22,31 @@ from pydantic import Field
 
 from manifests import dataset, weak
 from manifests.store import Store
-from stages.splat import Splat
-from stages.stage import MISSING_INPUT, Context, Done, Row, Stage, StageError, Work, each
-from stages.vectors import from_bytes
-from stages.views import Views
-
-REQUIRED = ("ingest", "render", "fit")  # stages without which a row cannot be packed
+from stages.schedule import Schedule
+from stages.stage import (
+    MISSING_INPUT,
+    NO_STAGES,
+    Context,
+    Done,
+    ReadArtifact,
+    Reason,
+    Row,
+    Stage,
+    StageError,
+    Work,
+    each,
+)
 
 _OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
 
-# What stands behind the last real Gaussian: tiny, at the origin, an opacity of 2e-9.
-_PADDING = {"means": 0.0, "log_scales": -10.0, "quaternions": (1.0, 0.0, 0.0, 0.0), "opacity_logits": -20.0, "sh": 0.0}
+
+@dataclass(frozen=True)
+class Source:
+    """A stage that rows come through: its name, what it gives, and whether a row must have come through it."""
+
+    name: str
+    kind: type[Stage]
+    required: bool
 
 
 class Pack(Stage):
@@ -45,6 +54,15 @@ class Pack(Stage):
 
     version: ClassVar[int] = 3  # 3: a warning once; more of the source list in `metadata`; surplus Gaussians cut
     unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("storage", "a full disk, or a store that cannot be reached", True),
+        Reason("missing_key", "a row did not come through ingest, render and fit"),
+        Reason("mixed_views", "a row has another number of views than the first of its block"),
+        Reason("mixed_gaussians", "a row's Gaussians have another number of harmonics than the first of its block"),
+        Reason("not_finite", "a splat has a number that is infinite or NaN in `pack.float_type`"),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
+    of_blocks: ClassVar[bool] = True
 
     gaussians: int | None = Field(None, ge=0)
     """Gaussians a row has in the dataset, N; of more the first are taken, fewer are padded. Usually those of fit."""
@@ -59,9 +77,15 @@ class Pack(Stage):
     weak_percent: float = Field(10.0, ge=0, le=100)
     """So many percent of each kind of caption, those with the lowest scores, are marked as weak; none is left out."""
 
+    sources: tuple[Any, ...] = Field((), exclude=True, repr=False)
+    """The stages that rows come through, in order; filled in."""
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Pack:
+        return self if self.gaussians else self.model_copy(update={"gaussians": earlier["fit"].gaussians})
+
     def open(self, context: Context) -> Work:
         if self.gaussians is None:
-            raise ValueError("pack.gaussians is not set: it should be the number of Gaussians that fit writes")
+            raise ValueError("pack.gaussians is not set: expected the number of Gaussians that fit writes")
         return each(lambda block: self._pack(block, context))
 
     def stands(self, store: Store, columns: Row) -> bool:
@@ -71,8 +95,8 @@ class Pack(Stage):
         path = context.scratch / f"{block['id']}.parquet"
         try:
             counts = {"categories": {}, "licences": {}, "scores": {}}
-            shape = self._write(path, _counted(_read(block, context), counts), context)
-            _validate(path, shape, len(block["members"]))
+            contract = self._write(path, _counted(self._read(block, context), counts))
+            _validate(path, contract, len(block["members"]))
             size, digest = path.stat().st_size, _sha256(path)
             name = f"{dataset.DATA}/{block['split']}-{block['index']:05d}-{digest[:12]}.parquet"
             context.store.upload(name, path)
@@ -80,6 +104,7 @@ class Pack(Stage):
             raise StageError("storage", f"{block['id']}: {error}", transient=True) from error
         finally:
             path.unlink(missing_ok=True)
+        shape = contract.shape
         return Done(
             columns={
                 "shard": name,
@@ -95,31 +120,37 @@ class Pack(Stage):
             }
         )
 
-    def _write(self, path: Path, entries: Iterator[tuple[Row, Views, Splat]], context: Context) -> dataset.Shape:
+    def _read(self, block: Row, context: Context) -> Iterator[Row]:
+        """A block's rows, with Gaussians as they were fitted."""
+        for member in block["members"]:
+            yield _row(member, self.sources, context)
+
+    def _write(self, path: Path, entries: Iterator[Row]) -> dataset.Contract:
         """Write the shard, holding one row group at a time."""
         import pyarrow.parquet as parquet
 
-        shape = writer = None
+        contract = writer = None
         rows, waiting = [], 0
         try:
-            for row, views, splat in entries:
-                if shape is None:
-                    shape = dataset.Shape(len(views.colors), self.gaussians, splat.sh.shape[1], self.float_type)
-                    settings = dataset.writer_settings(shape, self.compression)
-                    writer = parquet.ParquetWriter(path, dataset.schema(shape), **settings)
-                rows.append(row | _view_columns(row["id"], views, shape) | _splat_columns(row["id"], splat, shape))
+            for row in entries:
+                if contract is None:
+                    shape = dataset.Shape(len(row["views"]), self.gaussians, row["sh"].shape[1], self.float_type)
+                    contract = dataset.Contract(shape, {each.name: each.kind.columns for each in self.sources})
+                    settings = contract.writer_settings(self.compression)
+                    writer = parquet.ParquetWriter(path, contract.schema(), **settings)
+                rows.append(_fitted_to(contract, row))
                 waiting += _bytes(rows[-1])
                 if waiting >= self.row_group_bytes or len(rows) == self.row_group_rows:
-                    writer.write_table(dataset.table(rows, shape))
+                    writer.write_table(contract.table(rows))
                     rows, waiting = [], 0
-            if shape is None:
+            if contract is None:
                 raise ValueError("a block without members was sent to be packed")
             if rows:
-                writer.write_table(dataset.table(rows, shape))
+                writer.write_table(contract.table(rows))
         finally:
             if writer is not None:
                 writer.close()  # after an exception too it looks valid; the caller then throws it away
-        return shape
+        return contract
 
 
 def marks(members: list[Row]) -> str:
@@ -128,16 +159,33 @@ def marks(members: list[Row]) -> str:
     return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)
 
 
-def _read(block: Row, context: Context) -> Iterator[tuple[Row, Views, Splat]]:
-    """A block's rows, without what their artifacts hold, and the artifacts."""
-    for member in block["members"]:
-        found = {stage: _outcome(member, stage, key, context) for stage, key in member["keys"].items() if key}
-        for stage in REQUIRED:
-            if stage not in found:
-                raise StageError("missing_key", f"{member['id']}: no key of {stage} among {sorted(member['keys'])}")
-        views = _artifact(member, "render", found["render"]["views"], Views.from_bytes, context)
-        splat = _artifact(member, "fit", found["fit"]["splat"], Splat.from_ply, context)
-        yield _row(member, found) | _vectors(member, found, context), views, splat
+def _row(member: Row, sources: Sequence[Source], context: Context) -> Row:
+    """What the source list says of a row, and on top of it what each stage gave."""
+    keys = {name: key for name, key in member["keys"].items() if key}
+    carried = {name: _json_value(value) for name, value in member.items() if name not in _OWN_COLUMNS}
+    row: Row = {
+        "id": member["id"],
+        **{name: _text(member.get(name)) for name in ("group", "category", "source", "licence")},
+        "warnings": [],
+        "keys": {source.name: member["keys"].get(source.name) for source in sources},
+        "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
+    }
+    for source in sources:
+        if source.name in keys:
+            outcome = _outcome(member, source.name, keys[source.name], context)
+            row |= source.kind.entry(outcome, _reader(member, source, outcome, context), row)
+            row["warnings"] += outcome.get("warnings", [])
+        elif source.required:
+            raise StageError("missing_key", f"{member['id']}: no key of {source.name} among {sorted(member['keys'])}")
+        else:
+            row |= {column.name: column.missing for column in source.kind.columns}
+    row["warnings"] = list(dict.fromkeys(row["warnings"]))  # a stage repeats what an earlier one said
+    row["licence"] = _text(row["licence"])
+    return row
+
+
+def _reader(member: Row, source: Source, outcome: Row, context: Context) -> ReadArtifact:
+    return lambda parse: _artifact(member, source.name, outcome[source.kind.artifact], parse, context)
 
 
 def _outcome(member: Row, stage: str, key: str, context: Context) -> Row:
@@ -158,51 +206,6 @@ def _artifact(member: Row, stage: str, name: str, parse: Any, context: Context) 
         raise StageError(MISSING_INPUT, f"{member['id']}: {name} cannot be read: {error}", transient=True) from error
 
 
-def _row(member: Row, found: dict[str, Row]) -> Row:
-    """The columns that do not come out of artifacts."""
-    ingest, fit = found["ingest"], found["fit"]
-    content_hash = ingest.get("content_hash")
-    carried = {name: _json_value(value) for name, value in member.items() if name not in _OWN_COLUMNS}
-    return {
-        "id": member["id"],
-        "group": _text(member.get("group")) or content_hash,
-        "category": _text(member.get("category")),
-        "source": _text(member.get("source")),
-        "licence": _text(member.get("licence")) or _text(ingest.get("licence")),
-        "content_hash": content_hash,
-        "held_out": fit.get("held_out", []),
-        "captions": _captions(found),
-        "teacher": found.get("embed", {}).get("teacher"),
-        "psnr": fit.get("psnr"),
-        "psnr_foreground": fit.get("psnr_foreground"),
-        "ssim": fit.get("ssim"),
-        "warnings": _warnings(found),
-        "keys": {stage: member["keys"].get(stage) for stage in dataset.STAGES},
-        "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
-    }
-
-
-def _warnings(found: dict[str, Row]) -> list[str]:
-    """Each once: a stage repeats what an earlier one said."""
-    told = (warning for stage in dataset.STAGES for warning in found.get(stage, {}).get("warnings", []))
-    return list(dict.fromkeys(told))
-
-
-def _captions(found: dict[str, Row]) -> list[Row]:
-    """With the teacher's scores, where it has read them."""
-    captions = found.get("caption", {}).get("captions", [])
-    scores = found.get("align", {}).get("caption_scores", [None] * len(captions))
-    return [caption | {"score": score} for caption, score in zip(captions, scores, strict=True)]
-
-
-def _vectors(member: Row, found: dict[str, Row], context: Context) -> Row:
-    """The teacher's, as lists of float16 arrays; None where it has not run."""
-    return {
-        column: list(_artifact(member, stage, found[stage][column], from_bytes, context)) if stage in found else None
-        for stage, column in (("embed", "view_vectors"), ("align", "caption_vectors"))
-    }
-
-
 def _text(value: Any) -> str | None:
     if _json_value(value) is None:
         return None
@@ -214,49 +217,43 @@ def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _view_columns(row_id: str, views: Views, shape: dataset.Shape) -> Row:
-    if len(views.colors) != shape.views or len(views.depths) != shape.views:
-        counts = f"{len(views.colors)} views and {len(views.depths)} depths"
+def _fitted_to(contract: dataset.Contract, row: Row) -> Row:
+    """The row as its shard holds it: the first Gaussians, padded to the shape's number and in its float type."""
+    shape, row_id = contract.shape, row["id"]
+    if len(row["views"]) != shape.views or len(row["depth"]) != shape.views:
+        counts = f"{len(row['views'])} views and {len(row['depth'])} depths"
         raise StageError("mixed_views", f"{row_id} has {counts}, its block {shape.views} of each")
-    return {
-        "views": views.colors,
-        "depth": views.depths,
-        "depth_scale": views.depth_scale,
-        "intrinsics": views.intrinsics,
-        "camera_to_world": views.camera_to_world,
-        "normalization": views.normalization,
-    }
-
-
-def _splat_columns(row_id: str, splat: Splat, shape: dataset.Shape) -> Row:
-    """The first Gaussians, padded to the shape's number and in its float type."""
-    count, terms = min(len(splat), shape.gaussians), splat.sh.shape[1]
-    if terms != shape.sh_coefficients:
-        counts = f"{terms} SH coefficients a Gaussian"
+    if row["sh"].shape[1] != shape.sh_coefficients:
+        counts = f"{row['sh'].shape[1]} SH coefficients a Gaussian"
         raise StageError("mixed_gaussians", f"{row_id} has {counts}, its block {shape.sh_coefficients}")
-    row: Row = {"gaussian_count": count}
-    for name, fill in _PADDING.items():
-        real = np.asarray(getattr(splat, name))[:count]
-        padded = np.empty((shape.gaussians, *real.shape[1:]), shape.float_type)
-        with np.errstate(over="ignore"):  # looked for right below
-            padded[:count] = real
-        padded[count:] = fill
-        if not np.isfinite(padded).all():
+    count = min(row["gaussian_count"], shape.gaussians)
+    padded = {
+        column.name: _padded(row[column.name][:count], column.padding, shape)
+        for column in contract.columns
+        if column.padding is not None
+    }
+    for name, values in padded.items():
+        if not np.isfinite(values).all():
             raise StageError("not_finite", f"{row_id}: {name} of its splat is not finite in {shape.float_type}")
-        row[name] = padded
-    return row
+    return row | {"gaussian_count": count} | padded
 
 
-def _counted(
-    entries: Iterable[tuple[Row, Views, Splat]], counts: dict[str, dict[str, Any]]
-) -> Iterator[tuple[Row, Views, Splat]]:
-    """Pass rows on, counting what index and card tell."""
-    for row, views, splat in entries:
+def _padded(real: np.ndarray, padding: Any, shape: dataset.Shape) -> np.ndarray:
+    values = np.empty((shape.gaussians, *real.shape[1:]), shape.float_type)
+    with np.errstate(over="ignore"):  # the caller looks for what became infinite
+        values[: len(real)] = real
+    values[len(real) :] = padding
+    return values
+
+
+def _counted(entries: Iterable[Row], counts: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    """Pass rows on, and count what index and card list."""
+    for row in entries:
         for column, into in (("category", counts["categories"]), ("licence", counts["licences"])):
             name = row[column] or ""
             into[name] = into.get(name, 0) + 1
         weak.count(counts["scores"], row["captions"])
-        yield row, views, splat
+        yield row
 
 
 def _bytes(row: Row) -> int:
@@ -264,13 +261,13 @@ def _bytes(row: Row) -> int:
     return pictures + sum(value.nbytes for value in row.values() if isinstance(value, np.ndarray))
 
 
-def _validate(path: Path, shape: dataset.Shape, rows: int) -> None:
+def _validate(path: Path, contract: dataset.Contract, rows: int) -> None:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
         if file.metadata.num_rows != rows:
             raise OSError(f"the shard just written has {file.metadata.num_rows} rows of {rows}")
-        written, meant = file.schema_arrow, dataset.schema(shape)
+        written, meant = file.schema_arrow, contract.schema()
         if written != meant or written.metadata != meant.metadata:  # Parquet has its own names for items of lists
             raise OSError("the shard just written has other columns than the contract")
 

@@ -4,10 +4,6 @@ in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for e
 out: views (see stages/views.py), view_count, size, faces, vertices, warnings
 
 Conventions, light and limits are described in docs/rendering.md.
-
-Reasons: empty_scene (no mesh, or all in one point), no_faces (points or lines alone), bad_coordinates (NaN, infinite
-or too large), bad_texture (a texture that cannot be decoded), corrupt_file, missing_file, unsupported (names the
-feature), too_large (beyond one of the limits), nothing_visible (all is transparent), bad_up, renderer_failed.
 """
 
 from __future__ import annotations
@@ -16,13 +12,28 @@ import zipfile
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
+from manifests.dataset import IMAGE, Column
 from stages.rendering import cameras, encoding
 from stages.rendering.memory import give_back_memory
 from stages.rendering.model import Limits, Model, normalization
 from stages.rendering.reading import read_model
-from stages.stage import Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
+from stages.schedule import Schedule
+from stages.stage import (
+    Context,
+    DamagedInput,
+    Done,
+    ReadArtifact,
+    Reason,
+    Row,
+    Stage,
+    StageError,
+    Work,
+    each,
+    read_input,
+)
 from stages.views import Views
 
 if TYPE_CHECKING:
@@ -46,6 +57,45 @@ class Render(Stage):
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("views", pa.list_(IMAGE), "V PNGs, RGBA 8 bit, straight alpha, sRGB, in camera order"),
+        Column("depth", pa.list_(IMAGE), "V PNGs, 16 bit: distance along the camera's axis in steps; 0 = empty"),
+        Column("depth_scale", pa.float64(), "length of one depth step, in radii of the unit sphere"),
+        Column(
+            "intrinsics",
+            lambda shape: pa.list_(pa.float32(), shape.views * 9),
+            "[V, 3, 3], pixels, pixel centres at +0.5",
+        ),
+        Column(
+            "camera_to_world",
+            lambda shape: pa.list_(pa.float32(), shape.views * 16),
+            "[V, 4, 4], cameras OpenCV: x right, y down, z forward",
+        ),
+        Column("normalization", pa.list_(pa.float64(), 16), "[4, 4], source frame to unit sphere (world)"),
+    )
+    reasons: ClassVar[tuple[Reason, ...]] = (
+        Reason("bad_up", "`up` of the source list is neither y nor z"),
+        Reason("empty_scene", "no mesh, or all points in one place"),
+        Reason("no_faces", "only points or lines"),
+        Reason("bad_coordinates", "coordinates that are NaN, infinite, too large to compute with, or 1e13 radii away"),
+        Reason("bad_texture", "a texture that cannot be decoded"),
+        Reason("corrupt_file", "indices out of range, nodes in a cycle, accessors that do not fit"),
+        Reason("missing_file", "a glTF buffer without data"),
+        Reason(
+            "unsupported",
+            "a required glTF extension, or a kind of KTX2; the detail names it",
+        ),
+        Reason(
+            "too_large",
+            "beyond `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes`, counted beforehand",
+        ),
+        Reason("nothing_visible", "no view shows anything: all is transparent, seen from behind, or too thin"),
+        Reason("renderer_failed", "OpenGL reported an error", True),
+    )
+    default_schedule: ClassVar[Schedule] = Schedule(
+        cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500
+    )  # fmt: skip
 
     views: int = Field(24, ge=1, le=999)
     """How many views."""
@@ -71,6 +121,12 @@ class Render(Stage):
     """Most pixels of all textures of one mesh."""
     max_nodes: int = Field(100_000, gt=0)
     """Most nodes of one scene."""
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        views = artifact(Views.from_bytes)
+        cameras = ("depth_scale", "intrinsics", "camera_to_world", "normalization")
+        return {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
 
     def open(self, context: Context) -> Work:
         from stages.rendering.drawing import Renderer

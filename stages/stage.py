@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import Store
+from stages.schedule import Schedule
 
 Row = dict[str, Any]
 RowId = str
@@ -21,6 +24,15 @@ RowId = str
 # Reasons that belong to no one stage.
 MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
 STORE_FAILED = "store_failed"  # it could not be read, or what was made could not be stored
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a stage may refuse a row: a word to count by, what happened, and what to do where that is not plain."""
+
+    word: str
+    meaning: str
+    transient: bool = False  # tried again by itself
 
 
 class StageError(Exception):
@@ -85,6 +97,7 @@ class Done:
 
 Outcome = Done | StageError
 Work = Callable[[list[Row]], Iterator[tuple[RowId, Outcome]]]
+ReadArtifact = Callable[[Callable[[bytes], Any]], Any]  # artifact(parse) reads the artifact and parses it
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,9 @@ class Context:
     @property
     def outcomes(self) -> Outcomes:
         return Outcomes(self.store)
+
+
+NO_STAGES: Mapping[str, Stage] = MappingProxyType({})
 
 
 class Stage(BaseModel):
@@ -116,6 +132,10 @@ class Stage(BaseModel):
     keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
     gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
+    columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
+    reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
+    default_schedule: ClassVar[Schedule] = Schedule()
+    of_blocks: ClassVar[bool] = False  # whether it works blocks of settled rows, instead of rows
 
     @cached_property
     def name(self) -> str:
@@ -131,15 +151,29 @@ class Stage(BaseModel):
         """Whether its workers work on a GPU; known once `auto` is resolved."""
         return False
 
-    def resolve(self, gpus: float, before: Stage | None = None) -> Stage:
+    @classmethod
+    def schedule_for(cls, settings: Any) -> Schedule:
+        """The default schedule for these settings: a mapping as the recipe gives it, a stage, or None."""
+        return cls.default_schedule
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Stage:
         """This stage with every `auto` made definite, given how many GPUs its workers may have.
 
-        `before` is the stage as the run was last worked with: a resume on another machine changes no key.
+        `before` is this stage as the run was last worked with: a resume on another machine changes no key. `earlier`
+        are the recipe's stages before it, resolved.
         """
         return self
 
     def open(self, context: Context) -> Work:
         raise NotImplementedError(f"{type(self).__name__} does not say how it works")
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        """The values of its columns in the dataset, from its outcome and its artifact.
+
+        `row` has what the source list and earlier stages gave; what is returned goes on top of it.
+        """
+        return {column.name: outcome.get(column.name, column.missing) for column in cls.columns}
 
     def stands(self, store: Store, columns: Row) -> bool:
         """Whether what an outcome found under its key refers to is still there."""

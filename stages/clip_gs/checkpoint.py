@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model, Training
 from stages.clip_gs.tensor_file import TensorFileError, read_tensors
 from stages.clip_gs.uni3d import Report, Uni3dError, load_uni3d
-from stages.models import same_model
+from stages.models import embedded, same_model
 
 LAST, BEST = "last.pt", "best.pt"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -70,7 +71,7 @@ def load_model(path: str | Path) -> tuple[ClipGs, dict[str, Any]]:
 
     The path is a checkpoint, a training's folder (its best, else its last), or a folder of the compact form.
     """
-    path = Path(path).expanduser()
+    path = embedded(path)
     if path.is_dir():
         if (path / CONFIG).is_file():
             return _load_compact(path)
@@ -196,10 +197,8 @@ def differences(before: dict[str, Any], settings: Training) -> list[str]:
 
     What there was no field for then was as it is by default.
     """
-    try:
+    with suppress(ValidationError):  # of another version: the fields themselves differ
         before = Training.model_validate(before).model_dump(mode="json")
-    except ValidationError:
-        pass  # of another version: the fields themselves differ
     return [
         f"{name} (was {was!r})"
         for name, was, now in _compared(before, settings.model_dump(mode="json"))

@@ -56,7 +56,7 @@ def vectors(table: pa.Table, name: str) -> list[np.ndarray]:
     inner = rows.values.offsets.to_numpy()
     numbers = rows.values.values.to_numpy(zero_copy_only=False)
     found = []
-    for start, length in zip(starts, lengths):
+    for start, length in zip(starts, lengths, strict=False):  # one start more, where the last ends
         edges = inner[start : start + length + 1]
         alike = len(set(np.diff(edges))) == 1
         found.append(numbers[edges[0] : edges[-1]].reshape(length, -1) if alike else np.empty((0, 0), np.float16))

@@ -32,5 +32,5 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise TrainingError(
                 f"{folder}: another training is at work there; stop it, or give this one another --name"
-            )
+            ) from None
         yield

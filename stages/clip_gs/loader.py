@@ -179,7 +179,7 @@ class Loader:
         picks, first = task.picks, self._rank * self._share
         randoms = [draws(self._data.seed, task.step, first + place) for place in range(len(picks))]
         views, texts, meanings, own_meanings, parts = [], [], [], [], []
-        for (piece, row), random in zip(picks, randoms):
+        for (piece, row), random in zip(picks, randoms, strict=True):
             views.append(piece.views[row][_drawn_views(len(piece.views[row]), self._data.views, random)])
             caption = random.integers(len(piece.meanings[row]))
             texts.append(piece.texts[row][caption])
@@ -234,7 +234,8 @@ def _drawn_views(there: int, wanted: int, random: np.random.Generator) -> np.nda
 def _gathered(picks: list[Pick], parts: list[torch.Tensor | None]) -> Gaussians:
     def gathered(name: str) -> torch.Tensor:
         of_objects = [getattr(piece.gaussians, name)[row] for piece, row in picks]
-        return torch.stack([one if part is None else one[part] for one, part in zip(of_objects, parts)])
+        pairs = zip(of_objects, parts, strict=True)
+        return torch.stack([one if part is None else one[part] for one, part in pairs])
 
     return Gaussians(**{field.name: gathered(field.name) for field in fields(Gaussians)})
 

@@ -17,23 +17,26 @@ class _Settings(BaseModel):
 
 
 class Model(_Settings):
-    """What the network is. `mini` is for CPUs, the others have Uni3D's layouts."""
+    """The network."""
 
     size: Literal["mini", "tiny", "small", "base", "large"] = "mini"
+    """mini is for CPUs; the others have Uni3D's layouts."""
     gaussians: int = Field(1024, ge=16)
-    """Gaussians of an object that are looked at, n."""
+    """Gaussians of an object that the network sees, n."""
     patches: int = Field(64, ge=4)
-    """Patches an object is taken apart into, g."""
+    """Patches that an object is divided into, g."""
     neighbours: int = Field(32, ge=4)
-    """Gaussians a patch has, k."""
+    """Gaussians in a patch, k."""
     centres: Literal["stored", "computed"] = "stored"
-    """Where patches are: at the first g Gaussians, which stand in farthest-point order, or at g computed anew."""
+    """Centres of the patches: the first g Gaussians, which are in farthest-point order, or g farthest points computed
+    for each object."""
     tokens: Literal["points", "attributes", "gaussians"] = "gaussians"
-    """points: position and colour alone, as Uni3D; attributes: all attributes through Uni3D's encoder; gaussians: the
-    paper's GS Tokenizer, two branches added up."""
+    """points: position and colour only, as in Uni3D; attributes: all attributes through Uni3D's encoder; gaussians: the
+    paper's GS Tokenizer, the sum of two branches."""
     orders: tuple[Order, ...] = ("xyz", "hilbert", "z")
-    """Orders that a patch's Gaussians stand in before the tokenizer's convolutions; their tokens are averaged."""
+    """Orders of a patch's Gaussians before the tokenizer's convolutions; the tokens of all orders are averaged."""
     drop_path: Share = 0.0
+    """Probability of skipping the last block for an object; earlier blocks are skipped less (stochastic depth)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -46,80 +49,93 @@ class Model(_Settings):
 
 
 class Data(_Settings):
-    """What is read of the dataset, and in which order."""
+    """What is read from the dataset, and in which order."""
 
     split: str = "train"
+    """The split that is trained on."""
     seed: Seed = 0
+    """Seed of the order of rows, and of the views, captions and Gaussians that are drawn."""
     subset: Literal["first", "drawn"] = "first"
-    """Which n of an object's Gaussians: the first of the farthest-point order, or n drawn anew each time."""
+    """Which n Gaussians of an object: the first in farthest-point order, or a new random n each time."""
     views: int = Field(5, ge=1)
-    """Views of an object that a step looks at, K."""
+    """Views of an object in a step, K."""
     others: int = Field(0, ge=0)
-    """For each object of a step so many more, drawn from the rows in memory: what the teacher saw and read of them is
-    told apart from the step's objects too. They cost little, and do what a larger batch would."""
+    """Further objects for each object of a step, drawn from the rows in memory. Their views and captions are extra
+    negatives: they cost little, and act like a larger batch."""
     without: tuple[dict[str, str], ...] = ()
     """Rows that match every column of one of these are never trained: [{category: chair}]."""
     weak_captions: Literal["keep", "skip"] = "keep"
-    """Captions that the dataset's index marks as weak: those with the teacher's lowest scores."""
+    """Whether captions that index.json marks as weak, those with the teacher's lowest scores, are used."""
     shuffle_rows: int = Field(4096, ge=1)
-    """Rows that lie in memory at once to be mixed; the row groups they come from are drawn from all shards."""
+    """Rows that are in memory at once to be shuffled; their row groups are drawn from all shards."""
     lanes: int = Field(8, ge=1)
-    """Parts that a batch is put together from, each with row groups of its own, where there are more rows than that:
-    as many processes read a part of the data each. 1: every process reads all."""
+    """Parts of a batch, each from its own row groups, so that several processes each read a part of the data. 1: every
+    process reads everything."""
     readers: int = Field(2, ge=1)
-    """Threads that read ahead; what a step sees does not depend on them."""
+    """Threads that read ahead; they do not change what a step sees."""
 
 
 class Augment(_Settings):
     """How each object is changed each time it is seen."""
 
     scale: tuple[float, float] = (0.8, 1.25)
+    """Limits of the random scale."""
     shift: float = Field(0.1, ge=0)
+    """Largest random shift along each axis, in radii of the unit sphere."""
     rotation: Literal["none", "up", "all"] = "up"
-    """about the axis that points up, or any way"""
+    """Random rotation: none, about the axis that points up, or about any axis."""
     color_drop: float = Field(0.5, ge=0, le=1)
-    """The share of objects whose colours are replaced by a mid grey."""
+    """Share of objects whose colours are replaced by a mid grey."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale {list(self.scale)}: the smaller one first, and above 0")
+            raise ValueError(f"scale {list(self.scale)}: expected two numbers above 0, the smaller one first")
         return self
 
 
 class Loss(_Settings):
+    """The contrastive losses between objects and the teacher's vectors of texts and views."""
+
     text: float = Field(1.0, ge=0)
+    """Weight of the loss between objects and texts."""
     image: float = Field(1.0, ge=0)
-    """Weights of the two losses."""
+    """Weight of the loss between objects and views."""
     voting: Literal["none", "paper", "softmax"] = "paper"
-    """How views count: alike; each by its cosine to the text; by a softmax of these cosines."""
+    """Weight of each view: none: equal; paper: its cosine to the text; softmax: a softmax of these cosines."""
     voting_temperature: float = Field(0.05, gt=0)
-    """Of the softmax."""
+    """Temperature of that softmax."""
     start_scale: float = Field(1 / 0.07, gt=0)
+    """Initial value of the learnt number that cosines are multiplied by."""
     most_scale: float = Field(100.0, gt=0)
-    """The number that cosines are multiplied by: where it starts, and the most that it may learn to be."""
+    """Upper bound of that number."""
 
     @model_validator(mode="after")
     def _has_some(self) -> Self:
         if not self.text and not self.image:
-            raise ValueError("text and image are both 0: nothing is left to learn")
+            raise ValueError("text and image are both 0: expected at least one above 0")
         if self.start_scale > self.most_scale:
             raise ValueError(f"start_scale {self.start_scale:g} is above most_scale {self.most_scale:g}")
         return self
 
 
 class Optimiser(_Settings):
+    """How the weights are updated."""
+
     kind: Literal["adamw", "muon"] = "adamw"
-    """muon: for the matrices within layers; adamw for all else."""
+    """muon: Muon for the matrices within layers, and AdamW for everything else."""
     rate: float = Field(1e-3, gt=0)
+    """Largest learning rate."""
     decay: float = Field(0.05, ge=0)
+    """Weight decay."""
     betas: tuple[Share, Share] = (0.9, 0.98)
+    """AdamW's decay rates of the two running means."""
     layer_decay: float = Field(1.0, gt=0, le=1)
-    """Each layer towards the input learns so much slower than the next."""
+    """Factor on the learning rate for each layer further from the output."""
     warm_share: Share = 0.05
-    """Of the steps, in which the rate rises; then it falls by a cosine."""
+    """Share of the steps in which the rate rises; afterwards it falls along a cosine."""
     clip: float = Field(1.0, gt=0)
-    """The norm that gradients are cut to."""
+    """Largest norm of the gradient; longer gradients are scaled down."""
 
 
 class Training(_Settings):
@@ -131,20 +147,22 @@ class Training(_Settings):
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
     batch: int = Field(64, ge=2)
-    """Objects of a step, all processes together."""
+    """Objects in a step, over all processes."""
     epochs: float = Field(50.0, gt=0)
+    """Length of the training, in passes over the split."""
     steps: int | None = Field(None, ge=1)
-    """How long; where steps are given, epochs do not count."""
+    """Length of the training in steps; takes the place of epochs."""
     seed: Seed = 0
+    """Seed of the initial weights, of augmentation and of stochastic depth."""
     ema: Share = 0.0
-    """Share of its past that a running mean of the weights keeps each step; 0: none. It is what is evaluated."""
+    """Decay of an exponential moving average of the weights, which is then what is evaluated; 0: none."""
     precision: Precision = "auto"
-    """auto: bfloat16 on a GPU, and on a CPU that has instructions for it."""
+    """auto: bfloat16 on a GPU and on a CPU that has instructions for it, else float32."""
     compile: bool = False
-    """By torch.compile: faster on a GPU, after a minute or more."""
+    """Whether torch.compile is used: faster on a GPU, after a minute or more."""
     start_from: str | None = None
-    """A checkpoint of Uni3D (.pt) or of this program, whose weights are taken where they fit."""
+    """A checkpoint of Uni3D (.pt) or of this project, whose weights are used where their shapes fit."""
     check_every: int = Field(200, ge=1)
-    """Steps between two looks at the validation split."""
+    """Steps between two evaluations on the validation split."""
     save_seconds: float = Field(120.0, gt=0)
-    """Between two checkpoints."""
+    """Seconds between two checkpoints."""

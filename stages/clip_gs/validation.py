@@ -41,10 +41,11 @@ class Validation:
             return {}
         share = self._settings.batch // self._ranks.world
         gaussians, device = self._batch.gaussians, self._ranks.device
-        parts = [
-            vectors_of(gaussians.each(lambda tensor: tensor[start : start + share]).to(device))
-            for start in range(0, len(gaussians), share)
-        ]
+
+        def vectors_from(start: int) -> torch.Tensor:
+            return vectors_of(gaussians.each(lambda tensor: tensor[start : start + share]).to(device))
+
+        parts = [vectors_from(start) for start in range(0, len(gaussians), share)]
         vectors, batch = torch.cat(parts), self._batch.to(device)
         losses = contrastive(vectors, batch, scale, self._settings.loss, self._ranks.gather)
         loss = losses["text"] + losses["image"]

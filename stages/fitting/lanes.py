@@ -47,10 +47,8 @@ def _arithmetic(symbol: Any, instruction: str) -> None:
     @infer_global(symbol)
     class _Rule(AbstractTemplate):
         def generic(self, arguments: tuple, keywords: dict) -> Any:
-            if len(arguments) == 2 and lanes in arguments:
-                if all(kind is lanes or isinstance(kind, types.Float) for kind in arguments):
-                    return signature(lanes, lanes, lanes)
-            return None
+            known = all(kind is lanes or isinstance(kind, types.Float) for kind in arguments)
+            return signature(lanes, lanes, lanes) if len(arguments) == 2 and lanes in arguments and known else None
 
     @lower_builtin(symbol, lanes, lanes)
     def _lower(context, builder, sig, arguments):

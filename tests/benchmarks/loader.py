@@ -105,8 +105,9 @@ def report(sources: dict[str, Source], rounds: int) -> None:
             found[name].append(rates(source))
     print(f"{'samples a second':34}{'by the clock':>14}{'of CPU time':>14}   the first line is so many times that")
     for name, measured in found.items():
-        clock, cpu = (statistics.median(values) for values in zip(*measured))
-        times = [statistics.median(a[kind] / b[kind] for a, b in zip(found[first], measured)) for kind in (0, 1)]
+        clock, cpu = (statistics.median(values) for values in zip(*measured, strict=True))
+        pairs = list(zip(found[first], measured, strict=True))
+        times = [statistics.median(a[kind] / b[kind] for a, b in pairs) for kind in (0, 1)]
         print(f"{name:34}{clock:14,.0f}{cpu:14,.0f}   {times[0]:.1f} by the clock, {times[1]:.1f} in CPU time")
 
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from manifests.log import STATE_COLUMNS, Folder, Part, _encode
+from manifests.log import STATE_COLUMNS, LogReader, Part, _encode
 from manifests.records import SCHEMA
 from manifests.store import open_store
 
@@ -63,11 +63,11 @@ def fold(root: str, rows: int) -> None:
     """In a process of its own, whose memory is the fold's alone."""
     begun = time.perf_counter()
     ids = pa.array([f"objaverse/{number:07d}.glb" for number in range(rows)])
-    folder = Folder(open_store(root))
+    log = LogReader(open_store(root))
     counted = 0
     for stage in STAGES:
         extra = ("seen", "content") if stage == "ingest" else ()
-        counted += len(folder.fold(stage, ids, STATE_COLUMNS + extra).rows)
+        counted += len(log.latest_of(stage, ids, STATE_COLUMNS + extra).rows)
     assert counted == len(STAGES) * rows
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -14,9 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.figures import count_rows
-from pipeline.placement import Placement
-from pipeline.step import Schedule, Step
+from pipeline.planning.figures import count_rows
+from pipeline.running.placement import Placement
+from pipeline.step import Step
+from stages.schedule import Schedule
 from tests.benchmarks.noop import Five, Four, One, Three, Two
 from tests.pipeline.running import run_steps
 
@@ -29,11 +30,11 @@ def resident_mb() -> float:
 def measure(engine: str, count: int, folder: str | None) -> None:
     placement: Placement
     if engine == "ray":
-        from pipeline.ray_placement import RayPlacement
+        from pipeline.running.ray_placement import RayPlacement
 
         placement = RayPlacement()
     else:
-        from pipeline.local_placement import LocalPlacement
+        from pipeline.running.local_placement import LocalPlacement
 
         placement = LocalPlacement()
     schedule = Schedule(cpus=0.2, batch=256, workers=1)

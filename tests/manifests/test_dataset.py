@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from manifests import dataset
+from manifests import dataset, dataset_index
 from manifests.store import LocalStore
+from pipeline.recipe import DECLARED
 
 SHAPE = dataset.Shape(views=3, gaussians=8, sh_coefficients=4)
 
@@ -47,7 +48,7 @@ def test_the_columns_of_version_1_stand():
         "normalization means log_scales quaternions opacity_logits sh gaussian_count view_vectors captions "
         "caption_vectors teacher psnr psnr_foreground ssim warnings keys metadata"
     )
-    schema = dataset.schema(SHAPE)
+    schema = dataset.Contract(SHAPE, DECLARED).schema()
     assert dataset.VERSION == 1
     assert schema.names == names.split()
     sizes = {"intrinsics": 27, "camera_to_world": 48, "normalization": 16, "means": 24, "log_scales": 24}
@@ -55,33 +56,33 @@ def test_the_columns_of_version_1_stand():
     for name, size in sizes.items():
         value = pa.float64() if name == "normalization" else pa.float32()
         assert schema.field(name).type == pa.list_(value, size)
-    assert schema.field("keys").type.num_fields == len(dataset.STAGES)
+    assert schema.field("keys").type.num_fields == len(DECLARED)
     assert all(field.nullable for field in schema)
 
 
 def test_only_the_gaussians_change_with_the_float_type():
-    half = dataset.schema(dataset.Shape(3, 8, 4, "float16"))
-    changed = {field.name for field in half if field != dataset.schema(SHAPE).field(field.name)}
+    half = dataset.Contract(dataset.Shape(3, 8, 4, "float16"), DECLARED).schema()
+    changed = {field.name for field in half if field != dataset.Contract(SHAPE, DECLARED).schema().field(field.name)}
     assert changed == {"means", "log_scales", "quaternions", "opacity_logits", "sh"}
     assert half.field("means").type == pa.list_(pa.float16(), 24)
 
 
 def test_a_shard_tells_its_version_units_and_shape():
-    told = json.loads(dataset.schema(SHAPE).metadata[b"gs_triplets"])
+    told = json.loads(dataset.Contract(SHAPE, DECLARED).schema().metadata[b"gs_triplets"])
     assert told["version"] == 1
     assert told["shape"] == {"views": 3, "gaussians": 8, "sh_coefficients": 4, "float_type": "float32"}
-    assert list(told["columns"]) == dataset.schema(SHAPE).names
+    assert list(told["columns"]) == dataset.Contract(SHAPE, DECLARED).schema().names
     assert "unit sphere" in told["units"]
 
 
 def test_features_are_those_that_datasets_would_write_itself(store):
     from datasets import Features, Image, List
 
-    schema = dataset.schema(SHAPE)
+    schema = dataset.Contract(SHAPE, DECLARED).schema()
     features = Features.from_arrow_schema(schema)
     assert features["views"] == List(Image())
     assert features.arrow_schema == schema
-    dataset.write_index(store, [shard(store)], provenance={})
+    dataset_index.write_index(store, [shard(store)], DECLARED, provenance={})
     front, _ = front_matter(store)
     assert Features._from_yaml_list(front["dataset_info"]["features"]) == features
     assert front["dataset_info"]["features"] == features._to_yaml_list()
@@ -96,8 +97,8 @@ def test_importing_the_contract_loads_nothing_heavy():
 def test_the_index_sums_up_its_shards_whatever_their_order(store):
     mixed = shard(store, index=1, rows=3, categories={"cup": 1, "bowl": 2})
     shards = [mixed, shard(store, "test", rows=1), shard(store)]
-    index = dataset.write_index(store, shards, provenance={"recipe": {"fit": {"steps": 600}}})
-    assert dataset.read_index(store) == index
+    index = dataset_index.write_index(store, shards, DECLARED, provenance={"recipe": {"fit": {"steps": 600}}})
+    assert dataset_index.read_index(store) == index
     assert index["rows"] == {"test": 1, "train": 5}
     assert index["categories"] == {"test": {"cup": 1}, "train": {"bowl": 2, "cup": 3}}
     assert index["licences"] == {"CC0-1.0": 6}
@@ -105,20 +106,20 @@ def test_the_index_sums_up_its_shards_whatever_their_order(store):
     assert set(index["shards"][0]) == {"shard", "split", "index", "rows", "bytes", "sha256"}
     assert index["shards"][0]["shard"] == "data/test-00000-0123456789ab.parquet"
     first = store.read(dataset.INDEX), store.read(dataset.CARD)
-    dataset.write_index(store, reversed(shards), provenance={"recipe": {"fit": {"steps": 600}}})
+    dataset_index.write_index(store, reversed(shards), DECLARED, provenance={"recipe": {"fit": {"steps": 600}}})
     assert (store.read(dataset.INDEX), store.read(dataset.CARD)) == first
 
 
 def test_without_the_card_there_is_no_index(store):
     store.replace(f"{dataset.CARD}/in/its/way", b"a folder where the card should be")
     with pytest.raises(OSError):
-        dataset.write_index(store, [shard(store)], provenance={})
-    assert dataset.read_index(store) is None
+        dataset_index.write_index(store, [shard(store)], DECLARED, provenance={})
+    assert dataset_index.read_index(store) is None
 
 
 def test_the_card_names_exactly_the_indexed_shards(store):
     shard(store, index=7)
-    dataset.write_index(store, [shard(store), shard(store, "test", rows=1)], provenance={})
+    dataset_index.write_index(store, [shard(store), shard(store, "test", rows=1)], DECLARED, provenance={})
     front, _ = front_matter(store)
     assert front["configs"][0]["data_files"] == [
         {"split": "test", "path": ["data/test-00000-0123456789ab.parquet"]},
@@ -129,9 +130,9 @@ def test_the_card_names_exactly_the_indexed_shards(store):
 
 def test_the_card_tells_a_person_what_is_in_it(store):
     odd = shard(store, categories={"Geschirr | 茶碗\n": 1, "": 1}, licences={"": 2})
-    dataset.write_index(store, [odd], provenance={"recipe": {"fit": {"steps": 600}}})
+    dataset_index.write_index(store, [odd], DECLARED, provenance={"recipe": {"fit": {"steps": 600}}})
     _, body = front_matter(store)
-    for column in dataset.columns(SHAPE):
+    for column in dataset.Contract(SHAPE, DECLARED).columns:
         assert f"| {column.name} |" in body
     assert "| Geschirr \\| 茶碗 | 1 |" in body
     assert "| (none) | 2 |" in body
@@ -140,33 +141,35 @@ def test_the_card_tells_a_person_what_is_in_it(store):
 
 
 def test_an_empty_dataset_has_an_index_and_a_card_that_says_so(store):
-    index = dataset.write_index(store, [], provenance={})
+    index = dataset_index.write_index(store, [], DECLARED, provenance={})
     assert (index["shards"], index["rows"], index["shape"]) == ([], {}, None)
-    assert dataset.read_index(store) == index
+    assert dataset_index.read_index(store) == index
     front, body = front_matter(store)
     assert front["configs"][0]["data_files"] == []
     assert "empty" in body
 
 
 def test_no_index_yet_is_none_and_another_version_is_refused(store):
-    assert dataset.read_index(store) is None
+    assert dataset_index.read_index(store) is None
     store.replace(dataset.INDEX, b'{"version": 99}')
     with pytest.raises(ValueError, match="version 99"):
-        dataset.read_index(store)
+        dataset_index.read_index(store)
 
 
 def test_shards_that_do_not_fit_together_are_refused(store):
     with pytest.raises(ValueError, match="one number of views"):
-        dataset.write_index(store, [shard(store), shard(store, index=1, shape=[3, 16, 4])], provenance={})
+        dataset_index.write_index(
+            store, [shard(store), shard(store, index=1, shape=[3, 16, 4])], DECLARED, provenance={}
+        )
     with pytest.raises(ValueError, match="two shards for block 0"):
-        dataset.write_index(store, [shard(store), shard(store)], provenance={})
-    assert dataset.read_index(store) is None
+        dataset_index.write_index(store, [shard(store), shard(store)], DECLARED, provenance={})
+    assert dataset_index.read_index(store) is None
 
 
 def test_superseded_shards_leave_and_indexed_ones_stay(store):
     kept = shard(store)
-    index = dataset.write_index(store, [kept], provenance={})
+    index = dataset_index.write_index(store, [kept], DECLARED, provenance={})
     orphan = shard(store, index=1)
-    assert dataset.remove_superseded(store, index) == [orphan["shard"]]
+    assert dataset_index.remove_superseded(store, index) == [orphan["shard"]]
     assert list(store.list(dataset.DATA)) == [kept["shard"]]
-    assert dataset.remove_superseded(store, index) == []
+    assert dataset_index.remove_superseded(store, index) == []

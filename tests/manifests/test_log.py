@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from manifests.log import Folder, Log, list_parts
+from manifests.log import Log, LogReader, list_parts
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
 
@@ -19,7 +19,7 @@ def record(name: str, key: str = "k", status: str = OK, stage: str = "fit", **mo
 def fold(
     root: Path, ids: list[str], stage: str = "fit", bounds: dict[int, int] | None = None
 ) -> dict[str, tuple[str, str]]:
-    found = Folder(open_store(root), bounds).fold(stage, pa.array(ids, pa.string()))
+    found = LogReader(open_store(root), bounds).latest_of(stage, pa.array(ids, pa.string()))
     records = found.records.to_pylist()
     return {ids[row]: (told["key"], told["status"]) for row, told in zip(found.rows.tolist(), records, strict=True)}
 
@@ -47,7 +47,7 @@ def test_repeats_within_a_part_count_once_and_in_order(tmp_path: Path) -> None:
         log.add(record("a", str(number)))
     log.flush()
     assert fold(tmp_path, ["a"]) == {"a": ("49", OK)}
-    assert Folder(open_store(tmp_path)).latest("fit").num_rows == 1
+    assert LogReader(open_store(tmp_path)).latest("fit").num_rows == 1
 
 
 def test_what_a_superseded_driver_wrote_after_it_lost_the_run_does_not_count(tmp_path: Path) -> None:

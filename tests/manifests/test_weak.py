@@ -18,7 +18,7 @@ def counted(rows):
 
 
 @pytest.mark.parametrize("percent", [0, 1, 10, 50, 99])
-@pytest.mark.parametrize("low, high", [(0.1, 0.4), (-0.6, 0.9), (0.2, 0.201)])
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.4), (-0.6, 0.9), (0.2, 0.201)])
 def test_at_most_so_many_percent_are_weak_and_they_are_the_lowest(percent, low, high):
     scores = np.random.default_rng(percent).uniform(low, high, 400).round(6).tolist()
     told = captions("short", scores)

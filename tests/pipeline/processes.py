@@ -26,6 +26,6 @@ def workers_of(pid: int) -> list[int]:
             words = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if stat and stat[0] != "Z" and int(stat[1]) == pid and b"pipeline.worker" in words:
+        if stat and stat[0] != "Z" and int(stat[1]) == pid and b"pipeline.running.worker" in words:
             found.append(int(folder.name))
     return found

@@ -8,16 +8,17 @@ from typing import Any
 
 from manifests.lease import Lease
 from manifests.listing import update_listing
-from manifests.log import Folder, Log
+from manifests.log import Log, LogReader
 from manifests.outcomes import Outcomes
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
-from pipeline.local_placement import LocalPlacement
-from pipeline.messages import Message, Post, Result
-from pipeline.placement import Capacity, Placement, WorkerId
-from pipeline.plan import Plan, Retry, Task
-from pipeline.scheduler import Scheduler
-from pipeline.step import Schedule, Step
+from pipeline.planning.plan import Plan, Retry, Task
+from pipeline.running.local_placement import LocalPlacement
+from pipeline.running.messages import Message, Result, WorkerSpec
+from pipeline.running.placement import Capacity, Placement, WorkerId
+from pipeline.running.scheduler import Scheduler
+from pipeline.step import Step
+from stages.schedule import Schedule
 from stages.stage import Row
 
 QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seconds=20)
@@ -44,7 +45,7 @@ def run_steps(
     retry: Retry = Retry(),
     keep_results: bool = True,
 ) -> Ran:
-    """One build's worth of work: as `pipeline.build` does it, less the dataset."""
+    """One build's worth of work: as `pipeline.running.build` does it, less the dataset."""
     store = open_store(root)
     lease = Lease.acquire(store)
     placement = placement or LocalPlacement()
@@ -52,7 +53,7 @@ def run_steps(
     try:
         listing = update_listing(store, rows, lease.epoch)
         plan = Plan(steps, listing, Outcomes(store))
-        plan.load(Folder(store, lease.bounds), lambda row, seen: True, retry)
+        plan.load(LogReader(store, lease.bounds), lambda row, seen: True, retry)
         ran = Ran(plan)
 
         def record(task: Task, result: Result, attempts: int, worker: str) -> None:
@@ -98,7 +99,7 @@ class Reserving(LocalPlacement):
         super().__init__()
         self._capacity = Capacity(cpus, gpus)
         self._placed: dict[WorkerId, float] = {}  # GPUs
-        self._homeless: dict[WorkerId, tuple[Post, list[Row]]] = {}
+        self._homeless: dict[WorkerId, tuple[WorkerSpec, list[Row]]] = {}
         self._working: set[WorkerId] = set()
         self.started: list[str] = []  # stages
         self.most_gpus = 0.0  # that were asked for at once
@@ -106,19 +107,19 @@ class Reserving(LocalPlacement):
     def capacity(self) -> Capacity:
         return self._capacity
 
-    def start(self, worker: WorkerId, post: Post) -> None:
-        self.started.append(post.stage.name)
-        self._homeless[worker] = post, []
+    def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
+        self.started.append(spec.stage.name)
+        self._homeless[worker] = spec, []
         self._place()
-        asked = sum(self._placed.values()) + sum(post.gpus for post, _ in self._homeless.values())
+        asked = sum(self._placed.values()) + sum(spec.gpus for spec, _ in self._homeless.values())
         self.most_gpus = max(self.most_gpus, asked)
 
     def _place(self) -> None:
-        for worker, (post, rows) in list(self._homeless.items()):
-            if sum(self._placed.values()) + post.gpus <= self._capacity.gpus:
+        for worker, (spec, rows) in list(self._homeless.items()):
+            if sum(self._placed.values()) + spec.gpus <= self._capacity.gpus:
                 del self._homeless[worker]
-                self._placed[worker] = post.gpus
-                super().start(worker, post)
+                self._placed[worker] = spec.gpus
+                super().start(worker, spec)
                 if rows:
                     self.send(worker, rows)
 

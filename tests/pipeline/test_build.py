@@ -273,7 +273,7 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     build(copy / "source", copy / "run", "--fit.steps", "25")
     before = dataset_files(copy / "run")
     asked = call(command("clean", "--run", copy / "run"))
-    assert "needed by nothing" in asked.stdout and "say --yes" in asked.stdout
+    assert "are not needed in" in asked.stdout and "pass --yes" in asked.stdout
     call(command("clean", "--run", copy / "run", "--yes"))
     assert len(list((copy / "run" / "artifacts" / "fit").rglob("*.ply"))) == 5
     assert "Nothing to do" in build(copy / "source", copy / "run", "--fit.steps", "25").stdout
@@ -345,7 +345,7 @@ def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
         (["build", "cpu", "--fit.engine", "cuda", "--run", "x"], "fit.engine: 'cuda' is not allowed"),
         (["build", "cpu", "--only", "fly", "--run", "x"], "--only fly: no such stage"),
         (["build", "cpu", "--fly", "--run", "x"], "--fly: no such option"),
-        (["build", "cpu", "--source", "/nowhere", "--run", "RUN"], "/nowhere: not there"),
+        (["build", "cpu", "--source", "/nowhere", "--run", "RUN"], "/nowhere: does not exist"),
         (["build", "demo", "--source", ".", "--run", "RUN", "--engine", "local"], "makes its own corpus"),
         (["status", "--run", "/nowhere"], "no run there"),
     ],

@@ -18,8 +18,8 @@ import torch
 import yaml
 
 from manifests.store import open_store
-from pipeline import evaluating
 from pipeline.__main__ import main
+from pipeline.commands import evaluate as evaluating
 from stages.clip_gs import checkpoint
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS, filled
 from stages.clip_gs.model import ClipGs
@@ -330,7 +330,7 @@ def odd(place: Path) -> Path:
             "--classes {}/few.txt",
             "--classes: 3 categories of split test are not in the list: ibis, oak, urn; ",
         ),
-        ("--classes {}/twice.txt", "--classes {}/twice.txt: 'boat' stands there twice; one a line"),
+        ("--classes {}/twice.txt", "--classes {}/twice.txt: 'boat' is listed twice; expected one name per line"),
         ("--classes {}/none.txt", "--classes {}/none.txt: cannot be read"),
         ("--templates {}/plain.txt", "{}/plain.txt: 'a photo' has no place for the name; expected {{}}"),
         ("--teacher {}/none", "'{}/none': no such folder"),
@@ -420,10 +420,10 @@ def test_a_card_has_no_figures_of_other_weights(
     found["rows"] = [row for row in found["rows"] if row["name"] != "other"]
     (tmp_path / "one.json").write_text(json.dumps(found))
     assert main([*words, "--evaluation", str(tmp_path / "one.json")]) == BAD_REQUEST
-    assert "is of other weights" in capsys.readouterr().err
+    assert "is a result of other weights" in capsys.readouterr().err
     (tmp_path / "no.json").write_text("[]")
     assert main([*words, "--evaluation", str(tmp_path / "no.json")]) == BAD_REQUEST
-    assert "not the result of an evaluation" in capsys.readouterr().err
+    assert "not a result of `evaluate`" in capsys.readouterr().err
     full = ["export", "--checkpoint", str(place / "run" / "training" / "one"), "--out", str(tmp_path / "small")]
     assert main(full) == 0 and (tmp_path / "small" / "evaluation").exists()
     (place / "run" / "evaluation").rename(place / "run" / "elsewhere")
@@ -437,5 +437,5 @@ def test_a_card_has_no_figures_of_other_weights(
     for kept in ("other", "small"):
         before = sorted((tmp_path / kept).iterdir())
         assert main([*words[:-1], str(tmp_path / kept)]) == BAD_REQUEST
-        assert "holds something else" in capsys.readouterr().err
+        assert "holds other files" in capsys.readouterr().err
         assert sorted((tmp_path / kept).iterdir()) == before

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.log import Folder
+from manifests.log import LogReader
 from manifests.store import LocalStore
 from stages.splat import Splat
 from tests.pipeline.building import (
@@ -133,7 +133,7 @@ ONE_SPLIT = ["--splits.shares", "{all: 1.0}", "--splits.rows_per_shard"]
 
 def spoil(run: Path, name: str) -> None:
     """Make a row's splat one that pack refuses."""
-    records = Folder(LocalStore(str(run))).latest("fit").to_pylist()
+    records = LogReader(LocalStore(str(run))).latest("fit").to_pylist()
     columns = next(json.loads(record["columns"]) for record in records if record["id"] == name)
     path = run / columns["splat"]
     splat = Splat.from_ply(path.read_bytes())

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.plan import Retry
+from pipeline.planning.plan import Retry
 from pipeline.step import Step
 from stages.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, Work, each, read_input
 from tests.pipeline.building import build, ids_in_dataset, reasons, write_meshes

@@ -22,7 +22,7 @@ RAY = Path(sys.executable).parent / "ray"
 TROUBLE = """
 from pathlib import Path
 import sys
-from pipeline.ray_placement import RayPlacement
+from pipeline.running.ray_placement import RayPlacement
 from pipeline.step import Step
 from tests.pipeline.running import QUICK, make_rows, run_steps
 from tests.pipeline.trouble import Finish, Start, Trouble
@@ -119,9 +119,9 @@ def test_a_ray_that_cannot_be_had_is_told_in_one_line(tmp_path: Path) -> None:
     told = call(words, code=2, RAY_ADDRESS=nobody).stderr
     assert told.startswith(f"error: no Ray cluster answers at {nobody} (RAY_ADDRESS): ") and told.count("\n") == 1
     told = call(words, code=2, RAY_ADDRESS="nowhere").stderr
-    assert told.startswith("error: nowhere is no Ray cluster that can be used: ") and told.count("\n") == 1
+    assert told.startswith("error: cannot connect to the Ray cluster nowhere: ") and told.count("\n") == 1
     told = call(words, code=2, RAY_TMPDIR=str(tmp_path / "missing")).stderr
-    assert told.startswith("error: Ray could not be started: ") and told.count("\n") == 1
+    assert told.startswith("error: cannot start Ray: ") and told.count("\n") == 1
 
 
 @pytest.mark.slow

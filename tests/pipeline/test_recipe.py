@@ -30,7 +30,7 @@ def test_a_resolved_recipe_reads_back_as_it_is() -> None:
 
 
 def test_of_several_gpus_none_is_shared() -> None:
-    with pytest.raises(RecipeError, match=r"schedule\.fit\.gpus: 1\.5 .*above 1 whole GPUs alone can be had"):
+    with pytest.raises(RecipeError, match=r"schedule\.fit\.gpus: 1\.5 .*expected a whole number above 1"):
         load_recipe("cpu", {"schedule.fit.gpus": 1.5})
     assert load_recipe("cpu", {"schedule.fit.gpus": 0.5}).schedule.fit.gpus == 0.5
 

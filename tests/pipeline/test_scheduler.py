@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.figures import count_rows
-from pipeline.local_placement import LocalPlacement
-from pipeline.messages import Post
-from pipeline.plan import Retry
-from pipeline.scheduler import RunStopped
-from pipeline.step import Schedule, Step
-from pipeline.supervisor import Supervisor
+from pipeline.planning.figures import count_rows
+from pipeline.planning.plan import Retry
+from pipeline.running.local_placement import LocalPlacement
+from pipeline.running.messages import WorkerSpec
+from pipeline.running.scheduler import RunStopped
+from pipeline.running.supervisor import Supervisor
+from pipeline.step import Step
+from stages.schedule import Schedule
 from tests.pipeline.building import ROOT
 from tests.pipeline.processes import workers_of
 from tests.pipeline.running import QUICK, Reserving, make_rows, run_steps
@@ -40,7 +41,7 @@ from tests.pipeline.trouble import (
 )
 
 GOOD = {f"good{number}": "" for number in range(6)}
-POST = Post(
+SPEC = WorkerSpec(
     stage=Start(),
     run="/nowhere",
     gpus=0,
@@ -52,12 +53,12 @@ POST = Post(
 )
 LEAVE = """
 import sys
-from pipeline import supervisor
-from tests.pipeline.test_scheduler import POST
+from pipeline.running import supervisor
+from tests.pipeline.test_scheduler import SPEC
 
 if sys.argv[1] != "here":
     supervisor.pid_space = lambda: sys.argv[1]
-supervisor.Supervisor(POST)  # and ends without a word
+supervisor.Supervisor(SPEC)  # and ends without a word
 """
 
 
@@ -192,7 +193,7 @@ def test_rows_that_crash_again_in_a_later_run_do_not_stop_it(tmp_path: Path) -> 
 
 def test_workers_that_cannot_be_started_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(RunStopped, match="start cannot start: no worker could be kept: FileNotFoundError"):
+    with pytest.raises(RunStopped, match="start cannot start: cannot run a worker process: FileNotFoundError"):
         run_steps(tmp_path, make_rows(a=""), [Step(Start(), QUICK)])
 
 
@@ -206,8 +207,8 @@ def test_a_stage_that_cannot_open_stops_the_run_and_says_why(tmp_path: Path) -> 
     [
         ("exit", "exited with code 3", {}),
         ("segfault", "killed by SIGSEGV: .*string_at", {}),
-        ("eat", "took more than 0.4 GiB of memory", {"memory_gb": 0.4}),
-        ("sleep", "not open in 1 seconds: killed", {"open_timeout_seconds": 1.0}),
+        ("eat", "used more than 0.4 GiB of memory", {"memory_gb": 0.4}),
+        ("sleep", "timed out after 1 s while opening; worker killed", {"open_timeout_seconds": 1.0}),
     ],
 )
 def test_workers_that_die_while_they_open_cost_no_row_and_stop_the_run(
@@ -328,7 +329,7 @@ def test_a_dead_process_leaves_scratch_to_be_cleared_by_those_who_know_its_numbe
     subprocess.run([sys.executable, "-c", LEAVE, place], cwd=ROOT, env=environment, check=True)
     (left,) = tmp_path.glob("*/*")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    alive = [Supervisor(POST), Supervisor(POST)]
+    alive = [Supervisor(SPEC), Supervisor(SPEC)]
     assert left.exists() == stays
     assert len(list(tmp_path.glob("*/*"))) == 2 + stays
     for supervisor in alive:

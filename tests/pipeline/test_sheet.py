@@ -43,7 +43,7 @@ def test_a_sheet_shows_every_object_its_warnings_and_failures(run: Path, tmp_pat
 
 
 def test_a_large_run_takes_pages(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline import sheet
+    from pipeline.commands import sheet
 
     monkeypatch.setattr(sheet, "_LINES_PER_PAGE", 2)
     pages = sheet.write_sheet(str(run), tmp_path / "a.png", [0], 1)

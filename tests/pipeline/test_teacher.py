@@ -197,7 +197,7 @@ def test_a_stage_needs_another_only_where_the_recipe_has_it() -> None:
 
 
 def test_embed_without_a_model_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"^embed\.model: missing; embed cannot do without it$"):
+    with pytest.raises(RecipeError, match=r"^embed\.model: missing; embed requires it$"):
         load_recipe("cpu", {"embed.batch_images": 8})
 
 

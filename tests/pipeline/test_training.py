@@ -18,9 +18,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.processes import free_port
 from pipeline.settings import PRESETS, RecipeError, load, preset_names, take_overrides
-from pipeline.training_ray import cause
+from pipeline.training.on_ray import cause
+from pipeline.training.processes import free_port
 from stages.clip_gs import checkpoint
 from stages.clip_gs.folder import alone
 from stages.clip_gs.settings import Training
@@ -224,10 +224,10 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--run", "s3://bucket/run"], "--run s3://bucket/run: checkpoints are written to a folder"),
+        (["--run", "s3://bucket/run"], "--run s3://bucket/run: checkpoints are written to a folder, not to a URI"),
         (["--run", ""], "--run is missing"),
         (["--name", "a/b"], "--name 'a/b': letters, digits"),
-        (["--workers", "0"], "--workers 0: at least 1"),
+        (["--workers", "0"], "--workers 0: must be at least 1"),
         (["--gpus", "1"], "--gpus 1: is for --engine ray"),
         (["--dataset", "/nowhere"], "/nowhere: no dataset there"),
         (["--model.gaussians", "64"], "model.gaussians: 64, but objects of"),
@@ -291,7 +291,7 @@ def test_the_shown_settings_can_be_trained_by(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_words_that_are_no_values_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r"--data\.without: '\[\{' is not a value"):
+    with pytest.raises(RecipeError, match=r"--data\.without: '\[\{' is not a YAML value"):
         take_overrides(["--data.without", "[{"], Training)
 
 

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from PIL import Image
 
-from manifests import dataset
+from manifests import dataset, dataset_index
 from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
+from pipeline.recipe import DECLARED, SOURCES
 from stages.pack import Pack
 from stages.splat import SH_ZERO, Splat
 from stages.stage import Context, Done
@@ -113,7 +114,7 @@ def write(
 ) -> str:
     """A run folder, by path or URI, whose dataset holds these rows; the place."""
     store = open_store(place)
-    pack = Pack(gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type)
+    pack = Pack(sources=SOURCES, gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type)
     shards = []
     with tempfile.TemporaryDirectory() as scratch:
         work = pack.open(Context(store, Path(scratch)))
@@ -125,7 +126,7 @@ def write(
                 ((_, outcome),) = work([block])
                 assert isinstance(outcome, Done), outcome
                 shards.append(outcome.columns)
-    dataset.write_index(store, shards, provenance={}, weak_percent=weak_percent)
+    dataset_index.write_index(store, shards, DECLARED, provenance={}, weak_percent=weak_percent)
     return str(place)
 
 
@@ -174,9 +175,8 @@ def spoil(place: str | Path, row_id: str, **columns: Any) -> None:
             groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         if not any(row_id in group["id"].to_pylist() for group in groups):
             continue
-        shape = dataset.Shape(**index["shape"])
-        settings = dataset.writer_settings(shape, "zstd")
-        with parquet.ParquetWriter(path, dataset.schema(shape), **settings) as writer:
+        contract = dataset.Contract(dataset.Shape(**index["shape"]), DECLARED)
+        with parquet.ParquetWriter(path, contract.schema(), **contract.writer_settings("zstd")) as writer:
             for group in groups:
                 writer.write_table(_changed(group, row_id, columns))
         data = path.read_bytes()

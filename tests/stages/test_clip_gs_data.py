@@ -332,7 +332,9 @@ def test_all_captions_of_an_object_are_known_whichever_is_drawn(tmp_path):
         number = {row_id: place for place, row_id in enumerate(batch.ids)}
         first, second = (batch.own_meanings[number[row.id]].tolist() for row in rows[:2])
         assert second == [first[1]] * 2 and len(set(first)) == 2
-        assert all(meaning in own for meaning, own in zip(batch.meanings.tolist(), batch.own_meanings.tolist()))
+        assert all(
+            meaning in own for meaning, own in zip(batch.meanings.tolist(), batch.own_meanings.tolist(), strict=True)
+        )
 
 
 # -- which rows ----------------------------------------------------------------------------------------------------

@@ -119,7 +119,10 @@ def test_leaving_objects_out_is_as_if_they_had_never_been_there():
     assert (kept.ids, kept.categories, kept.attributes) == (without.ids, without.categories, without.attributes)
     assert torch.equal(kept.views, without.views) and torch.equal(kept.seen, without.seen)
     pairs = [
-        {(owner, tuple(some.texts[text].tolist())) for owner, text in zip(some.told.tolist(), some.said.tolist())}
+        {
+            (owner, tuple(some.texts[text].tolist()))
+            for owner, text in zip(some.told.tolist(), some.said.tolist(), strict=True)
+        }
         for some in (kept, without)
     ]
     assert len(kept.texts) == len(without.texts)
@@ -206,7 +209,7 @@ def test_an_object_is_right_for_an_equal_text_of_another():
     chair = subjects.texts[0].float()
     vectors = torch.stack([-chair, chair, -chair])  # the first object is nowhere near its own text
     found = retrieval.retrieve(vectors, subjects)["text_to_3d"]
-    told = {name: direction for name, direction in retrieval.directions(subjects).items()}["text_to_3d"]
+    told = retrieval.directions(subjects)["text_to_3d"]
     assert found["queries"] == 4 and told.queries == 3  # "a chair" is asked for both that say it
     places = rank(subjects.texts, vectors, told.query, told.item)
     assert places[0] == 1

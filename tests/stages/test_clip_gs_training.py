@@ -409,7 +409,7 @@ def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path
         ({"model": {"patches": 4000}}, "patches 4000 is more than there are gaussians, 1024"),
         ({"model": {"orders": ["xyz", "xyz"]}}, "one at least, and each once"),
         ({"augment": {"scale": [2, 1]}}, "the smaller one first"),
-        ({"loss": {"text": 0, "image": 0}}, "nothing is left to learn"),
+        ({"loss": {"text": 0, "image": 0}}, "expected at least one above 0"),
         ({"loss": {"start_scale": 200}}, "start_scale 200 is above most_scale 100"),
         ({"learning_rate": 1}, "Extra inputs are not permitted"),
     ],

@@ -62,6 +62,13 @@ def test_a_relative_folder_is_looked_for_where_the_command_runs(copy, monkeypatc
     assert find("clip").place == str(copy)
 
 
+def test_an_embedded_model_is_ours_whatever_the_working_folder_has(copy, tmp_path, monkeypatch):
+    ours = identity("stages/embedded/clip")
+    shutil.copytree(copy, tmp_path / "other/stages/embedded/clip")
+    monkeypatch.chdir(tmp_path / "other")
+    assert identity("stages/embedded/clip") == ours != identity(str(copy))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -7,9 +7,10 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from manifests import dataset
+from manifests import dataset, dataset_index
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
+from pipeline.recipe import DECLARED, SOURCES
 from stages.pack import Pack, marks
 from stages.splat import Splat
 from stages.stage import Context, Done, StageError
@@ -17,7 +18,11 @@ from stages.vectors import from_bytes, to_bytes
 from stages.views import Views
 
 V, N, K, SIZE = 3, 12, 4, 8
-PACK = Pack(gaussians=N)
+PACK = Pack(gaussians=N, sources=SOURCES)
+
+
+def packing(**settings):
+    return PACK.model_copy(update=settings)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -105,7 +110,7 @@ def test_a_shard_holds_what_the_stages_made(run):
     outcome = run.pack([run.member(number, gaussians=5 + number) for number in range(3)])
     assert isinstance(outcome, Done)
     table = run.table(outcome)
-    meant = dataset.schema(dataset.Shape(V, N, K))
+    meant = dataset.Contract(dataset.Shape(V, N, K), DECLARED).schema()
     assert (table.schema, table.schema.metadata) == (meant, meant.metadata)
     assert table["id"].to_pylist() == ["object-0", "object-1", "object-2"]
     assert table["source"][1].as_py() == "meshes/1.glb"
@@ -162,7 +167,7 @@ def test_what_it_returns_is_enough_for_the_index(run):
 
 @pytest.mark.parametrize("float_type", ["float32", "float16"])
 def test_padding_is_last_finite_and_transparent(run, float_type):
-    outcome = run.pack([run.member(0), run.member(1, gaussians=N)], Pack(gaussians=N, float_type=float_type))
+    outcome = run.pack([run.member(0), run.member(1, gaussians=N)], packing(float_type=float_type))
     table = run.table(outcome)
     real = splat(0)
     assert table["gaussian_count"].to_pylist() == [7, N]
@@ -178,7 +183,7 @@ def test_padding_is_last_finite_and_transparent(run, float_type):
 
 
 def test_of_more_gaussians_than_asked_for_the_first_are_taken(run):
-    table = run.table(run.pack([run.member(0), run.member(1, gaussians=4)], Pack(gaussians=5)))
+    table = run.table(run.pack([run.member(0), run.member(1, gaussians=4)], packing(gaussians=5)))
     assert table["gaussian_count"].to_pylist() == [5, 4]
     assert np.array_equal(fixed(table, "means", 0, 5, 3), splat(0).means[:5])
     assert np.array_equal(fixed(table, "sh", 0, 5, K, 3), splat(0).sh[:5])
@@ -211,15 +216,15 @@ def test_same_artifacts_same_bytes(tmp_path):
     shards = []
     for name in ("one", "two"):
         run = Run(tmp_path / name)
-        shards.append(run.pack([run.member(number) for number in range(4)], Pack(gaussians=N, row_group_rows=3)))
+        shards.append(run.pack([run.member(number) for number in range(4)], packing(row_group_rows=3)))
     assert shards[0].columns == shards[1].columns
     assert run.pack([run.member(number) for number in (1, 2)]).columns["sha256"] != shards[0].columns["sha256"]
 
 
 def test_row_groups_are_closed_by_rows_and_by_bytes(run):
     members = [run.member(number) for number in range(5)]
-    by_rows = run.pack(members, Pack(gaussians=N, row_group_rows=2)).columns["shard"]
-    by_bytes = run.pack(members, Pack(gaussians=N, row_group_bytes=1)).columns["shard"]
+    by_rows = run.pack(members, packing(row_group_rows=2)).columns["shard"]
+    by_bytes = run.pack(members, packing(row_group_bytes=1)).columns["shard"]
     whole = run.pack(members).columns["shard"]
     groups = [parquet.ParquetFile(f"{run.store.root}/{name}").metadata for name in (by_rows, by_bytes, whole)]
     assert [group.num_row_groups for group in groups] == [3, 5, 1]
@@ -227,7 +232,7 @@ def test_row_groups_are_closed_by_rows_and_by_bytes(run):
 
 def test_pictures_are_not_compressed_and_every_page_can_be_found(run):
     for compression in ("zstd", "none"):
-        outcome = run.pack([run.member(0)], Pack(gaussians=N, compression=compression))
+        outcome = run.pack([run.member(0)], packing(compression=compression))
         group = parquet.ParquetFile(f"{run.store.root}/{outcome.columns['shard']}").metadata.row_group(0)
         leaves = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
         assert leaves["views.list.element.bytes"].compression == "UNCOMPRESSED"
@@ -281,7 +286,7 @@ def other_harmonics(run, member):
 def test_a_failure_half_way_leaves_nothing(run, spoil, reason, transient):
     members = [run.member(number) for number in range(3)]
     spoil(run, members[2])
-    outcome = run.pack(members, Pack(gaussians=N, row_group_rows=1))
+    outcome = run.pack(members, packing(row_group_rows=1))
     assert isinstance(outcome, StageError)
     assert (outcome.reason, outcome.transient) == (reason, transient)
     assert "object-2" in outcome.detail
@@ -326,11 +331,11 @@ def load_dataset(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("float_type", ["float32", "float16"])
 def test_load_dataset_gives_pictures_and_sees_no_orphan(run, load_dataset, float_type):
-    stage = Pack(gaussians=N, float_type=float_type)
+    stage = packing(float_type=float_type)
     orphan = run.pack([run.member(9)], stage)
     train = [run.pack([run.member(2 * number), run.member(2 * number + 1)], stage, index=number) for number in (0, 1)]
     test = run.pack([run.member(5, captioned=False)], stage, split="test")
-    dataset.write_index(run.store, [shard.columns for shard in (test, *train)], provenance={})
+    dataset_index.write_index(run.store, [shard.columns for shard in (test, *train)], DECLARED, provenance={})
     assert run.store.exists(orphan.columns["shard"])
 
     loaded = load_dataset(run)
@@ -354,6 +359,6 @@ def test_load_dataset_gives_pictures_and_sees_no_orphan(run, load_dataset, float
 
 def test_an_orphan_alone_is_no_dataset(run, load_dataset):
     run.pack([run.member(0)])
-    dataset.write_index(run.store, [], provenance={})
+    dataset_index.write_index(run.store, [], DECLARED, provenance={})
     with pytest.raises((ValueError, FileNotFoundError)):
         load_dataset(run)

@@ -116,7 +116,7 @@ def test_noise_in_images_is_bad_or_drawn(form: str) -> None:
         try:
             assert images.decode(bytes(data), "a", Limits(max_texture_pixels=1 << 20), 2048).shape[2] == 4
         except StageError as error:
-            assert error.reason in ("bad_texture", "too_large", "unsupported"), error.detail
+            assert error.reason in ("bad_texture", "too_large", "unsupported"), error.detail  # noqa: PT017
 
 
 def test_a_texture_that_is_something_else_is_called_by_its_name() -> None:

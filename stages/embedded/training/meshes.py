@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 
-from manifests import dataset
+from manifests import dataset, dataset_index
 from manifests.store import LocalStore
 from stages.embedded.training import evaluation, meaning
 from stages.modelling.categories import CATEGORIES
@@ -28,11 +28,12 @@ def figures(name: str, folder: Path, place: Path) -> dict[str, float]:
     else:
         shorts = [next((told["text"] for told in row["captions"] if told["kind"] == "short"), "") for row in rows]
         named = [meaning.category_in(text) for text in shorts]
-    return {"objects": len(rows), "category": float(np.mean([a == b["category"] for a, b in zip(named, rows)]))}
+    right = [name == row["category"] for name, row in zip(named, rows, strict=True)]
+    return {"objects": len(rows), "category": float(np.mean(right))}
 
 
 def _known(place: Path) -> list[dict]:
-    index = dataset.read_index(LocalStore(str(place)))
+    index = dataset_index.read_index(LocalStore(str(place)))
     if index is None:
         raise SystemExit(f"{place}: no dataset there; expected the run of a build with these models")
     known = {category.name for category in CATEGORIES}

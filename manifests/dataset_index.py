@@ -1,0 +1,104 @@
+"""The dataset's index: which shards count. It is written last, so a dataset is whole or is not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from manifests import dataset, weak
+from manifests.dataset_card import card
+from manifests.store import Store
+
+
+def write_index(
+    store: Store,
+    shards: Iterable[Mapping[str, Any]],
+    declared: Mapping[str, Sequence[dataset.Column]],
+    *,
+    provenance: Mapping[str, Any],
+    weak_percent: float = 0.0,
+) -> dict[str, Any]:
+    """Make these shards the dataset: the card, then, last, the index. Shards are the columns that pack returned.
+
+    `provenance` goes into both as it is (the resolved recipe, the project's version); it should hold no times, so that
+    equal datasets are equal byte for byte.
+    """
+    ordered = sorted(shards, key=lambda shard: (shard["split"], shard["index"]))
+    _refuse_differences(ordered)
+    shape = asdict(_shape(ordered[0])) if ordered else None
+    counted = {"shard": "", "split": "", "index": 0, "rows": 0, "bytes": 0, "sha256": ""}
+    index = {
+        "version": dataset.VERSION,
+        "shape": shape,
+        "rows": _sum({shard["split"]: shard["rows"]} for shard in ordered),
+        "bytes": _sum({shard["split"]: shard["bytes"]} for shard in ordered),
+        "categories": {
+            split: _sum(shard["categories"] for shard in ordered if shard["split"] == split)
+            for split in sorted({shard["split"] for shard in ordered})
+        },
+        "licences": _sum(shard["licences"] for shard in ordered),
+        "weak_captions": {
+            "percent": weak_percent,
+            "below": weak.bounds((shard["scores"] for shard in ordered), weak_percent),
+        },
+        "provenance": dict(provenance),
+        "shards": [
+            {name: shard[name] for name in counted} | {"shard": shard["shard"].removeprefix(f"{dataset.FOLDER}/")}
+            for shard in ordered
+        ],
+    }
+    text = json.dumps(index, indent=1, ensure_ascii=False, default=str)
+    index = json.loads(text)
+    store.replace(dataset.CARD, card(index, declared).encode())
+    store.replace(dataset.INDEX, (text + "\n").encode())
+    return index
+
+
+def _shape(shard: Mapping[str, Any]) -> dataset.Shape:
+    views, gaussians, terms = shard["shape"]
+    return dataset.Shape(views, gaussians, terms, shard["float_type"])
+
+
+def _refuse_differences(shards: Sequence[Mapping[str, Any]]) -> None:
+    for shard in shards[1:]:
+        if _shape(shard) != _shape(shards[0]):
+            raise ValueError(
+                f"{shard['shard']} has {_shape(shard)} where {shards[0]['shard']} has {_shape(shards[0])}: "
+                "one dataset has one number of views, Gaussians and SH coefficients"
+            )
+    places = [(shard["split"], shard["index"]) for shard in shards]
+    if len(set(places)) < len(places):
+        twice = next(place for place in places if places.count(place) > 1)
+        raise ValueError(f"two shards for block {twice[1]} of split {twice[0]!r}: a block has one")
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))
+
+
+def read_index(store: Store) -> dict[str, Any] | None:
+    """The index, or None where no dataset has been finished yet."""
+    try:
+        index = json.loads(store.read(dataset.INDEX))
+    except FileNotFoundError:
+        return None
+    if index["version"] != dataset.VERSION:
+        raise ValueError(
+            f"{dataset.INDEX} is of version {index['version']}, this program reads version {dataset.VERSION}"
+        )
+    return index
+
+
+def remove_superseded(store: Store, index: Mapping[str, Any]) -> list[str]:
+    """Delete what lies among the shards and is not in the index; the names of what went."""
+    kept = {f"{dataset.FOLDER}/{shard['shard']}" for shard in index["shards"]}
+    gone = [name for name in store.list(dataset.DATA) if name not in kept]
+    for name in gone:
+        store.delete(name)
+    return gone

@@ -1,0 +1,99 @@
+"""The command `build`: make a dataset, or resume one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pipeline.commands.build_summary import print_summary
+from pipeline.commands.options import positive
+from pipeline.commands.settings_help import settings_help
+from pipeline.planning.plan import Retry
+from pipeline.planning.run import RunError, absolute_place
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.running.build import BuildRequest, Report, build
+from pipeline.settings import preset_names
+
+SETTINGS = Recipe  # what the command line can change by its path
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    make = commands.add_parser(
+        "build",
+        parents=[common],
+        help="make or resume a dataset",
+        description="Make a dataset. The same command again resumes it.",
+        epilog=settings_help(Recipe),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    make.add_argument("recipe", help=f"a preset ({', '.join(preset_names())}) or a YAML file")
+    make.add_argument("--source", default="", help="a folder, a glob, a mesh, or a list (.jsonl, .csv, .parquet)")
+    make.add_argument("--run", default="", help="the run folder: a path or a URI (s3://...)")
+    make.add_argument("--engine", choices=("ray", "local"), default="ray", help="where workers run (default: ray)")
+    make.add_argument("--only", default="", metavar="STAGE", help="work this stage and what it needs, nothing after it")
+    make.add_argument("--limit", type=positive, metavar="N", help="take only the first N rows of the source")
+    make.add_argument(
+        "--retry-failed",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="REASON",
+        help="try failed rows again, all or one reason's",
+    )
+    make.add_argument(
+        "--max-failed",
+        default=None,
+        metavar="N",
+        help="exit with 1 when more rows fail: a number, or a share such as 5%%",
+    )
+    make.add_argument(
+        "--refresh", action=argparse.BooleanOptionalAction, default=None,
+        help="look again whether sources changed (default: for local files)",
+    )  # fmt: skip
+    make.add_argument("--print-config", action="store_true", help="show the resolved recipe and end")
+
+
+def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    recipe = load_recipe(options.recipe, overrides)
+    if options.print_config:
+        print(recipe.to_yaml(), end="")
+        return 0
+    if not options.run:
+        raise RunError("--run is missing: the folder to build in, a path or a URI")
+    names = [step.name for step in recipe.steps()] + [recipe.pack.name]
+    if options.only and options.only not in names:
+        raise RunError(f"--only {options.only}: no such stage; there are {', '.join(names)}")
+    allowed = _allowed_failures(options.max_failed)
+    request = BuildRequest(
+        recipe=recipe,
+        run=absolute_place(options.run, "--run"),
+        source=absolute_place(options.source, "--source") if options.source else "",
+        engine=options.engine,
+        only=options.only,
+        limit=options.limit,
+        retry=Retry(options.retry_failed is not None, options.retry_failed or ""),
+        refresh=options.refresh,
+    )
+    report = build(request)
+    print_summary(request, report)
+    return _exit_code(report, allowed)
+
+
+def _allowed_failures(text: str | None) -> tuple[float, bool] | None:
+    if text is None:
+        return None
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if number < 0:
+        raise RunError(f"--max-failed {text}: a number of rows, or a share such as 5%")
+    return number, text.endswith("%")
+
+
+def _exit_code(report: Report, allowed: tuple[float, bool] | None) -> int:
+    """0: done. 1: more rows failed than allowed (by default: all of them), or something could not be finished."""
+    if report.stopped_by:
+        return 128 + report.stopped_by
+    limit = report.rows - 1.0 if allowed is None else allowed[0] * report.rows / 100 if allowed[1] else allowed[0]
+    return 1 if report.unfinished or (report.lost and report.lost > limit) else 0

@@ -1,0 +1,70 @@
+"""Print the summary of a build: what was made, where it is, how long each stage took, and what to try next."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.commands.called import program, python
+from pipeline.planning.figures import to_clock
+from pipeline.running.build import BuildRequest, Report
+
+
+def print_summary(request: BuildRequest, report: Report) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    again = f"{program()} status --run {request.run} --failed"
+    if report.stopped_by:
+        console.print("Stopped. Finished work is kept; run the same command again to resume.")
+        return
+    if report.worked:
+        console.print(_stage_table(report))
+    else:
+        console.print("Nothing to do: everything is up to date.")
+    if report.index is not None:
+        rows, sizes = report.index["rows"], report.index["bytes"]
+        splits = ", ".join(f"{name} {count}" for name, count in rows.items())
+        console.print(
+            f"\n[bold]{sum(rows.values())} triplets[/bold] ({splits}) in {len(report.index['shards'])} Parquet shards, "
+            f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{request.run}/dataset[/bold]"
+        )
+    if report.psnrs:
+        median = statistics.median(report.psnrs)
+        console.print(f"Median PSNR on held-out views: {median:.1f} dB ({len(report.psnrs)} fitted in this build)")
+    _print_captions(console, report.captions)
+    if report.lost:
+        console.print(f"{report.lost} rows failed; to see which and why: {again}")
+    if report.unfinished:
+        console.print(f"{report.unfinished} rows or shards could not be finished; run the same command again")
+    console.print("\nTry next:")
+    if report.index is not None and report.index["shards"]:
+        console.print(
+            f"  {python()} -c \"from datasets import load_dataset; print(load_dataset('{request.run}/dataset'))\""
+        )
+    console.print(f"  {again.removesuffix(' --failed')}")
+
+
+def _print_captions(console: Console, captions: dict[str, list[dict[str, Any]]]) -> None:
+    if captions:
+        console.print("\nCaptions of the first objects; in brackets the teacher's score, if there is a teacher:")
+    for name, texts in captions.items():
+        console.print(f"  [bold]{escape(name)}[/bold]")
+        for caption in texts:
+            score = "" if caption["score"] is None else f" ({caption['score']:.2f})"
+            console.print(f"    {caption['kind']}: {escape(caption['text'])}{score}")
+
+
+def _stage_table(report: Report) -> Table:
+    table = Table(
+        title=f"Built in {to_clock(report.seconds)}", title_justify="left", header_style="bold", pad_edge=False
+    )
+    for column in ("stage", "worked", "ok", "failed", "seconds of work", "seconds each"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, stage in report.figures.items():
+        worked, seconds = report.worked[name], report.stage_seconds[name]
+        each = f"{seconds / worked:.3f}" if worked else ""
+        table.add_row(name, str(worked), str(stage["ok"]), str(stage["failed"]), f"{seconds:.1f}", each)
+    return table

@@ -1,0 +1,175 @@
+"""The command `evaluate`: find the checkpoints, the dataset and its teacher, evaluate, and write the result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+
+from manifests.store import is_uri, open_store
+from pipeline.commands.checkpoints import (
+    add_processes,
+    expected_errors,
+    named,
+    open_dataset,
+    progress_of,
+    run_beside,
+    run_of,
+    splits_of,
+)
+from pipeline.planning.run import RECIPE, RunError
+from pipeline.training.processes import together
+from stages.models import Checkpoint, ModelError, find, same_model
+
+if TYPE_CHECKING:
+    from stages.clip_gs.evaluation.evaluate import Asked
+    from stages.clip_gs.ranks import Ranks
+    from stages.clip_gs.shards import Dataset
+
+EMBEDDED = "stages/embedded/clip"
+_WIDTH = 200  # characters, of a table that is not shown in a terminal
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        parents=[common],
+        help="measure checkpoints on a dataset",
+        description="Measure zero-shot classification, retrieval and linear probes, beside the teacher and chance.",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        required=True,
+        help="a .pt file or a training's folder; may be given several times",
+    )
+    parser.add_argument("--dataset", required=True, help="a run or its dataset: a path or a URI")
+    parser.add_argument("--split", default="test", help="splits, such as test,unseen, or all (default: test)")
+    parser.add_argument("--teacher", help="folder or hub name of the dataset's CLIP (default: look for it)")
+    parser.add_argument(
+        "--templates", metavar="FILE", help="prompts, one per line, with {} for the name (default: 64 built-in ones)"
+    )
+    parser.add_argument("--classes", metavar="FILE", help="category names, one per line (default: those of the splits)")
+    parser.add_argument("--name", help="name of the result (default: from checkpoint, splits and dataset)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="result file (default: evaluation/NAME.json in the checkpoint's run)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    add_processes(parser)
+
+
+def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    return together(_evaluate, options, options.processes, expected_errors)
+
+
+def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
+    from stages.clip_gs.evaluation.evaluate import Asked, evaluate
+    from stages.clip_gs.evaluation.templates import OBJECTS, parse
+
+    dataset = open_dataset(options)
+    asked = Asked(
+        dataset=dataset,
+        splits=splits_of(options.split, dataset),
+        checkpoints=named(options.checkpoint),
+        teacher=find_teacher(options.teacher, dataset),
+        classes=_classes(options.classes) if options.classes else None,
+        templates=parse(_lines(options.templates, "--templates"), options.templates) if options.templates else OBJECTS,
+    )
+    result = evaluate(asked, ranks, progress_of(ranks))
+    if result is not None:
+        _report(result, asked, options)
+    return 0
+
+
+def _report(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> None:
+    from stages.clip_gs.evaluation.table import notes, to_table
+
+    name = options.name or _name(asked)
+    result = {"name": name, **result}
+    folder, file = _split(options.out or f"{_home(asked)}/evaluation/{name}.json")
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    open_store(folder).replace(file, f"{text}\n".encode())
+    if options.json:
+        print(text)
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(to_table(result))
+    for line in notes(result):
+        console.print(line)
+    console.print(f"\nWritten to [bold]{folder}/{file}[/bold]", soft_wrap=True)
+
+
+def _name(asked: Asked) -> str:
+    """A name made of checkpoint, splits and dataset, so that another evaluation's result is not overwritten."""
+    splits = asked.splits if asked.splits != ["test"] else []
+    beside = run_beside(asked.dataset)
+    elsewhere = [] if beside == _home(asked) else ["on", beside.rpartition("/")[2]]
+    return "-".join([next(iter(asked.checkpoints)), *splits, *elsewhere])
+
+
+def _home(asked: Asked) -> str:
+    """The run of the first checkpoint or, if that is in no run, of the dataset."""
+    return run_of(next(iter(asked.checkpoints.values()))) or run_beside(asked.dataset)
+
+
+def find_teacher(asked: str | None, dataset: Dataset) -> Checkpoint:
+    """Find the model that made the vectors of the dataset: at `asked`, else where it may be. Check its identity."""
+    dataset.require_vectors()
+    wanted = str(dataset.teacher)
+    hub, _, revision = wanted.rpartition("@")
+    if asked:
+        found = find(asked, revision if asked == hub and "/" in hub else None)
+        if not same_model(found.identity, wanted):
+            raise RunError(f"--teacher {asked}: is {found.identity}, but the dataset's vectors are from {wanted}")
+        return found
+    places = [*_built_with(dataset), (EMBEDDED, None), *([(hub, revision)] if hub.count("/") == 1 else [])]
+    seen = {}
+    for place, commit in dict.fromkeys(places):
+        try:
+            found = find(place, commit)
+        except ModelError:
+            seen[place] = "nothing"
+            continue
+        if same_model(found.identity, wanted):
+            return found
+        seen[place] = found.identity
+    there = ", ".join(f"{place} ({what})" for place, what in seen.items())
+    raise RunError(f"the dataset's teacher, {wanted}, is not at {there}; pass --teacher PATH, the folder of that model")
+
+
+def _built_with(dataset: Dataset) -> list[tuple[str, str | None]]:
+    """The place of the teacher in the recipe of the dataset's run."""
+    try:
+        embed = yaml.safe_load(open_store(run_beside(dataset)).read(RECIPE)).get("embed") or {}
+    except (OSError, yaml.YAMLError, AttributeError):
+        return []  # a dataset that was moved out of its run has no recipe
+    return [(embed["model"], embed.get("revision"))] if embed.get("model") else []
+
+
+def _split(place: str) -> tuple[str, str]:
+    folder, _, name = (place if is_uri(place) else str(Path(place).expanduser().absolute())).rpartition("/")
+    return folder, name
+
+
+def _classes(place: str) -> list[str]:
+    names = [line.strip() for line in _lines(place, "--classes") if line.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        raise RunError(
+            f"--classes {place}: {f'{twice[0]!r} is listed twice' if twice else 'no names'}; expected one name per line"
+        )
+    return names
+
+
+def _lines(place: str, field: str) -> list[str]:
+    try:
+        return Path(place).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{field} {place}: cannot be read: {error}; expected a text file") from error

@@ -1,0 +1,54 @@
+"""The part of --help that lists every setting, made from the models that hold them."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from stages.schedule import Schedule
+
+_WIDTH = 100
+
+
+def settings_help(model: type[BaseModel]) -> str:
+    """Each setting with its path, default and meaning; a stage's schedule is listed once for all stages."""
+    head = "Settings. Each can be set here by its path, or in a YAML file that takes the preset's place:"
+    return "\n".join([head, *_lines(model, model.model_construct(), "")])
+
+
+def _lines(model: type[BaseModel], defaults: Any, path: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if field.exclude:
+            continue
+        nested, default = _nested(field), _default(field, defaults, name)
+        if nested is None:
+            yield f"  --{path}{name} {json.dumps(default, default=str)}"
+            yield from textwrap.wrap(field.description or "", _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        elif nested.__name__ == "Schedules":
+            yield "\nschedule: how each stage is scheduled; every stage has defaults of its own (--print-config)"
+            yield from _lines(Schedule, Schedule(), f"{path}{name}.STAGE.")
+        else:
+            left_out = " (left out unless set)" if default is None else ""
+            yield f"\n{path}{name}: {_first_line(nested)}{left_out}"
+            yield from _lines(nested, default, f"{path}{name}.")
+
+
+def _nested(field: FieldInfo) -> type[BaseModel] | None:
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _default(field: FieldInfo, defaults: Any, name: str) -> Any:
+    """What holds where nothing is set; a stage that is left out has its fields' own defaults."""
+    value = getattr(defaults, name, None) if defaults is not None else field.get_default(call_default_factory=True)
+    return value if isinstance(value, BaseModel) or value is None else json.loads(json.dumps(value, default=str))
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    paragraph = (model.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(paragraph.split("  in:")[0].split())

@@ -1,0 +1,154 @@
+"""The command `sheet`: draw every object of a run in some views, with its id, its warnings, or why it failed."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.commands.options import positive
+from pipeline.commands.status import list_failed
+from pipeline.planning.plan import OK
+from pipeline.planning.run import Run, RunError, open_run
+from stages.views import Views
+
+_STAGE = "render"
+_LINES_PER_PAGE = 16
+_TILE = 128  # pixels of a view on the sheet
+_GAP = 6
+_LINE = 12  # pixels from one line of text to the next
+_TEXT_LINES = 3
+_GROUND = (226, 229, 235)  # neither white nor grey, so that white objects and missing colours are visible
+_INK, _WARNING, _FAILED = (20, 20, 20), (160, 84, 0), (180, 0, 0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One object on the sheet."""
+
+    name: str
+    images: list[Image.Image] = field(default_factory=list)  # RGBA
+    warnings: list[str] = field(default_factory=list)
+    failure: str = ""
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("sheet", parents=[common], help="draw all objects of a run on contact sheets")
+    parser.add_argument("--run", required=True, help="the run folder: a path or a URI")
+    parser.add_argument(
+        "--out", type=Path, default=Path("sheet.png"), help="image file; several pages get numbers (default: sheet.png)"
+    )
+    parser.add_argument("--views", default="0,8", help="numbers of the views to show (default: 0,8)")
+    parser.add_argument("--columns", type=positive, metavar="N", help="objects per row")
+
+
+def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    for path in write_sheet(options.run, options.out, parse_views(options.views), options.columns):
+        print(path)
+    return 0
+
+
+def write_sheet(root: str, out: Path, views: list[int], columns: int | None) -> list[Path]:
+    """Write the sheet; return its files: `out`, or `out` with numbers if there are several pages."""
+    run = open_run(root)
+    columns = columns or max(1, 12 // len(views))
+    per_page = columns * _LINES_PER_PAGE
+    count = -(-_count(run) // per_page)
+    if not count:
+        raise RunError(f"--run {root}: nothing is rendered yet")
+    paths = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number:03}") for number in range(1, count + 1)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cells = _cells(run, views)
+    for path in paths:
+        _page(list(islice(cells, per_page)), len(views), columns).save(path)
+    return paths
+
+
+def parse_views(text: str) -> list[int]:
+    """Parse numbers of views, such as 0,8."""
+    try:
+        views = [int(word) for word in text.split(",")]
+    except ValueError:
+        views = [-1]
+    if min(views) < 0:
+        raise RunError(f"--views {text}: expected numbers of views separated by commas, such as 0,8")
+    return views
+
+
+def _count(run: Run) -> int:
+    return int((run.plan.states[_STAGE] == OK).sum()) + len(_failures(run))
+
+
+def _failures(run: Run) -> dict[str, str]:
+    """By id, why each row without views failed."""
+    rendered = {run.listing.ids[index].as_py() for index in np.flatnonzero(run.plan.states[_STAGE] == OK).tolist()}
+    rows = [row for row in list_failed(run) if row["stage"] in run.plan.steps and row["id"] not in rendered]
+    return {row["id"]: f"{row['stage']}: {row['reason']}: {row['detail']}" for row in rows}
+
+
+def _cells(run: Run, views: list[int]) -> Iterator[Cell]:
+    """Yield the cells in the order of the listing, without rows that are still to be worked."""
+    failures = _failures(run)
+    states = run.plan.states[_STAGE]
+    for index, name in enumerate(run.listing.ids.to_pylist()):
+        if states[index] == OK:
+            yield _cell(run, index, name, views)
+        elif name in failures:
+            yield Cell(name, failure=failures[name])
+
+
+def _cell(run: Run, index: int, name: str, views: list[int]) -> Cell:
+    columns = run.plan.outcomes.find(_STAGE, run.plan.key(_STAGE, index))
+    try:
+        seen = Views.from_bytes(run.store.read((columns or {})["views"]))
+    except (KeyError, FileNotFoundError):
+        return Cell(name, failure="the views were deleted by `clean`")
+    if max(views) >= len(seen.colors):
+        raise RunError(f"--views {max(views)}: {name} has views 0 to {len(seen.colors) - 1}")
+    images = [Image.open(io.BytesIO(seen.colors[view])).convert("RGBA") for view in views]
+    return Cell(name, images, warnings=list((columns or {}).get("warnings") or []))
+
+
+def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
+    columns = min(columns, len(cells))
+    width, height = views * _TILE + _GAP, _TILE + _TEXT_LINES * _LINE + _GAP
+    page = Image.new("RGB", (columns * width + _GAP, -(-len(cells) // columns) * height + _GAP), _GROUND)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(10)
+    for number, cell in enumerate(cells):
+        left, top = _GAP + number % columns * width, _GAP + number // columns * height
+        for place, image in enumerate(cell.images):
+            image = image.resize(
+                (_TILE, _TILE), Image.Resampling.BOX if image.width > _TILE else Image.Resampling.NEAREST
+            )
+            page.paste(image, (left + place * _TILE, top), image)
+        below = top + (_TILE if cell.images else 0)
+        notes = [(cell.failure, _FAILED)] if cell.failure else [(text, _WARNING) for text in cell.warnings]
+        room = _TEXT_LINES if cell.images else (_TILE // _LINE + _TEXT_LINES)
+        lines = [(_shortened(cell.name, font, width - _GAP), _INK)]
+        lines += [(line, ink) for text, ink in notes for line in _wrapped(text, font, width - _GAP)]
+        for place, (line, ink) in enumerate(lines[:room]):
+            draw.text((left, below + place * _LINE), line, ink, font)
+    return page
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Shorten an id at its start: ids made from paths differ at the end."""
+    while font.getlength(text) > width and len(text) > 2:
+        text = "…" + text[2:]
+    return text
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    lines = [""]
+    for letter in text:
+        if font.getlength(lines[-1] + letter) > width:
+            lines.append("")
+        lines[-1] += letter
+    return lines

@@ -1,0 +1,132 @@
+"""The command `status`: show how far a run is, during a build or after it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manifests import dataset_index
+from manifests.lease import find_holder
+from manifests.weak import is_weak
+from pipeline.planning.figures import Figures, count_rows, to_table
+from pipeline.planning.plan import DUPLICATE, FAILED, OK
+from pipeline.planning.run import Run, open_run
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("status", parents=[common], help="show how far a run is")
+    parser.add_argument("--run", required=True, help="the run folder: a path or a URI")
+    parser.add_argument("--failed", action="store_true", help="list every failed row with stage, reason and detail")
+    parser.add_argument("--weak", action="store_true", help="list the captions with the teacher's lowest scores")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    show_status(options.run, as_json=options.json, failed=options.failed, weak=options.weak)
+    return 0
+
+
+def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bool = False) -> None:
+    run = open_run(root)
+    holder = find_holder(run.store)
+    reported = holder.beat.get("status") if holder.at_work else None
+    figures: Figures = reported or count_rows(run.plan)
+    rows = list_failed(run) if failed else []
+    captions = list_weak(run) if weak else []
+    if as_json:
+        shown: dict[str, Any] = {"run": run.store.root, "building": holder.at_work, "stages": figures}
+        if failed:
+            shown["failed"] = rows
+        if weak:
+            shown["weak_captions"] = captions
+        json.dump(shown, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+        return
+    console = Console()
+    state = (
+        f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
+    )
+    console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
+    if failed:
+        _print_rows(console, rows, ("id", "stage", "reason", "detail"), "No failed rows.")
+    if weak:
+        _print_rows(console, captions, ("id", "kind", "score", "text"), "No weak captions.")
+
+
+def _print_rows(console: Console, rows: list[dict[str, Any]], columns: tuple[str, ...], none: str) -> None:
+    if not rows:
+        console.print(none)
+        return
+    table = Table(show_lines=False, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(f"{value:.3f}" if isinstance(value, float) else value) for value in row.values()))
+    console.print(table)
+
+
+def list_weak(run: Run) -> list[dict[str, Any]]:
+    """The captions that are weak according to the dataset's index, lowest score first."""
+    index = dataset_index.read_index(run.store)
+    if index is None or "align" not in run.plan.steps:
+        return []
+    ids, below = run.listing.ids, index.get("weak_captions", {}).get("below", {})
+    found = {stage: dict(_columns(run, stage)) for stage in ("caption", "align")}
+    rows = []
+    for place, aligned in found["align"].items():
+        texts = found["caption"].get(place, {}).get("captions", [])
+        for caption, score in zip(texts, aligned.get("caption_scores", []), strict=False):
+            if is_weak(caption | {"score": score}, below):
+                name = ids[place].as_py()
+                rows.append({"id": name, "kind": caption["kind"], "score": score, "text": caption["text"]})
+    return sorted(rows, key=lambda row: (row["score"], row["id"]))
+
+
+def _columns(run: Run, stage: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row that is ok at a stage, with the columns that the stage gave it."""
+    latest, states = run.log.latest_of(stage, run.listing.ids, ("status", "columns")), run.plan.states[stage]
+    for place, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
+        if states[place] == OK and record["status"] == "ok":
+            yield place, json.loads(record["columns"] or "{}")
+
+
+def list_failed(run: Run) -> list[dict[str, Any]]:
+    """Every row that is not in the dataset, with stage, reason and detail; also duplicates."""
+    plan, rows = run.plan, []
+    ids = run.listing.ids
+    for index in np.flatnonzero(plan.duplicates).tolist():
+        kept = ids[plan.keeper_of(index)].as_py()
+        rows.append(_row(ids[index].as_py(), plan.root, DUPLICATE, f"same content as {kept}, which is kept"))
+    problems = run.listing.table.select(["id", "problem", "problem_detail"])
+    for row in problems.filter(problems.column("problem").is_valid()).to_pylist():
+        rows.append(_row(row["id"], plan.root, row["problem"], row["problem_detail"]))
+    for stage in plan.steps:
+        states = plan.states[stage]
+        latest = run.log.latest_of(stage, ids, ("status", "reason", "error"))
+        for index, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
+            if states[index] == FAILED and record["status"] == "failed":
+                rows.append(_row(ids[index].as_py(), stage, record["reason"], record["error"]))
+    return rows + _failed_blocks(run)
+
+
+def _failed_blocks(run: Run) -> list[dict[str, Any]]:
+    if not run.plan.blocks:
+        return []
+    latest = run.log.latest(run.plan.blocks.name).to_pylist()
+    return [
+        _row(record["id"], run.plan.blocks.name, record["reason"], record["error"])
+        for record in latest
+        if record["status"] == "failed"
+    ]
+
+
+def _row(name: str, stage: str, reason: str, detail: str) -> dict[str, Any]:
+    return {"id": name, "stage": stage, "reason": reason, "detail": detail}

@@ -1,0 +1,228 @@
+"""The command `train`: check the options, run the training in its processes, and print a summary."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from manifests.store import is_uri
+from pipeline.commands.called import program, python
+from pipeline.commands.settings_help import settings_help
+from pipeline.planning.figures import to_clock
+from pipeline.planning.run import RunError, absolute_place
+from pipeline.settings import PRESETS, load, preset_names, to_yaml
+from pipeline.training.processes import Terminated, together
+from stages.clip_gs.settings import Training
+
+if TYPE_CHECKING:
+    from stages.clip_gs.ranks import Ranks
+
+_PRESETS = PRESETS / "train"
+SETTINGS = Training  # the fields that the command line can set
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "train",
+        parents=[common],
+        help="train a CLIP-GS on a dataset",
+        description="Train a CLIP-GS on a dataset. To resume a training, run the same command again.",
+        epilog=settings_help(Training),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(preset_names(_PRESETS))
+    parser.add_argument("recipe", nargs="?", default="mini", help=f"a preset ({names}; default: mini) or a YAML file")
+    parser.add_argument("--run", default="", help="the run folder, a path; the training is in its training/NAME")
+    parser.add_argument("--dataset", default="", help="a run or its dataset: a path or a URI (default: that of --run)")
+    parser.add_argument("--name", default="default", help="name of the training (default: default)")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where the workers run (default: local)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many processes, each with a GPU if there are any (default: 1)",
+    )
+    parser.add_argument("--gpus", type=float, metavar="G", help="GPUs per worker on Ray (default: 1 if there are any)")
+    parser.add_argument(
+        "--anew", action="store_true", help="delete the training of this name first, and start at step 1"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print all settings and exit")
+
+
+def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    settings = load(Training, options.recipe, overrides, _PRESETS)
+    if options.print_config:
+        print(to_yaml(settings), end="")
+        return 0
+    request = _checked(options, settings)
+    if request.engine == "ray":
+        from pipeline.training.on_ray import train_on_ray
+
+        code = train_on_ray(request, _check(request))
+    else:
+        code = _train_here(request)
+    if os.environ.get("RANK", "0") == "0":
+        with errors_in_one_line():
+            print_summary(request)
+    return code
+
+
+def _checked(options: argparse.Namespace, settings: Training) -> argparse.Namespace:
+    """Check the options; return them with the settings, and with absolute paths for workers on other nodes."""
+    if not options.run:
+        raise RunError("--run is missing; pass the run folder, in which training/NAME is made")
+    if is_uri(options.run):
+        raise RunError(
+            f"--run {options.run}: checkpoints are written to a folder, not to a URI; pass a path that all processes "
+            "share, and the dataset's URI as --dataset"
+        )
+    if not re.fullmatch(r"\w[\w.+-]*", options.name):
+        raise RunError(f"--name {options.name!r}: letters, digits and . _ + - only, since a folder gets this name")
+    if options.workers < 1:
+        raise RunError(f"--workers {options.workers}: must be at least 1")
+    if options.gpus is not None and options.engine != "ray":
+        raise RunError(f"--gpus {options.gpus:g}: is for --engine ray; a local worker takes one GPU, if there are any")
+    if settings.start_from:
+        settings = settings.model_copy(update={"start_from": absolute_place(settings.start_from, "start_from")})
+    run = absolute_place(options.run, "--run")
+    return argparse.Namespace(
+        settings=settings,
+        folder=str(Path(run) / "training" / options.name),
+        dataset=absolute_place(options.dataset, "--dataset") if options.dataset else run,
+        **{name: getattr(options, name) for name in ("engine", "workers", "gpus", "anew", "debug")},
+    )
+
+
+def _check(request: argparse.Namespace) -> int:
+    """Check before any worker starts that the training can run; return its number of steps."""
+    from stages.clip_gs.shards import Dataset
+    from stages.clip_gs.trainer import ready
+
+    with errors_in_one_line():
+        return ready(
+            request.settings, Dataset.open(request.dataset), Path(request.folder), request.workers, request.anew
+        )
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn expected exceptions into RunError, which is shown as one line."""
+    try:
+        yield
+    except expected_errors() as error:
+        raise RunError(str(error)) from error
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Exceptions that are shown as one line, without a traceback."""
+    from stages.clip_gs.checkpoint import CheckpointError
+    from stages.clip_gs.readiness import TrainingError
+    from stages.clip_gs.shards import DatasetError
+
+    return (RunError, DatasetError, TrainingError, CheckpointError, OSError)
+
+
+def _train_here(request: argparse.Namespace) -> int:
+    if request.workers == 1:
+        return together(work, request, 1, expected_errors)
+    _check(request)
+    with Stop(_end_children) as stop:
+        try:
+            together(work, request, request.workers, expected_errors)
+        except Terminated:
+            if not stop.signal:
+                raise
+    return stop.code
+
+
+def work(request: argparse.Namespace, ranks: Ranks) -> int:
+    """Train, in one of the processes; return its exit code."""
+    from stages.clip_gs.checkpoint import CheckpointError
+    from stages.clip_gs.readiness import TrainingError
+    from stages.clip_gs.shards import Dataset
+    from stages.clip_gs.trainer import train
+
+    with Stop() as stop:
+        try:
+            dataset = Dataset.open(request.dataset)
+            train(request.settings, dataset, Path(request.folder), ranks, lambda: bool(stop.signal), request.anew)
+        except (TrainingError, CheckpointError):
+            if ranks.first:
+                raise
+            return 1  # every process raises them; the first reports them
+    return stop.code
+
+
+def _end_children() -> None:
+    for child in multiprocessing.active_children():
+        if child.pid:
+            os.kill(child.pid, signal.SIGTERM)
+
+
+class Stop:
+    """Notes Ctrl-C or SIGTERM and calls `then`. A second Ctrl-C raises KeyboardInterrupt, as usual."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None):
+        self.signal = 0
+        self._then = then
+
+    @property
+    def code(self) -> int:
+        """The exit code of the process."""
+        return 128 + self.signal if self.signal else 0
+
+    def __enter__(self) -> Stop:
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._then()
+
+
+def print_summary(request: argparse.Namespace) -> None:
+    from stages.clip_gs.checkpoint import BEST, LAST, read, told_of
+    from stages.clip_gs.curve import FILE
+    from stages.clip_gs.curve import read as read_curve
+
+    console = Console(soft_wrap=True, highlight=False)
+    folder = Path(request.folder)
+    if not (folder / LAST).exists():
+        console.print("Stopped before the first checkpoint.")
+        return
+    state = told_of(read(folder / LAST), folder / LAST)
+    curve = read_curve(folder / FILE)
+    if state["step"] < state["steps"]:
+        done = f"step {state['step']:,} of {state['steps']:,}"
+        console.print(f"Stopped after {done}. It is saved; run the same command again to resume.")
+        return
+    end = f": loss {curve[-1]['loss']:.3f}, {curve[-1]['accuracy']:.0%} accuracy in the batch" if curve else ""
+    took = to_clock(state["seconds"])
+    console.print(
+        f"[bold]{state['steps']:,} steps[/bold] in {took} on {request.dataset}, teacher {state['teacher']}{end}"
+    )
+    best = state["best"]
+    if best:
+        console.print(f"Best on {best['split']} at step {best['step']:,}: text to 3D R@1 {best['recall']:.1%}")
+    files = ", ".join(name for name in (BEST, LAST, FILE, "tensorboard/") if (folder / name).exists())
+    console.print(f"[bold]{folder}[/bold]: {files}")
+    console.print(f"\nTry next:\n  {program()} evaluate --checkpoint {folder} --dataset {request.dataset}")
+    console.print(f"  {python()} -m tensorboard.main --logdir {folder.parent}")

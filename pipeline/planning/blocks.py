@@ -1,0 +1,182 @@
+"""Blocks: which rows are packed into one shard, and when.
+
+A block is a range of sequence numbers within a split; its members are the rows of the range that are in the dataset, or
+may yet be. A row is settled when no work is left for it. A block is complete, and can be packed, when every row before
+its end is ingested, so that its members and duplicates are known, and all members are settled. Its key is made of its
+place (split and index) and its members' keys, so it is packed again exactly when one of them changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests.listing import Listing
+from manifests.log import LogReader
+from manifests.records import OK
+from manifests.splits import Splits
+from pipeline.running.messages import Result
+from pipeline.step import Step
+from stages.pack import marks
+from stages.stage import Row
+
+
+@dataclass
+class _Block:
+    split: str
+    index: int
+    rows: dict[int, bool] = field(default_factory=dict)  # row number: whether it is settled
+    unsettled: int = 0
+    closed: bool = False  # every row before its end is ingested
+    shard: Row | None = None  # the columns that pack gave for it
+    kept: Row | None = None  # the columns of its earlier shard, if that can replace it
+    failed: str = ""  # the reason
+
+    @property
+    def id(self) -> str:
+        return f"{self.split}-{self.index:05d}"
+
+
+class Blocks:
+    def __init__(self, step: Step, splits: Splits, listing: Listing, shards_there: set[str]):
+        self.step = step
+        self.name = step.name
+        self._splits = splits
+        self._sequences = listing.sequences
+        self._there = shards_there
+        self._place_of: dict[int, tuple[str, int]] = {}  # by row: split and block index, until the frontier passes it
+        self._blocks: list[_Block] = []
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._number_of: dict[int, int] = {}  # by row: block number
+        self._unclosed: list[tuple[int, int]] = []  # heap of (first sequence number after the block, block)
+        self._packed: dict[str, str] = {}  # by block id: the key of its last shard
+        self._last: dict[str, Row] = {}  # by block id: the columns that pack gave for its last shard
+
+    def load(self, log: LogReader) -> None:
+        for record in log.latest(self.name).to_pylist():
+            if record["status"] == OK:
+                self._packed[record["id"]] = record["key"]
+            if record["columns"]:
+                self._last[record["id"]] = json.loads(record["columns"])
+
+    def assign(self, index: int, row: Row, content: str) -> None:
+        """Decide the split and the block of a row whose content is known."""
+        split = self._splits.split_of(row, content)
+        self._place_of[index] = split, int(self._sequences[index]) // self._splits.span_of(row, split)
+
+    def join(self, index: int, settled: bool) -> None:
+        """Add a row to its block: the frontier has passed it, and it is in the dataset or may yet be."""
+        place = self._place_of.pop(index)
+        number = self._numbers.get(place)
+        if number is None:
+            number = self._numbers[place] = len(self._blocks)
+            block = _Block(*place)
+            self._blocks.append(block)
+            heapq.heappush(self._unclosed, ((block.index + 1) * self._splits.longest_span(block.split), number))
+        self._number_of[index] = number
+        self._blocks[number].rows[index] = settled
+        self._blocks[number].unsettled += not settled
+
+    def reopen(self, index: int) -> None:
+        """Mark a settled row as unsettled: there is work for it again."""
+        number = self._number_of.get(index)
+        if number is None:
+            return
+        block = self._blocks[number]
+        if block.rows.get(index):
+            block.rows[index] = False
+            block.unsettled += 1
+
+    def settle(self, index: int, member: bool) -> list[int]:
+        """Mark a row as settled, `member` or not; return its block, in a list, if that completes it."""
+        number = self._number_of.get(index)
+        if number is None:
+            return []
+        block = self._blocks[number]
+        if block.rows.get(index, True):
+            return []
+        block.unsettled -= 1
+        if member:
+            block.rows[index] = True
+        else:
+            del block.rows[index]
+        return self._if_complete(number)
+
+    def close_before(self, reached: int | None) -> list[int]:
+        """Note that rows before this sequence number (None: all) are ingested; return the blocks completed by it."""
+        found = []
+        while self._unclosed and (reached is None or self._unclosed[0][0] <= reached):
+            _, number = heapq.heappop(self._unclosed)
+            self._blocks[number].closed = True
+            found += self._if_complete(number)
+        return found
+
+    def _if_complete(self, number: int) -> list[int]:
+        block = self._blocks[number]
+        return [number] if block.closed and block.unsettled == 0 and block.rows else []
+
+    def members(self, number: int) -> list[int]:
+        return sorted(self._blocks[number].rows)
+
+    def item(self, number: int, members: list[Row]) -> Row:
+        block = self._blocks[number]
+        block.kept = self._usable_shard(block, members)
+        row = {"id": block.id, "split": block.split, "index": block.index, "members": members}
+        row["key"] = self.step.stage.key(row, (), json.dumps(row, sort_keys=True, default=str))
+        row["failure_key"] = row["key"]
+        return row
+
+    def _usable_shard(self, block: _Block, members: list[Row]) -> Row | None:
+        """The block's last shard, if it exists and none of its rows has left the block or has another mesh now."""
+        last = self._last.get(block.id)
+        if last is None or last["shard"] not in self._there or "marks" not in last:
+            return None
+        return last if set(last["marks"].split()) <= set(marks(members).split()) else None
+
+    def is_packed(self, number: int, key: str) -> bool:
+        """Whether the block was packed under this key and its shard exists."""
+        block = self._blocks[number]
+        if self._packed.get(block.id) != key or self._last[block.id]["shard"] not in self._there:
+            return False
+        block.shard = self._last[block.id]
+        return True
+
+    def last_shard(self, name: str) -> Row:
+        """The columns that pack gave for a block's last shard; the record of a failure keeps them."""
+        return self._last.get(name, {})
+
+    def apply(self, number: int, result: Result) -> None:
+        block = self._blocks[number]
+        block.shard = result.columns if result.ok else None
+        block.failed = "" if result.ok else result.reason
+
+    def shards(self) -> list[Row]:
+        """The shards of the dataset so far. A block that cannot be packed keeps its last shard, if that still fits."""
+        fresh = [block.shard for block in self._blocks if block.shard]
+        kept = [block.kept for block in self._blocks if block.failed and block.kept]
+        return fresh + [shard for shard in kept if _form(shard) == _form((fresh or kept)[0])]
+
+    def rows_in_shards(self) -> list[int]:
+        return [index for block in self._blocks if block.shard for index in block.rows]
+
+    def keys(self) -> set[str]:
+        """The keys of the shards that exist."""
+        return {key for name, key in self._packed.items() if self._last[name]["shard"] in self._there}
+
+    def count(self) -> dict[str, Any]:
+        failed = Counter(block.failed for block in self._blocks if block.failed)
+        done = sum(1 for block in self._blocks if block.shard)
+        return {
+            "todo": sum(1 for block in self._blocks if block.rows) - done - failed.total(),
+            "ok": done,
+            "failed": failed.total(),
+            "reasons": dict(failed),
+        }
+
+
+def _form(shard: Row) -> tuple[list[int], str]:
+    """Shape and float type, which all shards of a dataset share."""
+    return shard["shape"], shard["float_type"]

@@ -1,0 +1,94 @@
+"""Open a run folder: its store, the recipe of its last build, its listing, its log, and the plan they give."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from manifests import dataset
+from manifests.lease import read_bounds
+from manifests.listing import Listing, read_listing
+from manifests.log import LogReader
+from manifests.outcomes import Outcomes
+from manifests.store import Store, is_uri, open_store
+from pipeline.planning.blocks import Blocks
+from pipeline.planning.plan import Plan, Retry
+from pipeline.planning.source_changes import SourceChanges
+from pipeline.recipe import Recipe, RecipeError, parse_recipe
+
+RECIPE = "recipe.yaml"
+
+
+class RunError(Exception):
+    """The command cannot be carried out as given."""
+
+
+def absolute_place(given: str, field: str) -> str:
+    """Make a path absolute. Inside a Ray job a relative path is refused: the job runs in a temporary copy."""
+    if is_uri(given):
+        return given
+    path = Path(given).expanduser()
+    if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        raise RunError(
+            f"{field} {given}: relative, but a Ray job runs in a temporary copy of the working directory; "
+            "pass an absolute path on storage that all nodes share, or a URI"
+        )
+    return str(path.absolute())
+
+
+@dataclass(frozen=True)
+class Run:
+    store: Store
+    recipe: Recipe
+    listing: Listing
+    log: LogReader
+    plan: Plan
+
+
+def make_plan(
+    store: Store,
+    recipe: Recipe,
+    listing: Listing,
+    log: LogReader,
+    changes: SourceChanges,
+    retry: Retry = Retry(),
+    only: str = "",
+    as_recorded: bool = False,
+) -> Plan:
+    blocks = None
+    if only in ("", recipe.pack.name):
+        there = set(store.list(dataset.DATA))
+        blocks = Blocks(recipe.pack_step(), recipe.splits, listing, there)
+    plan = Plan(recipe.steps(only), listing, Outcomes(store), blocks)
+    plan.load(log, changes.is_unchanged, retry, as_recorded)
+    return plan
+
+
+def open_run(root: str) -> Run:
+    """Open a run to read it, not to build it."""
+    store = open_store(absolute_place(root, "--run"))
+    try:
+        settings = yaml.safe_load(store.read(RECIPE))
+    except FileNotFoundError:
+        raise RunError(f"--run {root}: no run there ({RECIPE} is missing); make one with `build`") from None
+    try:
+        recipe = parse_recipe(settings)
+    except RecipeError as error:
+        raise RunError(f"{root}/{RECIPE}: cannot be read by this version: {error}") from error
+    for _ in range(3):
+        try:
+            return _open(store, recipe)
+        except FileNotFoundError:
+            continue  # a build has just replaced parts of the log by a snapshot
+    return _open(store, recipe)
+
+
+def _open(store: Store, recipe: Recipe) -> Run:
+    listing = read_listing(store)
+    log = LogReader(store, read_bounds(store))
+    plan = make_plan(store, recipe, listing, log, SourceChanges(False), as_recorded=True)
+    plan.begin()  # find the blocks that are packed
+    return Run(store, recipe, listing, log, plan)

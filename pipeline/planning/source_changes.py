@@ -1,0 +1,36 @@
+"""Find out whether the source of a row has changed since it was ingested."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from manifests.store import is_uri
+from stages.stage import Row
+
+
+@dataclass(frozen=True)
+class SourceChanges:
+    """`refresh`: None compares size and time of local files, True also reads URIs again, False trusts the log."""
+
+    refresh: bool | None = None
+
+    def is_unchanged(self, row: Row, seen: dict[str, Any]) -> bool:
+        """Compare a row with what its ingest saw: its uri, and each file with size and time."""
+        if seen.get("uri") != row.get("uri"):
+            return False
+        if is_uri(row["uri"]):
+            return self.refresh is not True
+        if self.refresh is False:
+            return True
+        return all(stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
+
+
+def stamp(path: str) -> tuple[int | None, int | None]:
+    """Size and modification time of a file; None if there is no such file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None, None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,66 @@
+"""Messages between the scheduler and worker processes. They are small: names of files and a few values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.stage import Stage
+
+# Reasons of failures that the runner gives; stages give others.
+EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
+DISK_FULL = "disk_full"
+CRASHED = "crashed"
+EXITED = "exited"
+TIMEOUT = "timeout"
+OUT_OF_MEMORY = "out_of_memory"
+LOST = "worker_lost"
+OPEN_FAILED = "open_failed"  # the worker ended, for whatever reason, before it could work
+
+DEATHS = (CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker needs to know to be started."""
+
+    stage: Stage
+    run: str
+    gpus: float
+    threads: int
+    memory_gb: float
+    timeout_seconds: float
+    open_timeout_seconds: float
+    renew_rows: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of one row at one stage."""
+
+    id: str
+    key: str
+    ok: bool
+    reason: str = ""
+    detail: str = ""
+    transient: bool = False
+    columns: dict[str, Any] = field(default_factory=dict)
+    files: list[Any] = field(default_factory=list)
+    lost: tuple[str, ...] = ()  # stages whose outcomes are missing
+    content: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """The worker has ended, and results it had not sent are lost. `reason`: one of DEATHS, or OPEN_FAILED."""
+
+    reason: str
+    detail: str
+
+
+class BatchEnd:
+    """The worker has sent all results of its batch and is idle."""
+
+
+Message = list[Result] | WorkerDied | BatchEnd

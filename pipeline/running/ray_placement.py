@@ -1,0 +1,135 @@
+"""The Ray placement: each worker is a process on a node of a Ray cluster, started and supervised by a Ray actor.
+
+The actor reserves GPUs on its node. It loads no heavy library and runs no stage code, so it survives a row that crashes
+its worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+
+from pipeline.running.messages import LOST, BatchEnd, Message, WorkerDied, WorkerSpec
+from pipeline.running.placement import Capacity, Placement, PlacementError, WorkerId
+from pipeline.running.supervisor import Supervisor
+from stages.stage import Row
+
+_TOKEN_CPUS = 0.001  # keeps actors off nodes without CPUs
+_ANSWER_SECONDS = 10.0
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@ray.remote
+class WorkerActor:
+    def __init__(self, spec: WorkerSpec):
+        self._supervisor = Supervisor(spec)
+
+    @ray.method(num_returns="streaming")
+    def run(self, rows: list[Row]) -> Iterator[Message]:
+        yield from self._supervisor.run(rows)
+
+    def close(self) -> None:
+        self._supervisor.close()
+
+
+def connect(address: str | None = None) -> None:
+    """Connect to the cluster at this address or at RAY_ADDRESS; if neither is given, start a Ray on this machine."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
+    # In a submitted job Ray has copied the working directory to every node; elsewhere nodes share this checkout.
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+    if address:
+        _require_answer(address)
+    try:
+        with contextlib.chdir(_ROOT):  # Ray's workers import from this folder first; the user's may have other `stages`
+            ray.init(
+                address=address or "local",
+                runtime_env=None if in_job else inherited,
+                logging_level="error",
+                log_to_driver=False,
+                **options,
+            )
+    except Exception as error:  # ray raises a plain Exception if a node is slow to start
+        what = f"cannot connect to the Ray cluster {address}" if address else "cannot start Ray"
+        why = " ".join(str(error).split())[:300]
+        raise PlacementError(f"{what}: {why}; pass --engine local to run without Ray") from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise PlacementError if nothing answers at the address: Ray itself would try for ten minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():  # such as "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise PlacementError(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
+
+
+class RayPlacement(Placement):
+    name = "ray"
+
+    def __init__(self, address: str | None = None):
+        connect(address)
+        self._actors: dict[WorkerId, ray.actor.ActorHandle] = {}
+        self._streams: dict[ray.ObjectRefGenerator, WorkerId] = {}
+
+    def capacity(self) -> Capacity:
+        total = ray.cluster_resources()
+        return Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+
+    def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
+        # Ask Ray for GPUs but not for CPUs: the scheduler counts CPUs itself, for busy workers only. Idle actors that
+        # reserved CPUs could block the actors of another stage for ever.
+        self._actors[worker] = WorkerActor.options(
+            num_cpus=_TOKEN_CPUS, num_gpus=spec.gpus, max_restarts=0, scheduling_strategy="SPREAD"
+        ).remote(spec)
+
+    def send(self, worker: WorkerId, rows: list[Row]) -> None:
+        self._streams[self._actors[worker].run.remote(rows)] = worker
+
+    def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
+        if not self._streams:
+            time.sleep(min(seconds, 0.05))
+            return []
+        ready, _ = ray.wait(list(self._streams), num_returns=len(self._streams), timeout=0, fetch_local=False)
+        if not ready:
+            ready, _ = ray.wait(list(self._streams), num_returns=1, timeout=seconds, fetch_local=False)
+        messages = []
+        for stream in ready:
+            worker = self._streams[stream]
+            message = self._next(stream)
+            if isinstance(message, (BatchEnd, WorkerDied)):
+                del self._streams[stream]
+            messages.append((worker, message))
+        return messages
+
+    def _next(self, stream: ray.ObjectRefGenerator) -> Message:
+        try:
+            return ray.get(next(stream))
+        except (RayError, StopIteration) as error:
+            actor = self._actors.pop(self._streams[stream], None)
+            if actor is not None:
+                ray.kill(actor)
+            return WorkerDied(LOST, f"the Ray actor of the worker has ended: {' '.join(str(error).split())[:200]}")
+
+    def stop(self, worker: WorkerId) -> None:
+        actor = self._actors.pop(worker, None)
+        if actor is not None:
+            actor.close.remote()
+            actor.__ray_terminate__.remote()
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        self._streams.clear()
+        ray.shutdown()

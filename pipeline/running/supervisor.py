@@ -1,0 +1,202 @@
+"""The supervisor of one worker process: starts it, sends it batches, kills it when it hangs, and finds why it ended.
+
+It runs in a thread of the driver (`--engine local`) or in a Ray actor (`--engine ray`). With both, a crash, a hang or
+too much memory fails one row, with the true cause.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from manifests.lease import pid_space
+from pipeline.running.messages import (
+    CRASHED,
+    EXITED,
+    OPEN_FAILED,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    BatchEnd,
+    Message,
+    WorkerDied,
+    WorkerSpec,
+)
+from pipeline.running.worker import OUT_OF_MEMORY_EXIT
+from stages.stage import Row
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+def _new_scratch() -> Path:
+    """Make a scratch folder for one worker, and remove those of processes that have ended.
+
+    Its name begins with the id of this process. The folder above it is for this machine and container alone: others may
+    share the disk, and there the same id is another process.
+    """
+    space = hashlib.sha256(pid_space().encode()).hexdigest()[:12]
+    ours = Path(tempfile.gettempdir()) / f"gs-triplets-{os.getuid()}-{space}"
+    ours.mkdir(mode=0o700, exist_ok=True)
+    for folder in ours.iterdir():
+        if not Path(f"/proc/{folder.name.partition('-')[0]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=ours))
+
+
+class Supervisor:
+    def __init__(self, spec: WorkerSpec, environment: Mapping[str, str] | None = None):
+        self.spec = spec
+        self._environment = dict(environment or {})  # added to the environment of this process
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._rows_worked = 0
+        self._scratch = _new_scratch()
+        self._output = tempfile.TemporaryFile()  # what the worker prints; the end of it explains a crash
+
+    def run(self, rows: list[Row]) -> Iterator[Message]:
+        """Yield the results of a batch as they come, then BatchEnd or, if the worker has ended, WorkerDied."""
+        died = None if self._process else self._open()
+        if died:
+            yield died
+            return
+        try:
+            yield from self._run(rows)
+        except Exception as error:
+            yield self._give_up(error)
+
+    def _open(self) -> WorkerDied | None:
+        """Start a worker. If it ends before it can work, for whatever reason, no row is to blame: OPEN_FAILED."""
+        try:
+            died = self._start()
+        except Exception as error:
+            died = self._give_up(error)
+        return WorkerDied(OPEN_FAILED, died.detail) if died else None
+
+    def _give_up(self, error: Exception) -> WorkerDied:
+        """End the batch after an exception, such as no process could be started or /tmp is full."""
+        self.kill()
+        return WorkerDied(EXITED, f"cannot run a worker process: {type(error).__name__}: {error}")
+
+    def _run(self, rows: list[Row]) -> Iterator[Message]:
+        try:
+            self._connection.send(rows)
+        except BrokenPipeError:
+            yield self._reap()
+            return
+        yield from self._receive(self.spec.timeout_seconds, "without a result")
+        self._rows_worked += len(rows)
+        if self._process is not None and self._rows_worked >= self.spec.renew_rows:
+            self.stop()
+
+    def _start(self) -> WorkerDied | None:
+        ours, theirs = socket.socketpair()
+        path = os.pathsep.join([_ROOT, *[entry for entry in sys.path if entry]])
+        threads = str(self.spec.threads)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "NUMBA_NUM_THREADS": threads,
+            **self.spec.stage.environment,
+            **self._environment,
+        }
+        shutil.rmtree(self._scratch, ignore_errors=True)  # files of an earlier worker
+        self._scratch.mkdir()
+        self._rows_worked = 0
+        self._output.seek(0)
+        self._output.truncate()
+        self._process = subprocess.Popen(  # -P: the working folder may have packages of these names
+            [sys.executable, "-P", "-m", "pipeline.running.worker", str(theirs.fileno()), str(self._scratch)],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._connection.send(self.spec)
+        for message in self._receive(self.spec.open_timeout_seconds, "while opening"):
+            if isinstance(message, WorkerDied):
+                return message
+        return None
+
+    def _receive(self, timeout_seconds: float, when: str) -> Iterator[Message]:
+        while True:
+            if not self._connection.poll(timeout_seconds):
+                self.kill()
+                yield WorkerDied(TIMEOUT, f"timed out after {timeout_seconds:g} s {when}; worker killed")
+                return
+            try:
+                message = self._connection.recv()
+            except (EOFError, ConnectionResetError):
+                yield self._reap()
+                return
+            if isinstance(message, WorkerDied):
+                self.kill()
+            yield message
+            if isinstance(message, (WorkerDied, BatchEnd)):
+                return
+
+    def _reap(self) -> WorkerDied:
+        """Wait for the ended process, and return why it ended."""
+        code = self._process.wait()
+        self._forget()
+        if code == OUT_OF_MEMORY_EXIT:
+            return WorkerDied(
+                OUT_OF_MEMORY, f"used more than {self.spec.memory_gb:g} GiB of memory (memory_gb); worker ended"
+            )
+        if code < 0:
+            return WorkerDied(CRASHED, f"killed by {signal.Signals(-code).name}{self._last_output()}")
+        return WorkerDied(EXITED, f"exited with code {code}{self._last_output()}")
+
+    def _last_output(self) -> str:
+        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 4000))
+        lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else ""
+        for line, following in itertools.pairwise(lines):
+            if line.startswith("Current thread"):  # from faulthandler, the innermost frame first
+                last = following
+        return f": {last[:300]}" if last else ""
+
+    def _forget(self) -> None:
+        self._connection.close()
+        self._process = self._connection = None
+
+    def stop(self) -> None:
+        """Ask the worker to end; kill it if it does not within 5 seconds."""
+        if self._process is None:
+            return
+        try:
+            self._connection.send(None)
+            self._process.wait(timeout=5)
+        except (subprocess.TimeoutExpired, OSError):
+            self._process.kill()
+            self._process.wait()
+        self._forget()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def interrupt(self) -> None:
+        """Kill the worker from another thread. The thread that receives its messages then finds that it has ended."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._forget()

@@ -1,0 +1,223 @@
+"""The worker process: opens one stage, then works batches of rows and publishes the outcomes.
+
+A supervisor starts it as `python -m pipeline.running.worker FD SCRATCH`. They send messages over file descriptor FD;
+SCRATCH is a folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from manifests.outcomes import FOLDER, Outcomes
+from manifests.store import open_store
+from pipeline.running.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, BatchEnd, Result, WorkerDied, WorkerSpec
+from stages.stage import STORE_FAILED, Context, DamagedInput, Done, MissingInput, Outcome, Row, Stage, StageError, Work
+
+OUT_OF_MEMORY_EXIT = 86
+_SEND_SECONDS = 0.05  # results that come faster are sent together
+
+
+def main() -> None:
+    _die_with_parent()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
+    connection = Connection(int(sys.argv[1]))
+    spec: WorkerSpec = connection.recv()
+    _guard_memory(spec.memory_gb)
+    scratch = Path(sys.argv[2])
+    try:
+        device = "cuda" if spec.gpus else "cpu"
+        context = Context(open_store(spec.run), scratch, device, spec.threads)
+        try:
+            work = spec.stage.open(context)
+        except Exception as error:  # libraries may raise anything; the driver must get it
+            connection.send(WorkerDied(OPEN_FAILED, _describe(error)))
+            return
+        connection.send(BatchEnd())
+        runner = StageRunner(spec.stage, context, work)
+        while (rows := connection.recv()) is not None:
+            runner.run(rows, connection.send)
+            connection.send(BatchEnd())
+    except (EOFError, BrokenPipeError):
+        return  # the supervisor has ended
+
+
+def _die_with_parent() -> None:
+    parent = os.getppid()
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _guard_memory(limit_gb: float) -> None:
+    """End the process when it uses too much memory, so that its row fails, not other processes of the machine."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+
+    def watch() -> None:
+        while True:
+            with open("/proc/self/statm") as file:
+                resident = int(file.read().split()[1]) * page_bytes
+            if resident > limit_gb * 2**30:
+                os._exit(OUT_OF_MEMORY_EXIT)
+            time.sleep(0.1)
+
+    threading.Thread(target=watch, name="memory", daemon=True).start()
+
+
+def _describe(error: BaseException) -> str:
+    """One line: the exception, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f" ({Path(place[0].filename).name}:{place[0].lineno})" if place else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}{where}"
+
+
+class StageRunner:
+    """Runs one stage: adds the columns that rows need, calls the stage's work, and publishes the outcomes."""
+
+    def __init__(self, stage: Stage, context: Context, work: Work):
+        self.stage = stage
+        self.outcomes = Outcomes(context.store)
+        self.store = context.store
+        self.work = work
+
+    def run(self, items: list[Row], send: Callable[[list[Result]], Any]) -> None:
+        """Work a batch and send every result soon: a later crash does not affect results that were sent."""
+        sent_at = 0.0
+        unsent: list[Result] = []
+        for result in self._results(items):
+            unsent.append(result)
+            if time.monotonic() - sent_at > _SEND_SECONDS:
+                send(unsent)
+                unsent, sent_at = [], time.monotonic()
+        if unsent:
+            send(unsent)
+
+    def _results(self, items: list[Row]) -> Iterator[Result]:
+        rows = []
+        for item in items:
+            try:
+                found = self._recover(item)
+                if found is None:
+                    rows.append(self._complete(item))
+                    continue
+                yield found
+            except StageError as error:
+                yield self._failure(item, error)
+            except OSError as error:
+                yield self._failure(item, _from_store(error))
+        yield from self._work(rows)
+
+    def _recover(self, item: Row) -> Result | None:
+        """Find an existing outcome: of a worker whose record was lost, or of another row with the same content."""
+        if "key" not in item:
+            return None
+        columns = self.outcomes.find(self.stage.name, item["key"])
+        if columns is None or not self.stage.stands(self.store, columns):
+            return None
+        return Result(item["id"], item["key"], True, columns=columns)
+
+    def _complete(self, item: Row) -> Row:
+        """Add the columns of the stages that the row needs; raise MissingInput if an outcome is gone."""
+        row, missing = dict(item), []
+        for stage, key in row.get("needed", {}).items():
+            columns = self.outcomes.find(stage, key)
+            if columns is None or not self._has_artifact(columns):
+                missing.append(stage)
+            else:
+                row |= columns
+        if missing:
+            raise MissingInput(*missing)
+        return row
+
+    def _has_artifact(self, columns: Row) -> bool:
+        references = [value for value in columns.values() if isinstance(value, str) and value.startswith(FOLDER + "/")]
+        return all(self.store.exists(reference) for reference in references)
+
+    def _work(self, rows: list[Row]) -> Iterator[Result]:
+        """Run the stage. If it raises an exception, run the remaining rows one by one to find the row at fault."""
+        left = {row["id"]: row for row in rows}
+        begun = time.perf_counter()
+        try:
+            for name, outcome in self.work(rows) if rows else ():
+                result = self._to_result(left[name], outcome, time.perf_counter() - begun)
+                del left[name]
+                yield result
+                begun = time.perf_counter()
+        except Exception as error:  # a bug in the stage or its libraries: the row fails with this exception
+            if len(rows) == 1:
+                traceback.print_exception(error)
+                yield self._failure(rows[0], _from_bug(error))
+                return
+            for row in list(left.values()):
+                yield from self._work([row])
+            return
+        for row in left.values():
+            yield self._failure(
+                row, StageError(EXCEPTION, f"the stage {self.stage.name} returned no outcome for this row")
+            )
+
+    def _to_result(self, row: Row, outcome: Outcome, seconds: float) -> Result:
+        if isinstance(outcome, StageError):
+            if isinstance(outcome, DamagedInput):
+                for stage in outcome.stages:
+                    self.outcomes.withdraw(stage, row["needed"][stage])
+            return self._failure(row, outcome)
+        key = row.get("key") or self.stage.key(row, (), outcome.content)
+        try:
+            columns = self._publish(key, outcome)
+        except OSError as error:
+            return self._failure(row, _from_store(error))
+        return Result(
+            row["id"], key, True, columns=columns, files=outcome.files, content=outcome.content, seconds=seconds
+        )
+
+    def _publish(self, key: str, outcome: Done) -> dict[str, Any]:
+        return self.outcomes.publish(
+            self.stage.name,
+            key,
+            outcome.columns,
+            outcome.artifact,
+            self.stage.artifact,
+            self.stage.suffix,
+            lambda columns: self.stage.stands(self.store, columns),
+        )
+
+    def _failure(self, row: Row, error: StageError) -> Result:
+        return Result(
+            row["id"],
+            row["failure_key"],
+            False,
+            error.reason,
+            error.detail,
+            error.transient,
+            files=error.files,
+            lost=error.stages if isinstance(error, MissingInput) else (),
+        )
+
+
+def _from_bug(error: Exception) -> StageError:
+    if isinstance(error, OSError) and error.errno is not None:  # from the system, not a library's error for bad data
+        return _from_store(error)
+    return StageError(EXCEPTION, _describe(error))
+
+
+def _from_store(error: OSError) -> StageError:
+    reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
+    return StageError(reason, _describe(error), transient=True)
+
+
+if __name__ == "__main__":
+    main()

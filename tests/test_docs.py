@@ -1,0 +1,60 @@
+"""What docs/ says of the stages is what the stages declare, and what they declare is what they do."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from manifests.dataset import Contract, Shape
+from pipeline.recipe import DECLARED, KINDS
+from tests.docs_blocks import BLOCKS, DOCS, replaced
+
+STAGES = Path(__file__).resolve().parents[1] / "stages"
+
+
+@pytest.mark.parametrize(("page", "name"), BLOCKS)
+def test_a_block_is_what_the_code_says(page: str, name: str) -> None:
+    text = (DOCS / page).read_text()
+    assert text == replaced(text, name, BLOCKS[page, name]()), "run make docs"
+
+
+def given_reasons(path: Path) -> set[tuple[str, bool]]:
+    """The reasons that a file gives to StageError as plain words, and whether they are transient for certain."""
+    found = set()
+    for call in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id == "StageError"
+            and call.args
+        ):
+            word = call.args[0]
+            if isinstance(word, ast.Constant):
+                transient = {each.arg: each.value for each in call.keywords}.get("transient")
+                found.add((word.value, isinstance(transient, ast.Constant) and transient.value is True))
+    return found
+
+
+def test_every_reason_that_is_given_is_declared() -> None:
+    declared = {(reason.word, reason.transient) for kind in KINDS.values() for reason in kind.reasons}
+    words = {word for word, _ in declared}
+    given = {pair for path in STAGES.rglob("*.py") for pair in given_reasons(path)}
+    assert {word for word, _ in given} <= words
+    assert {pair for pair in given if pair[1]} <= declared
+
+
+def test_every_declared_reason_is_given_somewhere() -> None:
+    source = "\n".join(path.read_text() for path in STAGES.rglob("*.py"))
+    for kind in KINDS.values():
+        assert len({reason.word for reason in kind.reasons}) == len(kind.reasons)
+        for reason in kind.reasons:
+            assert source.count(f'"{reason.word}"') > 1, f"{kind.__name__} declares {reason.word}, and nothing gives it"
+
+
+def test_the_table_of_columns_has_every_column_in_order() -> None:
+    text = (DOCS / "dataset.md").read_text()
+    table = text[text.index("| column | type |") :].split("\n\n")[0]
+    listed = [line.split("`")[1] for line in table.splitlines()[2:]]
+    assert listed == [column.name for column in Contract(Shape(24, 4096, 1), DECLARED).columns]

@@ -1,0 +1,115 @@
+"""What a new stage takes: its file, and its line in the recipe. All else follows from what the stage declares."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGH = '''
+"""Weigh: how much of the unit sphere an object's triangles could fill.
+
+in:  faces (of render)
+out: weight
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from manifests.dataset import Column
+from stages.schedule import Schedule
+from stages.stage import Context, Done, Reason, Row, Stage, StageError, Work, each
+
+
+class Weigh(Stage):
+    """Weigh an object.  in: faces   out: weight"""
+
+    needs = ("render",)
+    columns: ClassVar[tuple[Column, ...]] = (Column("weight", pa.float32(), "weight in grams of cardboard"),)
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason("too_heavy", "more than `weigh.most`"),)
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=0.5, batch=3)
+
+    most: float = Field(1e9, gt=0)
+    """Largest weight in grams."""
+
+    def open(self, context: Context) -> Work:
+        return each(self._weigh)
+
+    def _weigh(self, row: Row) -> Done:
+        weight = 0.25 * row["faces"]
+        if weight > self.most:
+            raise StageError("too_heavy", f"{weight:g} g; weigh.most is {self.most:g}")
+        return Done(columns={"weight": weight})
+'''
+IMPORT, LINE = "from stages.weigh import Weigh\n", "    weigh: Weigh = Weigh()\n"
+TINY = ["--corpus.count", "3", "--render.size", "32", "--render.views", "6", "--fit.steps", "10"]
+TINY += ["--fit.gaussians", "100", "--splits.rows_per_shard", "3"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three packages with a stage more."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("manifests", "stages", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "stages" / "weigh.py").write_text(WEIGH.lstrip())
+    recipe = folder / "pipeline" / "recipe.py"
+    text = recipe.read_text()
+    for after, line in (("from stages.stage import Stage\n", IMPORT), ("    fit: Fit = Fit()\n", LINE)):
+        assert text.count(after) == 1
+        text = text.replace(after, after + line)
+    recipe.write_text(text)
+    return folder
+
+
+def run(checkout: Path, *words: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words], cwd=checkout, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_its_settings_are_in_help_and_in_the_recipe(checkout: Path) -> None:
+    shown = run(checkout, "build", "--help")
+    assert "weigh: Weigh an object." in shown
+    assert "--weigh.most 1000000000.0\n      Largest weight in grams." in shown
+    printed = run(checkout, "build", "demo", "--print-config", "--weigh.most", "7", "--schedule.weigh.batch", "2")
+    assert "weigh:\n  most: 7.0\n" in printed
+    assert printed.count("  weigh:\n    workers:") == 1
+
+
+@pytest.mark.slow
+def test_its_column_is_in_shards_card_and_status(checkout: Path, tmp_path: Path) -> None:
+    words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY]
+    run(checkout, "build", "demo", *words)
+    (shard,) = sorted((tmp_path / "run" / "dataset" / "data").glob("train*.parquet"))
+    rows = parquet.read_table(shard).to_pylist()
+    assert all(row["weight"] > 0 and row["keys"]["weigh"] for row in rows)
+    assert list(rows[0])[-4:] == ["weight", "warnings", "keys", "metadata"]
+    card = (tmp_path / "run" / "dataset" / "README.md").read_text()
+    assert "| weight | `float32` | weight in grams of cardboard |" in card
+    assert "most: 1000000000.0" in card
+    status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json"))
+    assert status["stages"]["weigh"]["ok"] == 3
+
+
+@pytest.mark.slow
+def test_its_refusals_are_counted_with_their_reason(checkout: Path, tmp_path: Path) -> None:
+    words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY, "--weigh.most", "1", "--max-failed", "3"]
+    run(checkout, "build", "demo", *words)
+    status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json", "--failed"))
+    assert status["stages"]["weigh"]["reasons"] == {"too_heavy": 3}
+    assert {row["reason"] for row in status["failed"]} == {"too_heavy"}
