@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import Store
 from stages.schedule import Schedule
+
+if TYPE_CHECKING:
+    from manifests.dataset import Column  # which imports numpy and Arrow: a worker should start fast
 
 Row = dict[str, Any]
 RowId = str
