@@ -92,7 +92,7 @@ def test_its_settings_are_in_help_and_in_the_recipe(checkout: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_column_is_in_shards_card_and_status(checkout: Path, tmp_path: Path) -> None:
+def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: Path, tmp_path: Path) -> None:
     words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY]
     run(checkout, "build", "demo", *words)
     (shard,) = sorted((tmp_path / "run" / "dataset" / "data").glob("train*.parquet"))
@@ -104,12 +104,7 @@ def test_its_column_is_in_shards_card_and_status(checkout: Path, tmp_path: Path)
     assert "most: 1000000000.0" in card
     status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json"))
     assert status["stages"]["weigh"]["ok"] == 3
-
-
-@pytest.mark.slow
-def test_its_refusals_are_counted_with_their_reason(checkout: Path, tmp_path: Path) -> None:
-    words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY, "--weigh.most", "1", "--max-failed", "3"]
-    run(checkout, "build", "demo", *words)
+    run(checkout, "build", "demo", *words, "--weigh.most", "1", "--max-failed", "3")
     status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json", "--failed"))
     assert status["stages"]["weigh"]["reasons"] == {"too_heavy": 3}
     assert {row["reason"] for row in status["failed"]} == {"too_heavy"}

@@ -37,7 +37,7 @@ def main(part: Part) -> None:
     writer = Clocked(str(model), None, part.device, threads)
     part.figures.put(captioner_weights=sum(weight.numel() for weight in writer.model.parameters()) / 1e9)
     for at_once in (1,) if part.toy else (16, 64):
-        found = measure_captions(stage_for(model, 6, at_once), paths, context, writer)
+        found = measure_captions(stage_for(model, 1 if part.toy else 6, at_once), paths, context, writer)
         part.figures.put(
             **{f"captions_a_second_{at_once}_at_once": found["captions_a_second"]},
             captioner_other_share=found["other_share"],
