@@ -183,7 +183,7 @@ def test_asked_to_stop_it_saves_and_goes_on_later(
     asking.join()
     said = capfd.readouterr()
     done = len(lines(run, name))
-    assert f"Stopped after step {done} of 10,000, and saved" in said.out
+    assert f"Stopped after step {done} of 10,000. It is saved" in said.out
     assert "Traceback" not in said.err
 
 
