@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch.utils import cpp_extension
+from torch.utils.cpp_extension import include_paths, library_paths
 
 from tests.stages.gsplat_on_cpu.translation import translate
 
@@ -76,7 +76,7 @@ def _compile(sources: dict[str, str], folder: Path) -> Path:
     for name, text in sources.items():
         (folder / name).write_text(text)
     glm = _package() / "csrc" / "third_party" / "glm"
-    includes = [_HEADERS, folder, glm, *cpp_extension.include_paths(), sysconfig.get_path("include")]
+    includes = [_HEADERS, folder, glm, *include_paths(), sysconfig.get_path("include")]
     started = []
     for suffix, optimized in ((".cu", "-O1"), (".cpp", "-O0")):
         whole = folder / f"{suffix[1:]}.cc"
@@ -89,7 +89,7 @@ def _compile(sources: dict[str, str], folder: Path) -> Path:
         errors = [line for line in "".join(said).splitlines() if "error" in line]
         raise BuildError("\n".join(["g++ refuses gsplat's sources:", *errors[:20]]))
     command = ["g++", "-shared", "cu.o", "cpp.o", "-o", f"{MODULE}.so"]
-    command += [f"-L{path}" for path in cpp_extension.library_paths()]
+    command += [f"-L{path}" for path in library_paths()]
     done = subprocess.run([*command, *_LIBRARIES], cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise BuildError(f"g++ cannot link gsplat's sources:\n{done.stderr[-4000:]}")
