@@ -8,6 +8,7 @@ when it does.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -119,6 +120,11 @@ class Contract:
             "gs_triplets": json.dumps(described),
         }
         return pa.schema([pa.field(name, type_) for name, type_ in self.types.items()], metadata)
+
+    def digest(self) -> str:
+        """A short hash of names, types and meanings of all columns."""
+        described = [(column.name, _feature(self.types[column.name]), column.meaning) for column in self.columns]
+        return hashlib.blake2b(json.dumps(described).encode(), digest_size=8).hexdigest()
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Rows as one Arrow table. Fixed-size columns are numpy arrays of any shape, pictures lists of PNGs."""

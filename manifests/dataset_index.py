@@ -89,9 +89,7 @@ def read_index(store: Store) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if index["version"] != dataset.VERSION:
-        raise ValueError(
-            f"{dataset.INDEX} is of version {index['version']}, this program reads version {dataset.VERSION}"
-        )
+        raise ValueError(f"{dataset.INDEX} is of version {index['version']}; expected version {dataset.VERSION}")
     return index
 
 

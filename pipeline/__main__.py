@@ -8,7 +8,7 @@ import sys
 
 from manifests.lease import LeaseLost, RunBusy
 from manifests.sources import SourceError
-from pipeline.commands.arguments import COMMANDS, make_parser, read_words
+from pipeline.command_line.arguments import COMMANDS, make_parser, read_words
 from pipeline.planning.run import RunError
 from pipeline.running.placement import PlacementError
 from pipeline.running.scheduler import RunStopped

@@ -17,7 +17,7 @@ from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
 from stages.models import ModelError
-from stages.pack import Pack, Source
+from stages.pack import Pack, RowStage
 from stages.render import Render
 from stages.schedule import Schedule
 from stages.stage import Stage
@@ -49,14 +49,13 @@ def _kind_of(annotation: Any) -> type[Stage] | None:
 KINDS: dict[str, type[Stage]] = {
     name: kind for name, field in Stages.model_fields.items() if (kind := _kind_of(field.annotation))
 }
-REQUIRED = tuple(
-    name
+# No row enters the dataset without the stages that cannot be null.
+ROW_STAGES = tuple(
+    RowStage(name, kind, required=type(None) not in get_args(Stages.model_fields[name].annotation))
     for name, kind in KINDS.items()
-    if not kind.of_blocks and type(None) not in get_args(Stages.model_fields[name].annotation)
-)  # no row enters the dataset without them
-
-SOURCES = tuple(Source(name, kind, name in REQUIRED) for name, kind in KINDS.items() if not kind.of_blocks)
-DECLARED = {source.name: source.kind.columns for source in SOURCES}  # columns of the dataset by stage
+    if not kind.of_blocks
+)
+DECLARED = {stage.name: stage.kind.columns for stage in ROW_STAGES}  # columns of the dataset by stage
 
 Schedules: Any = create_model(
     "Schedules",
@@ -76,10 +75,9 @@ class Recipe(Stages):
     @classmethod
     def _complete_schedules(cls, given: Any) -> Any:
         """What is given of a stage's schedule changes the default that this stage has with its settings."""
-        changes = given.get("schedule") if isinstance(given, dict) else None
-        if not isinstance(given, dict) or not isinstance(changes, dict | None):
-            return given
-        complete = dict(changes or {})
+        if not isinstance(given, dict) or not isinstance(given.get("schedule"), dict | None):
+            return given  # which is refused
+        complete = dict(given.get("schedule") or {})
         for name, kind in KINDS.items():
             default, change = kind.schedule_for(given.get(name)), complete.get(name, {})
             complete[name] = default.model_dump() | change if isinstance(change, dict) else change
@@ -88,9 +86,9 @@ class Recipe(Stages):
     def steps(self, only: str = "") -> list[Step]:
         """The stages that rows walk through, in order; with `only`, that one and what it needs."""
         present: dict[str, Stage] = {}
-        for name, kind in KINDS.items():
+        for name in DECLARED:
             stage = getattr(self, name)
-            if stage is not None and not kind.of_blocks and set(stage.needs) <= present.keys():
+            if stage is not None and set(stage.needs) <= present.keys():
                 present[name] = stage
         names = frozenset(present)
         steps = [Step(stage, getattr(self.schedule, name), names) for name, stage in present.items()]
@@ -104,7 +102,7 @@ class Recipe(Stages):
 
     def pack_step(self) -> Step:
         """The step over blocks: it packs what the stages of rows declare, also those that this recipe leaves out."""
-        return Step(self.pack.model_copy(update={"sources": SOURCES}), self.schedule.pack)
+        return Step(self.pack.model_copy(update={"stages": ROW_STAGES}), self.schedule.pack)
 
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
         """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
@@ -124,14 +122,12 @@ class Recipe(Stages):
         return recipe
 
     def _refuse_optional(self) -> None:
-        for name in REQUIRED:
-            if getattr(self.schedule, name).optional:
-                others = ", ".join(
-                    other for other, kind in KINDS.items() if not kind.of_blocks and other not in REQUIRED
-                )
+        for stage in ROW_STAGES:
+            if stage.required and getattr(self.schedule, stage.name).optional:
+                others = ", ".join(other.name for other in ROW_STAGES if not other.required)
                 raise RecipeError(
-                    f"schedule.{name}.optional: true, but no row can be packed without {name}: set it to false; "
-                    f"only these can be optional: {others}"
+                    f"schedule.{stage.name}.optional: true, but no row can be packed without {stage.name}: "
+                    f"set it to false; only these can be optional: {others}"
                 )
 
     def provenance(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from manifests.dataset import VECTORS, Column
 from stages.embed import Embed
 from stages.schedule import Schedule
 from stages.stage import (
-    NO_STAGES,
     Context,
     DamagedInput,
     Done,
@@ -79,7 +78,7 @@ class Align(Stage):
         captions = [caption | {"score": score} for caption, score in scored]
         return {"caption_vectors": list(artifact(from_bytes)), "captions": captions}
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Align:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Align:
         return self.model_copy(update={"teacher": earlier["embed"]})
 
     def open(self, context: Context) -> Work:

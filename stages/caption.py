@@ -24,7 +24,7 @@ from stages.captioning.metadata import words_in
 from stages.captioning.prompts import Prompts
 from stages.models import PICTURES, TEXTS, ModelError, find, require
 from stages.schedule import Schedule
-from stages.stage import NO_STAGES, Context, ReadArtifact, Reason, Row, Stage, Work
+from stages.stage import Context, ReadArtifact, Reason, Row, Stage, Work
 
 _KEYED = {
     "metadata": {"engine", "max_characters"},
@@ -166,7 +166,7 @@ class Caption(Stage):
         engine = settings.get("engine") if isinstance(settings, Mapping) else getattr(settings, "engine", None)
         return _WRITING if engine == "vlm" else cls.default_schedule
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Caption:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Caption:
         if self.engine != "vlm":
             return self
         found = find(str(self.model), self.revision)

@@ -22,7 +22,6 @@ from manifests.store import Store
 from stages.models import PICTURES, TEXTS, ModelError, find, require
 from stages.schedule import Schedule
 from stages.stage import (
-    NO_STAGES,
     Context,
     DamagedInput,
     Done,
@@ -79,7 +78,7 @@ class Embed(Stage):
     def on_gpu(self) -> bool:
         return self.device == "gpu"
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Embed:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Embed:
         found = find(self.model, self.revision)
         _refuse_others(self.model, found.config)
         require(found, PICTURES, TEXTS)

@@ -20,7 +20,6 @@ from manifests.dataset import Column, Shape
 from manifests.store import Store
 from stages.schedule import Schedule
 from stages.stage import (
-    NO_STAGES,
     Context,
     Done,
     Outcome,
@@ -39,21 +38,22 @@ if TYPE_CHECKING:
     from stages.fitting.problem import Engine, FitProblem, FitResult, Photos
 
 
-def _gaussian_columns() -> tuple[Column, ...]:
-    """A value for each of N Gaussians. Padding is tiny, at the origin, and has an opacity of 2e-9."""
+def _for_each_gaussian(numbers: int) -> Callable[[Shape], pa.DataType]:
+    return lambda shape: pa.list_(shape.real, shape.gaussians * numbers)
 
-    def of(numbers: Callable[[Shape], int]) -> Callable[[Shape], pa.DataType]:
-        return lambda shape: pa.list_(shape.real, shape.gaussians * numbers(shape))
 
-    vector, turn, one = of(lambda shape: 3), of(lambda shape: 4), of(lambda shape: 1)
-    harmonics = of(lambda shape: 3 * shape.sh_coefficients)
-    return (
-        Column("means", vector, "[N, 3], centres in the unit sphere's frame", padding=0.0),
-        Column("log_scales", vector, "[N, 3], natural log of the axes' standard deviations", padding=-10.0),
-        Column("quaternions", turn, "[N, 4], w x y z, not necessarily of length 1", padding=(1.0, 0.0, 0.0, 0.0)),
-        Column("opacity_logits", one, "[N], opacity = sigmoid(logit)", padding=-20.0),
-        Column("sh", harmonics, "[N, K, 3], rgb at degree 0 = 0.28209479 sh[:, 0] + 0.5", padding=0.0),
-    )
+def _harmonics(shape: Shape) -> pa.DataType:
+    return _for_each_gaussian(3 * shape.sh_coefficients)(shape)
+
+
+# Padding is tiny, at the origin, and has an opacity of 2e-9.
+_GAUSSIANS = (
+    Column("means", _for_each_gaussian(3), "[N, 3], centres in the unit sphere's frame", padding=0.0),
+    Column("log_scales", _for_each_gaussian(3), "[N, 3], natural log of the axes' standard deviations", padding=-10.0),
+    Column("quaternions", _for_each_gaussian(4), "[N, 4], w x y z, not necessarily of length 1", padding=(1, 0, 0, 0)),
+    Column("opacity_logits", _for_each_gaussian(1), "[N], opacity = sigmoid(logit)", padding=-20.0),
+    Column("sh", _harmonics, "[N, K, 3], rgb at degree 0 = 0.28209479 sh[:, 0] + 0.5", padding=0.0),
+)
 
 
 class Fit(Stage):
@@ -66,7 +66,7 @@ class Fit(Stage):
     environment: ClassVar[dict[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     columns: ClassVar[tuple[Column, ...]] = (
         Column("held_out", pa.list_(pa.int32()), "indices of the views that the fit never saw", missing=[]),
-        *_gaussian_columns(),
+        *_GAUSSIANS,
         Column("gaussian_count", pa.int32(), "real Gaussians among N; those after are padding: finite, transparent"),
         Column("psnr", pa.float32(), "dB over the held-out views, white background"),
         Column("psnr_foreground", pa.float32(), "dB over the object's pixels of the held-out views"),
@@ -117,7 +117,7 @@ class Fit(Stage):
     def on_gpu(self) -> bool:
         return self.engine == "gsplat"
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Fit:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Fit:
         if self.engine != "auto":
             return self
         engine = before.engine if isinstance(before, Fit) else "gsplat" if gpus else "cpu"

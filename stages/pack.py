@@ -25,7 +25,6 @@ from manifests.store import Store
 from stages.schedule import Schedule
 from stages.stage import (
     MISSING_INPUT,
-    NO_STAGES,
     Context,
     Done,
     ReadArtifact,
@@ -35,14 +34,17 @@ from stages.stage import (
     StageError,
     Work,
     each,
+    store_error,
 )
 
 _OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
+# Digest of the first contract. Keys of its shards do not contain it, since older versions did not know of contracts.
+_FIRST_CONTRACT = "3231bee3609463ef"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A stage that rows come through: its name, what it gives, and whether a row must have come through it."""
+class RowStage:
+    """A stage of rows: its name, its class, and whether a row must have come through it to be packed."""
 
     name: str
     kind: type[Stage]
@@ -55,7 +57,6 @@ class Pack(Stage):
     version: ClassVar[int] = 3  # 3: a warning once; more of the source list in `metadata`; surplus Gaussians cut
     unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("storage", "a full disk, or a store that cannot be reached", True),
         Reason("missing_key", "a row did not come through ingest, render and fit"),
         Reason("mixed_views", "a row has another number of views than the first of its block"),
         Reason("mixed_gaussians", "a row's Gaussians have another number of harmonics than the first of its block"),
@@ -77,10 +78,22 @@ class Pack(Stage):
     weak_percent: float = Field(10.0, ge=0, le=100)
     """So many percent of each kind of caption, those with the lowest scores, are marked as weak; none is left out."""
 
-    sources: tuple[Any, ...] = Field((), exclude=True, repr=False)
-    """The stages that rows come through, in order; filled in."""
+    stages: tuple[RowStage, ...] = Field((), exclude=True, repr=False)
+    """All stages of rows in their order, also those that a recipe leaves out; filled in."""
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Pack:
+    def contract(self, shape: dataset.Shape) -> dataset.Contract:
+        return dataset.Contract(shape, {stage.name: stage.kind.columns for stage in self.stages})
+
+    @property
+    def contract_mark(self) -> str:
+        """The part of a shard's key that depends on the columns of the dataset; "" for the first contract."""
+        digest = self.contract(dataset.Shape(1, 1, 1)).digest()
+        return "" if digest == _FIRST_CONTRACT else digest
+
+    def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
+        return super().key(row, needed, content + self.contract_mark, failed)
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Pack:
         return self if self.gaussians else self.model_copy(update={"gaussians": earlier["fit"].gaussians})
 
     def open(self, context: Context) -> Work:
@@ -101,7 +114,7 @@ class Pack(Stage):
             name = f"{dataset.DATA}/{block['split']}-{block['index']:05d}-{digest[:12]}.parquet"
             context.store.upload(name, path)
         except OSError as error:  # a full disk, a store out of reach
-            raise StageError("storage", f"{block['id']}: {error}", transient=True) from error
+            raise store_error(error, block["id"]) from error
         finally:
             path.unlink(missing_ok=True)
         shape = contract.shape
@@ -117,13 +130,14 @@ class Pack(Stage):
                 "shape": [shape.views, shape.gaussians, shape.sh_coefficients],
                 "float_type": shape.float_type,
                 **counts,
+                **({"contract": self.contract_mark} if self.contract_mark else {}),
             }
         )
 
     def _read(self, block: Row, context: Context) -> Iterator[Row]:
         """A block's rows, with Gaussians as they were fitted."""
         for member in block["members"]:
-            yield _row(member, self.sources, context)
+            yield _row(member, self.stages, context)
 
     def _write(self, path: Path, entries: Iterator[Row]) -> dataset.Contract:
         """Write the shard, holding one row group at a time."""
@@ -135,7 +149,7 @@ class Pack(Stage):
             for row in entries:
                 if contract is None:
                     shape = dataset.Shape(len(row["views"]), self.gaussians, row["sh"].shape[1], self.float_type)
-                    contract = dataset.Contract(shape, {each.name: each.kind.columns for each in self.sources})
+                    contract = self.contract(shape)
                     settings = contract.writer_settings(self.compression)
                     writer = parquet.ParquetWriter(path, contract.schema(), **settings)
                 rows.append(_fitted_to(contract, row))
@@ -159,7 +173,7 @@ def marks(members: list[Row]) -> str:
     return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)
 
 
-def _row(member: Row, sources: Sequence[Source], context: Context) -> Row:
+def _row(member: Row, stages: Sequence[RowStage], context: Context) -> Row:
     """What the source list says of a row, and on top of it what each stage gave."""
     keys = {name: key for name, key in member["keys"].items() if key}
     carried = {name: _json_value(value) for name, value in member.items() if name not in _OWN_COLUMNS}
@@ -167,25 +181,25 @@ def _row(member: Row, sources: Sequence[Source], context: Context) -> Row:
         "id": member["id"],
         **{name: _text(member.get(name)) for name in ("group", "category", "source", "licence")},
         "warnings": [],
-        "keys": {source.name: member["keys"].get(source.name) for source in sources},
+        "keys": {stage.name: member["keys"].get(stage.name) for stage in stages},
         "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
     }
-    for source in sources:
-        if source.name in keys:
-            outcome = _outcome(member, source.name, keys[source.name], context)
-            row |= source.kind.entry(outcome, _reader(member, source, outcome, context), row)
+    for stage in stages:
+        if stage.name in keys:
+            outcome = _outcome(member, stage.name, keys[stage.name], context)
+            row |= stage.kind.entry(outcome, _reader(member, stage, outcome, context), row)
             row["warnings"] += outcome.get("warnings", [])
-        elif source.required:
-            raise StageError("missing_key", f"{member['id']}: no key of {source.name} among {sorted(member['keys'])}")
+        elif stage.required:
+            raise StageError("missing_key", f"{member['id']}: no key of {stage.name} among {sorted(member['keys'])}")
         else:
-            row |= {column.name: column.missing for column in source.kind.columns}
+            row |= {column.name: column.missing for column in stage.kind.columns}
     row["warnings"] = list(dict.fromkeys(row["warnings"]))  # a stage repeats what an earlier one said
     row["licence"] = _text(row["licence"])
     return row
 
 
-def _reader(member: Row, source: Source, outcome: Row, context: Context) -> ReadArtifact:
-    return lambda parse: _artifact(member, source.name, outcome[source.kind.artifact], parse, context)
+def _reader(member: Row, stage: RowStage, outcome: Row, context: Context) -> ReadArtifact:
+    return lambda parse: _artifact(member, stage.name, outcome[stage.kind.artifact], parse, context)
 
 
 def _outcome(member: Row, stage: str, key: str, context: Context) -> Row:

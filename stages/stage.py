@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +25,7 @@ RowId = str
 
 # Reasons that belong to no one stage.
 MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
+DISK_FULL = "disk_full"
 STORE_FAILED = "store_failed"  # it could not be read, or what was made could not be stored
 
 
@@ -73,6 +74,13 @@ class DamagedInput(MissingInput):
         super().__init__(stage, why=" ".join(str(why).split())[:300])
 
 
+def store_error(error: OSError, what: str = "") -> StageError:
+    """The failure of a row whose input could not be read, or whose outcome could not be written."""
+    reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
+    line = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    return StageError(reason, f"{what}: {line}" if what else line, transient=True)
+
+
 def read_input(store: Store, name: str, stage: str) -> bytes:
     """An artifact of an earlier stage."""
     try:
@@ -80,7 +88,7 @@ def read_input(store: Store, name: str, stage: str) -> bytes:
     except FileNotFoundError as error:
         raise MissingInput(stage) from error
     except OSError as error:
-        raise StageError(STORE_FAILED, f"{name}: {error}", transient=True) from error
+        raise store_error(error, name) from error
 
 
 @dataclass(frozen=True)
@@ -114,9 +122,6 @@ class Context:
     @property
     def outcomes(self) -> Outcomes:
         return Outcomes(self.store)
-
-
-NO_STAGES: Mapping[str, Stage] = MappingProxyType({})
 
 
 class Stage(BaseModel):
@@ -158,7 +163,7 @@ class Stage(BaseModel):
         """The default schedule for these settings: a mapping as the recipe gives it, a stage, or None."""
         return cls.default_schedule
 
-    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] = NO_STAGES) -> Stage:
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Stage:
         """This stage with every `auto` made definite, given how many GPUs its workers may have.
 
         `before` is this stage as the run was last worked with: a resume on another machine changes no key. `earlier`

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pipeline.command_line.options import positive
+from pipeline.command_line.settings_help import settings_help
 from pipeline.commands.build_summary import print_summary
-from pipeline.commands.options import positive
-from pipeline.commands.settings_help import settings_help
 from pipeline.planning.plan import Retry
 from pipeline.planning.run import RunError, absolute_place
 from pipeline.recipe import Recipe, load_recipe
@@ -38,7 +38,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         const="",
         default=None,
         metavar="REASON",
-        help="try failed rows again, all or one reason's",
+        help="try failed rows again: all, or those with this reason",
     )
     make.add_argument(
         "--max-failed",
@@ -48,9 +48,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     make.add_argument(
         "--refresh", action=argparse.BooleanOptionalAction, default=None,
-        help="look again whether sources changed (default: for local files)",
+        help="check whether sources have changed (default: only local files)",
     )  # fmt: skip
-    make.add_argument("--print-config", action="store_true", help="show the resolved recipe and end")
+    make.add_argument("--print-config", action="store_true", help="print all settings and exit")
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         raise RunError("--run is missing: the folder to build in, a path or a URI")
     names = [step.name for step in recipe.steps()] + [recipe.pack.name]
     if options.only and options.only not in names:
-        raise RunError(f"--only {options.only}: no such stage; there are {', '.join(names)}")
+        raise RunError(f"--only {options.only}: no such stage; expected one of {', '.join(names)}")
     allowed = _allowed_failures(options.max_failed)
     request = BuildRequest(
         recipe=recipe,
@@ -87,7 +87,7 @@ def _allowed_failures(text: str | None) -> tuple[float, bool] | None:
     except ValueError:
         number = -1.0
     if number < 0:
-        raise RunError(f"--max-failed {text}: a number of rows, or a share such as 5%")
+        raise RunError(f"--max-failed {text}: expected a number of rows, or a share such as 5%")
     return number, text.endswith("%")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.commands.called import program, python
+from pipeline.command_line.called import program, python
 from pipeline.planning.figures import to_clock
 from pipeline.running.build import BuildRequest, Report
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.commands.options import positive
+from pipeline.command_line.options import positive
 from pipeline.commands.status import list_failed
 from pipeline.planning.plan import OK
 from pipeline.planning.run import Run, RunError, open_run

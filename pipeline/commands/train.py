@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from manifests.store import is_uri
-from pipeline.commands.called import program, python
-from pipeline.commands.settings_help import settings_help
+from pipeline.command_line.called import program, python
+from pipeline.command_line.settings_help import settings_help
 from pipeline.planning.figures import to_clock
 from pipeline.planning.run import RunError, absolute_place
 from pipeline.settings import PRESETS, load, preset_names, to_yaml

@@ -177,6 +177,6 @@ class Blocks:
         }
 
 
-def _form(shard: Row) -> tuple[list[int], str]:
+def _form(shard: Row) -> tuple[list[int], str, str]:
     """Shape and float type, which all shards of a dataset share."""
-    return shard["shape"], shard["float_type"]
+    return shard["shape"], shard["float_type"], shard.get("contract", "")

@@ -9,7 +9,6 @@ from stages.stage import Stage
 
 # Reasons of failures that the runner gives; stages give others.
 EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
-DISK_FULL = "disk_full"
 CRASHED = "crashed"
 EXITED = "exited"
 TIMEOUT = "timeout"

@@ -7,7 +7,6 @@ SCRATCH is a folder for temporary files.
 from __future__ import annotations
 
 import ctypes
-import errno
 import faulthandler
 import os
 import signal
@@ -22,8 +21,19 @@ from typing import Any
 
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
-from pipeline.running.messages import DISK_FULL, EXCEPTION, OPEN_FAILED, BatchEnd, Result, WorkerDied, WorkerSpec
-from stages.stage import STORE_FAILED, Context, DamagedInput, Done, MissingInput, Outcome, Row, Stage, StageError, Work
+from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, Result, WorkerDied, WorkerSpec
+from stages.stage import (
+    Context,
+    DamagedInput,
+    Done,
+    MissingInput,
+    Outcome,
+    Row,
+    Stage,
+    StageError,
+    Work,
+    store_error,
+)
 
 OUT_OF_MEMORY_EXIT = 86
 _SEND_SECONDS = 0.05  # results that come faster are sent together
@@ -117,7 +127,7 @@ class StageRunner:
             except StageError as error:
                 yield self._failure(item, error)
             except OSError as error:
-                yield self._failure(item, _from_store(error))
+                yield self._failure(item, store_error(error))
         yield from self._work(rows)
 
     def _recover(self, item: Row) -> Result | None:
@@ -179,7 +189,7 @@ class StageRunner:
         try:
             columns = self._publish(key, outcome)
         except OSError as error:
-            return self._failure(row, _from_store(error))
+            return self._failure(row, store_error(error))
         return Result(
             row["id"], key, True, columns=columns, files=outcome.files, content=outcome.content, seconds=seconds
         )
@@ -210,13 +220,8 @@ class StageRunner:
 
 def _from_bug(error: Exception) -> StageError:
     if isinstance(error, OSError) and error.errno is not None:  # from the system, not a library's error for bad data
-        return _from_store(error)
+        return store_error(error)
     return StageError(EXCEPTION, _describe(error))
-
-
-def _from_store(error: OSError) -> StageError:
-    reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
-    return StageError(reason, _describe(error), transient=True)
 
 
 if __name__ == "__main__":

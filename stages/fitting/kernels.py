@@ -115,8 +115,11 @@ def toolkit(version: str) -> Path:
     printed = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True).stdout
     release = re.search(r"release (\d+)\.(\d+)", printed)
     if release is None or release[1] != version.split(".")[0]:
-        has = f"CUDA {release[1]}.{release[2]}" if release else "no CUDA that it names"
-        raise KernelsError(f"torch was built with CUDA {version} and {nvcc} is of {has}: name another in CUDA_HOME")
+        found = f"CUDA {release[1]}.{release[2]}" if release else "an unknown CUDA"
+        raise KernelsError(
+            f"torch was built with CUDA {version}, but {nvcc} belongs to {found}: "
+            f"name the folder of a toolkit of CUDA {version.split('.')[0]} in CUDA_HOME"
+        )
     return home
 
 

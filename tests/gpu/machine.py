@@ -11,6 +11,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.caches import cache_folder
+
 LISTED = Path(__file__).with_name("machine.txt")
 VERSION = "3.12"
 
@@ -31,8 +33,7 @@ def find_python() -> Path:
 
 def machine_python() -> Path:
     """The interpreter of the environment, which is made where it is missing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gs-triplets"
-    folder = cache / f"gpu-machine-{hashlib.sha256(LISTED.read_bytes()).hexdigest()[:12]}"
+    folder = cache_folder() / f"gpu-machine-{hashlib.sha256(LISTED.read_bytes()).hexdigest()[:12]}"
     python, complete = folder / "bin" / "python", folder / "complete"
     if complete.is_file():
         return python

@@ -174,15 +174,14 @@ def _arrays_from_bytes(data: bytes) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def views_of(one: FitObject) -> Views:
-    """Its views as the stage render writes them, with PNGs; their depth is empty."""
-    parts = (one.training, one.held_out)
-    colors, depths, intrinsics, poses = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("colors", "depths", "intrinsics", "world_to_camera")
+def views_of(one: FitObject, count: int) -> Views:
+    """So many views as the stage render writes them, with PNGs and empty depth; the same ones again for more."""
+    photos = one.training.take([index % len(one.training) for index in range(count)])
+    colors, depths = (
+        [_png(image) for image in photos.colors],
+        [_png(image.astype(np.uint16)) for image in photos.depths],
     )
-    pngs = [_png(image) for image in colors], [_png(image.astype(np.uint16)) for image in depths]
-    return Views(*pngs, intrinsics, np.linalg.inv(poses), 1.0, np.eye(4))
+    return Views(colors, depths, photos.intrinsics, np.linalg.inv(photos.world_to_camera), 1.0, np.eye(4))
 
 
 def _png(pixels: np.ndarray) -> bytes:

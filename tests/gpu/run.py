@@ -64,8 +64,10 @@ class Results:
         if path.exists() and not anew:
             self.parts = json.loads(path.read_text())["parts"]
 
-    def is_done(self, part: str) -> bool:
-        return self.parts.get(part, {}).get("state") == "ok"
+    def is_done(self, part: str, device: str) -> bool:
+        """A rehearsal on a CPU leaves everything to be done on a GPU."""
+        found = self.parts.get(part, {})
+        return (found.get("state"), found.get("device")) == ("ok", device)
 
     def put(self, part: str, **found: Any) -> None:
         self.parts.setdefault(part, {}).update(found)
@@ -80,8 +82,9 @@ class Runner:
         self.device, self.kit, self.scratch, self.log = options.device, options.kit.absolute(), scratch, log
         self.patience = options.patience
         self.results = Results(options.out / "results.json", options.anew)
+        paths = [str(self._unpacked()), str(ROOT), os.environ.get("PYTHONPATH", "")]
         self.environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(self._unpacked()), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "PYTHONUNBUFFERED": "1",
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_OFFLINE": "1",
@@ -106,7 +109,7 @@ class Runner:
         return site
 
     def run(self, step: Step) -> bool:
-        """Whether the part has done all it should."""
+        """Run a part; return whether it ended well and within its budget."""
         budget = step.budget * self.patience
         self.say(f"-- {step.part} (at most {budget:.0f} s)")
         own = self.scratch / step.part
@@ -132,8 +135,7 @@ class Runner:
         last = "" if state == "ok" else " ".join(printed.split("\n")[-3:])[-300:].strip()
         self.results.put(step.part, state=state, seconds=seconds, error=last)
         self.say(f"   {state} after {seconds} s{': ' if last else ''}{last}")
-        if own.exists():
-            shutil.rmtree(own, ignore_errors=True)  # checkpoints of some GB
+        shutil.rmtree(own, ignore_errors=True)  # checkpoints of some GB
         return state == "ok"
 
     def _wait(self, process: subprocess.Popen, part: str, deadline: float, figures: Path) -> int | None:
@@ -185,7 +187,7 @@ def main() -> int:
     chosen = [step for step in chosen if not options.only or step.part in options.only]
     with tempfile.TemporaryDirectory() as scratch, (options.out / "log.txt").open("a") as log:
         runner = Runner(options, Path(scratch), log)
-        left = [step for step in chosen if options.anew or not runner.results.is_done(step.part)]
+        left = [step for step in chosen if options.anew or not runner.results.is_done(step.part, options.device)]
         if len(left) < len(chosen):
             runner.say(f"{len(chosen) - len(left)} parts are done already; --anew runs them again")
         good = [runner.run(step) for step in left]

@@ -66,6 +66,12 @@ def test_a_second_run_does_what_is_left(monkeypatch: pytest.MonkeyPatch, kit: Pa
     assert (kit / "runs of good").read_text() == "xx"
 
 
+def test_what_a_rehearsal_did_is_still_to_be_done_on_a_gpu(tmp_path: Path) -> None:
+    results = run.Results(tmp_path / "results.json", anew=False)
+    results.put("train", state="ok", device="cpu")
+    assert results.is_done("train", "cpu") and not results.is_done("train", "cuda")
+
+
 def test_each_script_has_its_own_parts(monkeypatch: pytest.MonkeyPatch, kit: Path) -> None:
     _, parts = call(monkeypatch, kit, (step("bad"), step("good", script="second")), "second")
     assert set(parts) == {"good"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.called import program, python
+from pipeline.command_line.called import program, python
 from pipeline.step import Step
 from tests.pipeline.building import ROOT
 from tests.pipeline.running import QUICK, make_rows, run_steps

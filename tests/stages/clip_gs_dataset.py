@@ -23,7 +23,7 @@ from PIL import Image
 from manifests import dataset, dataset_index
 from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
-from pipeline.recipe import DECLARED, SOURCES
+from pipeline.recipe import DECLARED, ROW_STAGES
 from stages.pack import Pack
 from stages.splat import SH_ZERO, Splat
 from stages.stage import Context, Done
@@ -114,7 +114,7 @@ def write(
 ) -> str:
     """A run folder, by path or URI, whose dataset holds these rows; the place."""
     store = open_store(place)
-    pack = Pack(sources=SOURCES, gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type)
+    pack = Pack(stages=ROW_STAGES, gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type)
     shards = []
     with tempfile.TemporaryDirectory() as scratch:
         work = pack.open(Context(store, Path(scratch)))

@@ -446,7 +446,7 @@ def test_no_dataset(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"version": 7, "shards": []}', "index.json is of version 7, this program reads version 1"),
+        ('{"version": 7, "shards": []}', "index.json is of version 7; expected version 1"),
         ('{"version": 1, "sha', r"index.json is damaged \(JSONDecodeError.*run the build again"),
         ('{"version": 1, "shards": []}', "index.json names no shards"),
     ],

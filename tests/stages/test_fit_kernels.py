@@ -49,7 +49,7 @@ def test_a_toolkit_that_is_named_is_taken(bare: Path, monkeypatch: pytest.Monkey
 
 def test_a_toolkit_of_another_major_version_is_refused(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_HOME", str(write_toolkit(bare / "old", "12.8")))
-    with pytest.raises(kernels.KernelsError, match=r"torch was built with CUDA 13\.0 and .*nvcc is of CUDA 12\.8"):
+    with pytest.raises(kernels.KernelsError, match=r"built with CUDA 13\.0, but .*nvcc belongs to CUDA 12\.8"):
         kernels.toolkit("13.0")
 
 

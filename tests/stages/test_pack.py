@@ -3,22 +3,24 @@ import io
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
 from manifests import dataset, dataset_index
+from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
-from pipeline.recipe import DECLARED, SOURCES
-from stages.pack import Pack, marks
+from pipeline.recipe import DECLARED, ROW_STAGES
+from stages.pack import Pack, RowStage, marks
 from stages.splat import Splat
-from stages.stage import Context, Done, StageError
+from stages.stage import Context, Done, Stage, StageError
 from stages.vectors import from_bytes, to_bytes
 from stages.views import Views
 
 V, N, K, SIZE = 3, 12, 4, 8
-PACK = Pack(gaussians=N, sources=SOURCES)
+PACK = Pack(gaussians=N, stages=ROW_STAGES)
 
 
 def packing(**settings):
@@ -298,7 +300,7 @@ def test_a_store_that_takes_nothing_is_tried_again(run):
     run.store.replace("dataset", b"a file where the folder should be")
     outcome = run.pack(members)
     assert isinstance(outcome, StageError)
-    assert (outcome.reason, outcome.transient) == ("storage", True)
+    assert (outcome.reason, outcome.transient) == ("store_failed", True)
     assert not list(run.context.scratch.iterdir())
 
 
@@ -362,3 +364,18 @@ def test_an_orphan_alone_is_no_dataset(run, load_dataset):
     dataset_index.write_index(run.store, [], DECLARED, provenance={})
     with pytest.raises((ValueError, FileNotFoundError)):
         load_dataset(run)
+
+
+def test_another_contract_gives_another_key_and_the_first_gives_the_key_it_always_gave():
+    block = {"id": "train-00000", "split": "train", "index": 0, "members": []}
+    more = RowStage("weigh", type("Weigh", (Stage,), {"columns": (Column("weight", pa.float32(), "grams"),)}), False)
+    other = PACK.model_copy(update={"stages": (*ROW_STAGES, more)})
+    assert PACK.contract_mark == "" and other.contract_mark
+    assert PACK.key(block) == super(Pack, PACK).key(block)
+    assert other.key(block) != PACK.key(block)
+
+
+def test_a_shard_tells_where_its_contract_is_not_the_first(run):
+    other = PACK.model_copy(update={"stages": (*ROW_STAGES, RowStage("weigh", type("Weigh", (Stage,), {}), False))})
+    assert "contract" not in run.pack([run.member(0)]).columns
+    assert run.pack([run.member(0)], other).columns["contract"] == other.contract_mark

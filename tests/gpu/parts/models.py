@@ -46,21 +46,10 @@ def main(part: Part) -> None:
 
 def _views(part: Part) -> list[Path]:
     """Archives of 24 views each, as the stage render writes them."""
-    objects = (objects_at_512 if part.toy else objects_at_256)(part, 2 if part.toy else 4)
-    paths = []
-    for one in objects:
-        paths.append(part.scratch / f"{one.name}.zip")
-        views = views_of(one)
-        again = [index % len(views.colors) for index in range(_VIEWS)]
-        views = type(views)(
-            [views.colors[index] for index in again],
-            [views.depths[index] for index in again],
-            views.intrinsics[again],
-            views.camera_to_world[again],
-            views.depth_scale,
-            views.normalization,
-        )
-        paths[-1].write_bytes(views.to_bytes())
+    objects = objects_at_512(part, 2) if part.toy else objects_at_256(part, 4)
+    paths = [part.scratch / f"{one.name}.zip" for one in objects]
+    for one, path in zip(objects, paths, strict=True):
+        path.write_bytes(views_of(one, _VIEWS).to_bytes())
     return paths
 
 

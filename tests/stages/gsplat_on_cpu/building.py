@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch.utils.cpp_extension import include_paths, library_paths
 
+from tests.caches import cache_folder
 from tests.stages.gsplat_on_cpu.translation import translate
 
 MODULE = "csrc"  # as gsplat names its compiled part
@@ -42,8 +43,7 @@ def missing() -> str | None:
 def built() -> Path:
     """The module's file, in the user's cache. It appears there whole or not at all."""
     sources = _sources()
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    library = Path(user) / "gs-triplets" / f"gsplat-on-cpu-{_digest(sources)}" / f"{MODULE}.so"
+    library = cache_folder() / f"gsplat-on-cpu-{_digest(sources)}" / f"{MODULE}.so"
     if not library.is_file():
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:

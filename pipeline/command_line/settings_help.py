@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.recipe import Schedules
 from stages.schedule import Schedule
 
 _WIDTH = 100
@@ -29,7 +30,7 @@ def _lines(model: type[BaseModel], defaults: Any, path: str) -> Iterator[str]:
         if nested is None:
             yield f"  --{path}{name} {json.dumps(default, default=str)}"
             yield from textwrap.wrap(field.description or "", _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        elif nested.__name__ == "Schedules":
+        elif nested is Schedules:
             yield "\nschedule: how each stage is scheduled; every stage has defaults of its own (--print-config)"
             yield from _lines(Schedule, Schedule(), f"{path}{name}.STAGE.")
         else:

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
+from pipeline.command_line.called import program
 from pipeline.commands import build, clean, encode, evaluate, export, sheet, status, train
-from pipeline.commands.called import program
 from pipeline.settings import RecipeError, take_overrides
 
 COMMANDS: dict[str, ModuleType] = {
