@@ -53,6 +53,8 @@ TOY = Sizes(16, 6, 40, 4, 0, ("--corpus.count", "6", "--render.size", "32", "--f
 
 
 class Kit:
+    """Makes the parts of the kit that are missing."""
+
     def __init__(self, out: Path, meshes: Path | None, toy: bool):
         self.out, self.meshes, self.toy = out, meshes, toy
         self.sizes = TOY if toy else FULL

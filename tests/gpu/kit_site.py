@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.gpu.machine import MachineError
+from tests.gpu.machine import DIGEST, run
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURE = "9.0"  # H100 and H200
@@ -31,7 +30,7 @@ _PACKAGES = {  # and the name under which each is imported
     "pydantic_core": "pydantic_core",
     "pyglet": "pyglet",
     "PyOpenGL": "OpenGL",
-    "pyrender": "",  # opens a context
+    "pyrender": "",  # cannot be imported without EGL
     "trimesh": "trimesh",
     "typing-inspection": "typing_inspection",
     "zlib-ng": "zlib_ng",
@@ -45,7 +44,8 @@ def pack_site(python: Path, work: Path, archive: Path, kernels: bool) -> list[st
     complete = work / "site-complete"
     if not complete.exists():
         shutil.rmtree(site, ignore_errors=True)
-        _run(
+        archive.unlink(missing_ok=True)
+        run(
             python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps",
             "--no-compile", "--target", site, "-c", ROOT / "constraints.txt", *_PACKAGES,
         )  # fmt: skip
@@ -68,10 +68,10 @@ def pack_site(python: Path, work: Path, archive: Path, kernels: bool) -> list[st
 
 def put_kernels(python: Path, site: Path, work: Path) -> None:
     """As `make gsplat` does, but for a GPU that is elsewhere; what was compiled once is kept in `work`."""
-    kept = work / f"kernels-{next(site.glob('gsplat-*.dist-info')).stem}-{ARCHITECTURE}"
+    kept = work / f"kernels-{next(site.glob('gsplat-*.dist-info')).stem}-{ARCHITECTURE}-{DIGEST}"
     if not kept.exists():
         environment = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "TORCH_CUDA_ARCH_LIST": ARCHITECTURE}
-        _run(python, "-m", "stages.fitting.kernels", **environment)
+        run(python, "-m", "stages.fitting.kernels", **environment)
         kept.mkdir()
         shutil.copy(next((site / "gsplat").glob("csrc*.so")), kept)
     shutil.copy(next(kept.glob("csrc*.so")), site / "gsplat")
@@ -81,16 +81,4 @@ def check(python: Path, site: Path, kernels: bool) -> None:
     """Import all of it as the machine will; a symbol of the kernels that torch's libraries lack is an error here."""
     names = [name for name in _PACKAGES.values() if name] + (["gsplat.csrc"] if kernels else [])
     program = f"import torch, importlib; [importlib.import_module(name) for name in {names}]"
-    _run(python, "-c", program, PYTHONPATH=str(site), LD_BIND_NOW="1", PYTHONDONTWRITEBYTECODE="1")
-
-
-def _run(*command: object, **environment: str) -> None:
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | environment,
-    )
-    if done.returncode:
-        raise MachineError(f"{' '.join(str(word) for word in command)[:200]} failed:\n{done.stdout[-2000:]}")
+    run(python, "-c", program, PYTHONPATH=str(site), LD_BIND_NOW="1", PYTHONDONTWRITEBYTECODE="1")

@@ -15,10 +15,11 @@ from tests.caches import cache_folder
 
 LISTED = Path(__file__).with_name("machine.txt")
 VERSION = "3.12"
+DIGEST = hashlib.sha256(LISTED.read_bytes()).hexdigest()[:12]  # of what the machine has, torch among it
 
 
 class MachineError(Exception):
-    """Why the environment cannot be made, in one line."""
+    """Why the environment, or what is made for it, cannot be made."""
 
 
 def find_python() -> Path:
@@ -33,16 +34,16 @@ def find_python() -> Path:
 
 def machine_python() -> Path:
     """The interpreter of the environment, which is made where it is missing."""
-    folder = cache_folder() / f"gpu-machine-{hashlib.sha256(LISTED.read_bytes()).hexdigest()[:12]}"
+    folder = cache_folder() / f"gpu-machine-{DIGEST}"
     python, complete = folder / "bin" / "python", folder / "complete"
     if complete.is_file():
         return python
     interpreter = find_python()
     shutil.rmtree(folder, ignore_errors=True)
     print(f"installing what a bare GPU machine has into {folder} (some minutes and 6 GB, once)", flush=True)
-    _run(interpreter, "-m", "venv", folder)
+    run(interpreter, "-m", "venv", folder)
     pip = (python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir")
-    _run(*pip, "--no-deps", "--no-compile", "-r", LISTED)
+    run(*pip, "--no-deps", "--no-compile", "-r", LISTED)
     complete.touch()
     return python
 
@@ -53,7 +54,11 @@ def _version(python: str) -> str:
     return done.stdout.strip()
 
 
-def _run(*command: object) -> None:
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run(*command: object, **environment: str) -> None:
+    """Run a command, and show what it printed only if it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment
+    )
     if done.returncode:
-        raise MachineError(f"{' '.join(str(word) for word in command)} failed:\n{done.stdout[-2000:]}")
+        raise MachineError(f"{' '.join(words)[:200]} failed:\n{done.stdout[-2000:]}")
