@@ -230,7 +230,7 @@ def _index(path: str, told: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({_brief(error)}): run the build again") from error
     if version != contract.VERSION:
-        raise DatasetError(f"{path} is of version {version}, this program reads version {contract.VERSION}")
+        raise DatasetError(f"{path} is of version {version}; expected version {contract.VERSION}")
     if not shards:
         raise DatasetError(f"{path} names no shards: the build has no rows to show yet")
     return index
