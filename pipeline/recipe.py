@@ -12,15 +12,15 @@ from pipeline.settings import RecipeError, load, parse, to_yaml
 from pipeline.step import Step
 from stages.align import Align
 from stages.caption import Caption
-from stages.corpus import Corpus
+from stages.common.models import ModelError
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Stage
+from stages.corpus.corpus import Corpus
 from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
-from stages.models import ModelError
 from stages.pack import Pack, RowStage
 from stages.render import Render
-from stages.schedule import Schedule
-from stages.stage import Stage
 
 
 class Stages(BaseModel):

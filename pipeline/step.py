@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.schedule import Schedule
-from stages.stage import Stage
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import Field
 
 from manifests.dataset import VECTORS, Column
-from stages.embed import Embed
-from stages.schedule import Schedule
-from stages.stage import (
+from stages.artifacts.vectors import from_bytes, to_bytes
+from stages.contract.schedule import Schedule
+from stages.contract.stage import (
     Context,
     DamagedInput,
     Done,
@@ -33,7 +33,7 @@ from stages.stage import (
     Work,
     read_input,
 )
-from stages.vectors import from_bytes, to_bytes
+from stages.embed import Embed
 
 if TYPE_CHECKING:
     from stages.embedding.batches import Batches

@@ -22,9 +22,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from manifests.dataset import CAPTION, Column
 from stages.captioning.metadata import words_in
 from stages.captioning.prompts import Prompts
-from stages.models import PICTURES, TEXTS, ModelError, find, require
-from stages.schedule import Schedule
-from stages.stage import Context, ReadArtifact, Reason, Row, Stage, Work
+from stages.common.models import PICTURES, TEXTS, ModelError, find, require
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Context, ReadArtifact, Reason, Row, Stage, Work
 
 _KEYED = {
     "metadata": {"engine", "max_characters"},

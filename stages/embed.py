@@ -19,9 +19,11 @@ from pydantic import Field
 
 from manifests.dataset import TEXT, VECTORS, Column
 from manifests.store import Store
-from stages.models import PICTURES, TEXTS, ModelError, find, require
-from stages.schedule import Schedule
-from stages.stage import (
+from stages.artifacts.vectors import from_bytes, to_bytes
+from stages.artifacts.views import Views
+from stages.common.models import PICTURES, TEXTS, ModelError, find, require
+from stages.contract.schedule import Schedule
+from stages.contract.stage import (
     Context,
     DamagedInput,
     Done,
@@ -35,8 +37,6 @@ from stages.stage import (
     Work,
     read_input,
 )
-from stages.vectors import from_bytes, to_bytes
-from stages.views import Views
 
 if TYPE_CHECKING:
     from stages.embedding.batches import Batches
@@ -105,7 +105,7 @@ class Embed(Stage):
     def _work(
         self, rows: list[Row], context: Context, teacher: Teacher, batches: Batches
     ) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.ahead import ahead
+        from stages.common.ahead import ahead
 
         ready = ahead(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
         for row_id, found in batches.run(ready):

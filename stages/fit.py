@@ -18,8 +18,8 @@ from pydantic import Field, field_validator
 
 from manifests.dataset import Column, Shape
 from manifests.store import Store
-from stages.schedule import Schedule
-from stages.stage import (
+from stages.contract.schedule import Schedule
+from stages.contract.stage import (
     Context,
     Done,
     Outcome,
@@ -125,7 +125,7 @@ class Fit(Stage):
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
-        from stages.splat import Splat
+        from stages.artifacts.splat import Splat
 
         splat = artifact(Splat.from_ply)
         parts = {column.name: getattr(splat, column.name) for column in cls.columns if column.padding is not None}
@@ -136,7 +136,7 @@ class Fit(Stage):
         return lambda rows: self._work(rows, context, engine)
 
     def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.ahead import ahead
+        from stages.common.ahead import ahead
 
         measured: dict[RowId, tuple[Photos, list[int]]] = {}
         refused: list[tuple[RowId, StageError]] = []

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from manifests.dataset import TEXT, Column
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Context, Done, ReadArtifact, Reason, Row, Stage, StageError, Work, each
 from stages.ingesting import bundle, formats, references
 from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
-from stages.schedule import Schedule
-from stages.stage import Context, Done, ReadArtifact, Reason, Row, Stage, StageError, Work, each
 
 _MOST_COMPANIONS = 10_000
 

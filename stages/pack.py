@@ -22,8 +22,8 @@ from pydantic import Field
 
 from manifests import dataset, weak
 from manifests.store import Store
-from stages.schedule import Schedule
-from stages.stage import (
+from stages.contract.schedule import Schedule
+from stages.contract.stage import (
     MISSING_INPUT,
     Context,
     Done,

@@ -1,7 +1,7 @@
 """Render: square views of one mesh with depth and cameras.
 
 in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, or "z")
-out: views (see stages/views.py), view_count, size, faces, vertices, warnings
+out: views (see stages/artifacts/views.py), view_count, size, faces, vertices, warnings
 
 Conventions, light and limits are described in docs/rendering.md.
 """
@@ -16,12 +16,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from manifests.dataset import IMAGE, Column
-from stages.rendering import cameras, encoding
-from stages.rendering.memory import give_back_memory
-from stages.rendering.model import Limits, Model, normalization
-from stages.rendering.reading import read_model
-from stages.schedule import Schedule
-from stages.stage import (
+from stages.artifacts.views import Views
+from stages.contract.schedule import Schedule
+from stages.contract.stage import (
     Context,
     DamagedInput,
     Done,
@@ -34,7 +31,10 @@ from stages.stage import (
     each,
     read_input,
 )
-from stages.views import Views
+from stages.meshes.model import Limits, Model, normalization
+from stages.meshes.reading import read_model
+from stages.rendering import cameras, encoding
+from stages.rendering.memory import give_back_memory
 
 if TYPE_CHECKING:
     from stages.rendering.drawing import Renderer

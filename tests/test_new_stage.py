@@ -28,8 +28,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from manifests.dataset import Column
-from stages.schedule import Schedule
-from stages.stage import Context, Done, Reason, Row, Stage, StageError, Work, each
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Context, Done, Reason, Row, Stage, StageError, Work, each
 
 
 class Weigh(Stage):
@@ -66,7 +66,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stages" / "weigh.py").write_text(WEIGH.lstrip())
     recipe = folder / "pipeline" / "recipe.py"
     text = recipe.read_text()
-    for after, line in (("from stages.stage import Stage\n", IMPORT), ("    fit: Fit = Fit()\n", LINE)):
+    for after, line in (("from stages.contract.stage import Stage\n", IMPORT), ("    fit: Fit = Fit()\n", LINE)):
         assert text.count(after) == 1
         text = text.replace(after, after + line)
     recipe.write_text(text)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.recipe import Schedules
-from stages.schedule import Schedule
+from stages.contract.schedule import Schedule
 
 _WIDTH = 100
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.planning.run import RunError, absolute_place
-from stages.models import ModelError
-from stages.progress import shown
+from stages.common.models import ModelError
+from stages.common.progress import shown
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks

@@ -23,7 +23,7 @@ from pipeline.commands.checkpoints import (
 )
 from pipeline.planning.run import RECIPE, RunError
 from pipeline.training.processes import together
-from stages.models import Checkpoint, ModelError, find, same_model
+from stages.common.models import Checkpoint, ModelError, find, same_model
 
 if TYPE_CHECKING:
     from stages.clip_gs.evaluation.evaluate import Asked

@@ -17,7 +17,7 @@ from pipeline.command_line.options import positive
 from pipeline.commands.status import list_failed
 from pipeline.planning.plan import OK
 from pipeline.planning.run import Run, RunError, open_run
-from stages.views import Views
+from stages.artifacts.views import Views
 
 _STAGE = "render"
 _LINES_PER_PAGE = 16

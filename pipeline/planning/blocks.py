@@ -20,8 +20,8 @@ from manifests.records import OK
 from manifests.splits import Splits
 from pipeline.running.messages import Result
 from pipeline.step import Step
+from stages.contract.stage import Row
 from stages.pack import marks
-from stages.stage import Row
 
 
 @dataclass

@@ -22,7 +22,7 @@ from manifests.records import OK as RECORDED_OK
 from pipeline.planning.blocks import Blocks
 from pipeline.running.messages import Result
 from pipeline.step import Step
-from stages.stage import Row
+from stages.contract.stage import Row
 
 TODO, OK, FAILED = 0, 1, 2
 LIFETIME_ATTEMPTS = 10  # of a transient failure, over all builds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.store import is_uri
-from stages.stage import Row
+from stages.contract.stage import Row
 
 
 @dataclass(frozen=True)

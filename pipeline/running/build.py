@@ -31,7 +31,7 @@ from pipeline.running.display import Display
 from pipeline.running.messages import Result
 from pipeline.running.placement import Placement
 from pipeline.running.scheduler import Scheduler
-from stages.corpus import Corpus
+from stages.corpus.corpus import Corpus
 
 _FLUSH_SECONDS = 10.0
 _FLUSH_RECORDS = 5_000

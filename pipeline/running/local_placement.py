@@ -10,7 +10,7 @@ import threading
 from pipeline.running.messages import Message, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, WorkerId
 from pipeline.running.supervisor import Supervisor
-from stages.stage import Row
+from stages.contract.stage import Row
 
 
 class _LocalWorker:

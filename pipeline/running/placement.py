@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from pipeline.running.messages import Message, WorkerSpec
-from stages.stage import Row
+from stages.contract.stage import Row
 
 WorkerId = int
 

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from pipeline.running.messages import LOST, BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, PlacementError, WorkerId
 from pipeline.running.supervisor import Supervisor
-from stages.stage import Row
+from stages.contract.stage import Row
 
 _TOKEN_CPUS = 0.001  # keeps actors off nodes without CPUs
 _ANSWER_SECONDS = 10.0

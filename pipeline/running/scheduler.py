@@ -33,7 +33,7 @@ from pipeline.running.messages import (
 )
 from pipeline.running.placement import Placement, WorkerId
 from pipeline.step import Step
-from stages.stage import MISSING_INPUT
+from stages.contract.stage import MISSING_INPUT
 
 _SUSPICIOUS = 10  # if this many rows fail before any succeeds, the stage has a bug, not the rows
 _OPEN_ATTEMPTS = 3  # consecutive, without a result between them

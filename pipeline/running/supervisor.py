@@ -32,7 +32,7 @@ from pipeline.running.messages import (
     WorkerSpec,
 )
 from pipeline.running.worker import OUT_OF_MEMORY_EXIT
-from stages.stage import Row
+from stages.contract.stage import Row
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 

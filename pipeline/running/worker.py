@@ -22,7 +22,7 @@ from typing import Any
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
 from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, Result, WorkerDied, WorkerSpec
-from stages.stage import (
+from stages.contract.stage import (
     Context,
     DamagedInput,
     Done,

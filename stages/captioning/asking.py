@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from stages.captioning.subject import Answer
-from stages.stage import StageError
+from stages.contract.stage import StageError
 
 if TYPE_CHECKING:
     from stages.caption import Caption

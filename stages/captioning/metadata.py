@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from stages.captioning.texts import caption, clean
-from stages.stage import Context, Done, Row, StageError, Work, each
+from stages.contract.stage import Context, Done, Row, StageError, Work, each
 
 if TYPE_CHECKING:
     from stages.caption import Caption

@@ -8,7 +8,7 @@ import re
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.captioning.metadata import captions_of
-from stages.stage import Row, StageError
+from stages.contract.stage import Row, StageError
 
 _SAME = "The pictures show one and the same object from several sides."
 _ALONE = (

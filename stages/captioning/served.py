@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from stages.captioning.subject import Answer, Question, Subject, look, outcome_of
-from stages.stage import Context, Outcome, Row, RowId, StageError, Work
+from stages.contract.stage import Context, Outcome, Row, RowId, StageError, Work
 
 if TYPE_CHECKING:
     from stages.caption import Caption

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from manifests.store import Store
+from stages.artifacts.vectors import from_bytes
+from stages.artifacts.views import Views
 from stages.captioning.choosing import choose
 from stages.captioning.cleaning import Unusable, tidy
 from stages.captioning.prompts import hint_of, prompt_hash
 from stages.captioning.texts import caption
-from stages.stage import DamagedInput, Done, Outcome, Row, StageError, read_input, seed_of
-from stages.vectors import from_bytes
-from stages.views import Views
+from stages.contract.stage import DamagedInput, Done, Outcome, Row, StageError, read_input, seed_of
 
 if TYPE_CHECKING:
     from stages.caption import Caption

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stages.captioning.subject import Answer, Subject, look, outcome_of
-from stages.stage import Context, Outcome, Row, RowId, StageError, Work
+from stages.contract.stage import Context, Outcome, Row, RowId, StageError, Work
 
 if TYPE_CHECKING:
     from stages.caption import Caption
@@ -34,7 +34,7 @@ class VlmEngine:
         self.at_once = stage.objects_at_once if context.device == "cuda" else 1
 
     def work(self, rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.ahead import ahead
+        from stages.common.ahead import ahead
 
         subjects: list[Subject] = []
         ready = ahead(lambda row: look(self.stage, row, self.context.store), rows, self.context.threads)

@@ -12,8 +12,8 @@ from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsPro
 
 from stages.captioning.processor import load_processor
 from stages.captioning.subject import Answer, Question
-from stages.models import ModelError, folder_of, loading, refuse_incomplete
-from stages.stage import StageError
+from stages.common.models import ModelError, folder_of, loading, refuse_incomplete
+from stages.contract.stage import StageError
 
 _NO_LIMIT = 10**7  # tokenizers without one say 1e30
 

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from manifests.splits import matches
 from manifests.weak import is_weak
-from stages.ahead import ahead
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, Group
-from stages.models import same_model
+from stages.common.ahead import ahead
+from stages.common.models import same_model
 
 logger = logging.getLogger(__name__)
 

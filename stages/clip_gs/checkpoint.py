@@ -21,7 +21,7 @@ from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model, Training
 from stages.clip_gs.tensor_file import TensorFileError, read_tensors
 from stages.clip_gs.uni3d import Report, Uni3dError, load_uni3d
-from stages.models import embedded, same_model
+from stages.common.models import embedded, same_model
 
 LAST, BEST = "last.pt", "best.pt"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

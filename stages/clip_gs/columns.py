@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from stages.artifacts.splat import SH_ZERO
 from stages.clip_gs.batch import Gaussians
-from stages.splat import SH_ZERO
 
 GAUSSIANS = ("means", "log_scales", "quaternions", "opacity_logits", "sh", "gaussian_count")
 VECTORS = ("view_vectors", "caption_vectors")

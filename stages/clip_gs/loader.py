@@ -15,7 +15,6 @@ from itertools import count
 import numpy as np
 import torch
 
-from stages.ahead import ahead
 from stages.clip_gs.batch import Batch, Gaussians, Others
 from stages.clip_gs.census import Census, weak_below
 from stages.clip_gs.census import take as take_census
@@ -23,6 +22,7 @@ from stages.clip_gs.order import Lane, draws, pools
 from stages.clip_gs.pieces import Piece, read_piece
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, warn_of
+from stages.common.ahead import ahead
 
 Pick = tuple[Piece, int]  # and the row in it
 

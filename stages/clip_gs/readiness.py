@@ -11,7 +11,7 @@ from stages.clip_gs.checkpoint import CheckpointError
 from stages.clip_gs.loader import Loader
 from stages.clip_gs.settings import Training
 from stages.clip_gs.shards import Dataset
-from stages.models import same_model
+from stages.common.models import same_model
 
 
 class TrainingError(Exception):

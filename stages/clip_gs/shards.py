@@ -17,8 +17,8 @@ import pyarrow.parquet as parquet
 
 from manifests import dataset as contract
 from manifests.store import LocalStore, Store, open_store
-from stages.ahead import ahead
 from stages.clip_gs.columns import VECTORS, unusable, vectors, without
+from stages.common.ahead import ahead
 
 logger = logging.getLogger(__name__)
 

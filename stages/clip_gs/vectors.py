@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from stages.ahead import ahead
 from stages.clip_gs.batch import Gaussians
 from stages.clip_gs.columns import GAUSSIANS, read_gaussians, unusable
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.shards import Dataset, DatasetError, Group, warn_of
+from stages.common.ahead import ahead
 
 _BATCH = 64
 Progress = Callable[[int, int], None]  # objects done, of how many

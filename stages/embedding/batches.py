@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.stage import RowId, StageError
+from stages.contract.stage import RowId, StageError
 
 Items = Sequence[Any]  # what a row has: pictures or texts
 Encode = Callable[[Items], np.ndarray]  # [n, D]; MemoryError where so many are too much at once

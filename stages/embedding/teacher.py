@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from stages.models import ModelError, folder_of, loading, refuse_incomplete
+from stages.common.models import ModelError, folder_of, loading, refuse_incomplete
 
 Prepared = dict[str, torch.Tensor]  # one picture as the model takes it
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from stages.artifacts.splat import Splat
+from stages.contract.stage import StageError
 from stages.fitting.batch import Batch, bytes_of
 from stages.fitting.parameters import pack, unpack
 from stages.fitting.photos import Photos
 from stages.fitting.problem import FitProblem, FitResult, finished
 from stages.fitting.rasters import Raster
-from stages.splat import Splat
-from stages.stage import StageError
 
 _MOST = 256  # objects at once
 _MEMORY_SHARE = 0.6  # of what is free, for a batch by its estimate

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from stages.artifacts.splat import Splat
+from stages.contract.stage import StageError
 from stages.fitting import raster
 from stages.fitting.canvas import Canvas, camera_row, targets
 from stages.fitting.optimiser import adam
@@ -15,8 +17,6 @@ from stages.fitting.photos import Photos
 from stages.fitting.problem import FitProblem, FitResult, finished
 from stages.fitting.projection import OPACITY
 from stages.fitting.similarity import Similarity, box_of
-from stages.splat import Splat
-from stages.stage import StageError
 
 
 class CpuEngine:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.artifacts.splat import SH_ZERO, Splat
 from stages.fitting.harmonics import rows_of
 from stages.fitting.projection import COLOR, LOG_SCALE, MEAN, OPACITY, QUATERNION, REST
-from stages.splat import SH_ZERO, Splat
 
 LARGEST = 1e6  # nothing but colours is held by anything nearer
 _RATES = {MEAN: 3.5e-4, LOG_SCALE: 6e-2, QUATERNION: 1e-3, OPACITY: 5e-2, COLOR: 1e-2, REST: 2e-4}

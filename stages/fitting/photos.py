@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.stage import DamagedInput, StageError
-from stages.views import Views
+from stages.artifacts.views import Views
+from stages.contract.stage import DamagedInput, StageError
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from stages.artifacts.splat import Splat
+from stages.contract.stage import StageError
 from stages.fitting.ordering import farthest_first
 from stages.fitting.photos import Photos
-from stages.splat import Splat
-from stages.stage import StageError
 
 
 @dataclass(frozen=True)

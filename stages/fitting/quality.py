@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stages.artifacts.splat import Splat
 from stages.fitting.similarity import WINDOW, mean_similarity, window_weights
-from stages.splat import Splat
 
 _BEST_PSNR = 100.0  # decibels; equal images have no finite one
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from stages.artifacts.splat import SH_ZERO
 from stages.fitting.harmonics import degree_of
 from stages.fitting.projection import BLUR, COLOR, LOG_SCALE, MEAN, NEAR, OPACITY, QUATERNION, REST
-from stages.splat import SH_ZERO
 
 _PARTS = (LOG_SCALE - MEAN, QUATERNION - LOG_SCALE, OPACITY - QUATERNION, COLOR - OPACITY, REST - COLOR)
 

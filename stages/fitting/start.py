@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.artifacts.splat import SH_ZERO, Splat
+from stages.contract.stage import StageError
 from stages.fitting.ordering import farthest_first, neighbour_distances
 from stages.fitting.photos import Photos
-from stages.splat import SH_ZERO, Splat
-from stages.stage import StageError
 
 _FAINTEST = 25  # alpha of a pixel that may show a surface
 _EDGE = 8  # alpha that a pixel may lack beside its neighbours; more, and it is the object's edge

@@ -11,7 +11,7 @@ import re
 import struct
 from typing import Any
 
-from stages.stage import StageError
+from stages.contract.stage import StageError
 
 FORMATS = ("glb", "gltf", "obj", "ply", "stl", "off")
 MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")  # one and its successor: alike to a reader

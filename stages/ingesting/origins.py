@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-from stages.stage import StageError
+from stages.contract.stage import StageError
 
 _CHUNK = 1 << 20
 _FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)  # to the path or query of a URL

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
+from stages.contract.stage import StageError
 from stages.ingesting import formats
-from stages.stage import StageError
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
 _MTL_TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.rendering.model import Material, Model, Part, Texture
+from stages.meshes.model import Material, Model, Part, Texture
 
 _FLOATS = 17  # position 3, normal 3, uv 4, colour 4, emission 3
 _LAYOUT = ((0, 3, 0), (1, 3, 3), (2, 4, 6), (3, 4, 10), (4, 3, 14))  # location, components, offset in floats

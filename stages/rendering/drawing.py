@@ -13,12 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from stages.contract.stage import StageError
+from stages.meshes.model import Material, Model
 from stages.rendering.batches import Batch, Batches
 from stages.rendering.context import open_context
-from stages.rendering.model import Material, Model
 from stages.rendering.programs import Program, Programs
 from stages.rendering.window import Window, clip_from_camera, window_of
-from stages.stage import StageError
 
 # linear light on a surface is base + slope . normal: brightest from above, the front (+z) and the object's left (+x)
 LIGHT_BASE = 0.64

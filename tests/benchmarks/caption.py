@@ -23,7 +23,7 @@ from manifests.store import LocalStore
 from stages.caption import Caption
 from stages.captioning.vlm import VlmEngine
 from stages.captioning.writer import Writer
-from stages.stage import Context, Done, Row
+from stages.contract.stage import Context, Done, Row
 from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.fit_objects import rendered
 from tests.stages.vlm_checkpoints import FAMILIES, Scale, make_checkpoint

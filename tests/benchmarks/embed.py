@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from manifests.store import LocalStore
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Done, Row
 from stages.embed import Embed
 from stages.embedding.teacher import Prepared, Teacher
-from stages.stage import Context, Done, Row
-from stages.views import Views
 from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.fit_objects import rendered
 from tests.stages.checkpoints import write_tokenizer

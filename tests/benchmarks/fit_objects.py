@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 from manifests.store import open_store
-from stages.corpus import Corpus
+from stages.contract.stage import Context, Done, Row
+from stages.corpus.corpus import Corpus
 from stages.ingest import Ingest
 from stages.render import Render
-from stages.stage import Context, Done, Row
 
 _FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from stages.stage import Context, Done, Stage, Work, each
+from stages.contract.stage import Context, Done, Stage, Work, each
 
 
 class One(Stage):

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from manifests.store import open_store
-from stages.corpus import Corpus
+from stages.contract.stage import Context, Row, StageError
+from stages.corpus.corpus import Corpus
 from stages.ingest import Ingest
 from stages.render import Render
-from stages.stage import Context, Row, StageError
 from tests.benchmarks.render_script import draw_as_people_do
 
 _FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")

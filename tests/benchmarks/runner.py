@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.planning.figures import count_rows
 from pipeline.running.placement import Placement
 from pipeline.step import Step
-from stages.schedule import Schedule
+from stages.contract.schedule import Schedule
 from tests.benchmarks.noop import Five, Four, One, Three, Two
 from tests.pipeline.running import run_steps
 

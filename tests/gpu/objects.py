@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.artifacts.splat import SH_ZERO, Splat
+from stages.artifacts.views import Views
 from stages.fitting.ordering import farthest_first
 from stages.fitting.photos import Photos
 from stages.fitting.start import gaussians_at
-from stages.splat import SH_ZERO, Splat
-from stages.views import Views
 
 SUFFIX = ".object.zip"
 _TRAINING_QUALITY, _HELD_OUT_QUALITY = 65, 85

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.corpus import Corpus
+from stages.corpus.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--render.size", "48", "--render.views", "6", "--fit.steps", "20", "--fit.gaussians", "200"]

@@ -18,8 +18,8 @@ from pipeline.running.messages import Message, Result, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, WorkerId
 from pipeline.running.scheduler import Scheduler
 from pipeline.step import Step
-from stages.schedule import Schedule
-from stages.stage import Row
+from stages.contract.schedule import Schedule
+from stages.contract.stage import Row
 
 QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seconds=20)
 

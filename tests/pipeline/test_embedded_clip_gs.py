@@ -9,8 +9,8 @@ import pytest
 
 from stages.clip_gs.card import CARD, EVALUATION
 from stages.clip_gs.checkpoint import WEIGHTS, identity, load_model
+from stages.common.models import identity as identity_of
 from stages.embedded import CLIP, CLIP_GS
-from stages.models import identity as identity_of
 from tests.pipeline.building import call, command
 
 SLACK = 0.15  # three times the deviation of a share of 0.9 among some forty objects

@@ -25,7 +25,7 @@ from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS, filled
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.settings import Model, Training
 from stages.clip_gs.shards import Dataset
-from stages.models import identity
+from stages.common.models import identity
 from tests.stages.checkpoints import DIMENSION, write_clip
 from tests.stages.clip_gs_dataset import Thing, spoil, things, write
 from tests.stages.teaching import Oracle

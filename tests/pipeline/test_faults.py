@@ -15,7 +15,7 @@ import pytest
 
 from manifests.log import LogReader
 from manifests.store import LocalStore
-from stages.splat import Splat
+from stages.artifacts.splat import Splat
 from tests.pipeline.building import (
     ROOT,
     build,

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.planning.plan import Retry
 from pipeline.step import Step
-from stages.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, Work, each, read_input
+from stages.contract.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, Work, each, read_input
 from tests.pipeline.building import build, ids_in_dataset, reasons, write_meshes
 from tests.pipeline.running import QUICK, make_rows, run_steps
 from tests.pipeline.trouble import Keep, Start, Trouble, Use

@@ -20,7 +20,7 @@ from pipeline.running.messages import WorkerSpec
 from pipeline.running.scheduler import RunStopped
 from pipeline.running.supervisor import Supervisor
 from pipeline.step import Step
-from stages.schedule import Schedule
+from stages.contract.schedule import Schedule
 from tests.pipeline.building import ROOT
 from tests.pipeline.processes import workers_of
 from tests.pipeline.running import QUICK, Reserving, make_rows, run_steps

@@ -8,7 +8,7 @@ import os
 import time
 from typing import ClassVar
 
-from stages.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.contract.stage import Context, Done, Row, Stage, StageError, Work, each
 
 
 class Start(Stage):

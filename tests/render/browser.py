@@ -19,8 +19,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 
+from stages.artifacts.views import Views
 from stages.ingesting import references
-from stages.views import Views
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "node_modules"

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from manifests.store import open_store
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Done, Outcome, Row, StageError, Work
 from stages.ingest import Ingest
 from stages.ingesting import bundle
 from stages.render import Render
-from stages.stage import Context, Done, Outcome, Row, StageError, Work
-from stages.views import Views
 from tests.render.browser import Eye, EyeError
 from tests.render.comparing import LEAST_IOU, MOST_DIFFERENCE, Likeness, likeness, on_white
 

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from manifests.store import LocalStore
+from stages.artifacts.views import Views
 from stages.caption import Caption
+from stages.contract.stage import Context, Outcome
 from stages.rendering.cameras import fibonacci, look_at_centre
-from stages.stage import Context, Outcome
-from stages.views import Views
 
 Colour = tuple[int, int, int]
 SIZE = 64

@@ -24,11 +24,11 @@ from manifests import dataset, dataset_index
 from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
 from pipeline.recipe import DECLARED, ROW_STAGES
+from stages.artifacts.splat import SH_ZERO, Splat
+from stages.artifacts.vectors import to_bytes
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Done
 from stages.pack import Pack
-from stages.splat import SH_ZERO, Splat
-from stages.stage import Context, Done
-from stages.vectors import to_bytes
-from stages.views import Views
 
 TEACHER = "test-clip@0123"
 VIEWS = 4

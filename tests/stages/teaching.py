@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from manifests.store import LocalStore
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Outcome, Stage
 from stages.embed import Embed
-from stages.stage import Context, Outcome, Stage
-from stages.views import Views
 
 
 def pictures_of(seed: int, count: int, size: int = 40) -> list[np.ndarray]:

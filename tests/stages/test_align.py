@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from stages.align import Align
+from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.captioning.texts import caption
-from stages.stage import DamagedInput, Done, StageError
-from stages.vectors import from_bytes, to_bytes
+from stages.contract.stage import DamagedInput, Done, StageError
 from tests.stages.checkpoints import CONTEXT, write_clip, write_siglip
 from tests.stages.teaching import Desk, Oracle, resolved
 

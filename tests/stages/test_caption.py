@@ -4,7 +4,7 @@ import pytest
 
 from manifests.store import LocalStore
 from stages.caption import Caption
-from stages.stage import Context, Done, StageError
+from stages.contract.stage import Context, Done, StageError
 
 
 def outcome_of(tmp_path, *, stage=Caption(), **row):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from stages.artifacts.vectors import to_bytes
 from stages.caption import Caption
 from stages.captioning.choosing import choose, typical
 from stages.captioning.subject import look
+from stages.contract.stage import DamagedInput, StageError
 from stages.rendering.cameras import fibonacci, look_at_centre, orbit
-from stages.stage import DamagedInput, StageError
-from stages.vectors import to_bytes
 from tests.stages.caption_rows import BLUE, RED, SIZE, Desk, disc, views_of
 
 

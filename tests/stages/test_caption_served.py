@@ -13,7 +13,7 @@ from pipeline.recipe import RecipeError, parse_recipe
 from stages.caption import Caption
 from stages.captioning import asking
 from stages.captioning.prompts import Prompts
-from stages.stage import DamagedInput, Done, StageError
+from stages.contract.stage import DamagedInput, Done, StageError
 from tests.stages.caption_rows import BLUE, RED, Desk
 from tests.stages.chat_server import SAID, Reply, Server, answer
 

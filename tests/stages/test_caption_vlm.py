@@ -12,8 +12,8 @@ from stages.captioning.prompts import Prompts
 from stages.captioning.subject import Question, look
 from stages.captioning.vlm import VlmEngine
 from stages.captioning.writer import Writer
-from stages.models import ModelError
-from stages.stage import DamagedInput, Done, StageError
+from stages.common.models import ModelError
+from stages.contract.stage import DamagedInput, Done, StageError
 from tests.stages.caption_rows import BLUE, GREEN, RED, Desk
 from tests.stages.checkpoints import write_clip
 from tests.stages.vlm_checkpoints import FAMILIES, SENTENCE, make_checkpoint

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from manifests.store import LocalStore, open_store
+from stages.artifacts.splat import SH_ZERO
 from stages.clip_gs import order
 from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians, Others
@@ -25,7 +26,6 @@ from stages.clip_gs.loader import Loader
 from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Augment, Data
 from stages.clip_gs.shards import Dataset, DatasetError
-from stages.splat import SH_ZERO
 from tests.stages.clip_gs_dataset import TEACHER, VIEWS, Thing, spoil, things, write
 
 TRAIN, N = 22, 48

@@ -11,13 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from manifests.store import LocalStore
-from stages.corpus import Corpus
-from stages.modelling.captions import caption
-from stages.modelling.categories import CATEGORIES
-from stages.modelling.colors import COLORS, REGIONS, contrasts, sample
-from stages.modelling.paint import PATTERNS, Paint, texture
-from stages.modelling.shapes import ball, box, cylinder, dome, lathe, prism, ring, star, tube
-from stages.modelling.solid import Solid
+from stages.corpus.captions import caption
+from stages.corpus.categories import CATEGORIES
+from stages.corpus.colors import COLORS, REGIONS, contrasts, sample
+from stages.corpus.corpus import Corpus
+from stages.corpus.paint import PATTERNS, Paint, texture
+from stages.corpus.shapes import ball, box, cylinder, dome, lathe, prism, ring, star, tube
+from stages.corpus.solid import Solid
 
 SAMPLE = 2 * len(CATEGORIES)  # two of each
 

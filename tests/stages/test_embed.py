@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from stages.artifacts.vectors import from_bytes
+from stages.common.models import ModelError
+from stages.contract.stage import Context, DamagedInput, Done, StageError
 from stages.embed import Embed
 from stages.embedding.batches import Batches
-from stages.models import ModelError
-from stages.stage import Context, DamagedInput, Done, StageError
-from stages.vectors import from_bytes
 from tests.stages.checkpoints import write_clip, write_siglip
 from tests.stages.teaching import Desk, Oracle, on_white, pictures_of, resolved, views_of
 

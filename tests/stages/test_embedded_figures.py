@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from manifests import dataset
+from stages.corpus.categories import CATEGORIES
 from stages.embedded import CAPTIONER, CLIP
 from stages.embedded.training import cards, evaluation, making, meshes, objects, pictures
 from stages.embedded.training.__main__ import VIEWS
-from stages.modelling.categories import CATEGORIES
 
 OBJECTS = 24
 SLACK = 0.17  # three times the deviation of a share of 0.9 among so many

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stages.corpus import Corpus
+from stages.corpus import captions
+from stages.corpus.categories import CATEGORIES
+from stages.corpus.colors import COLORS
+from stages.corpus.corpus import Corpus
 from stages.embedded.training import meaning, objects
-from stages.modelling import captions
-from stages.modelling.categories import CATEGORIES
-from stages.modelling.colors import COLORS
 
 
 @pytest.fixture(scope="module")

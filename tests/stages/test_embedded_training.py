@@ -15,10 +15,10 @@ import yaml
 from PIL import Image
 
 from stages.captioning.prompts import Prompts
-from stages.corpus import Corpus
+from stages.corpus import captions
+from stages.corpus.corpus import Corpus
 from stages.embedded.training import captioner, clip, evaluation, loop, making, meaning, objects, tokens
 from stages.embedded.training.pictures import Library, drawn
-from stages.modelling import captions
 from stages.render import Render
 
 SIDE, VIEWS = 24, 3
@@ -203,7 +203,7 @@ Path(sys.argv[2]).write_bytes(stage.render(row, archive, Renderer(stage.size, st
 """
     given = [str(found.rows[0]["number"]), str(tmp_path / "views.zip")]
     subprocess.run([sys.executable, "-c", code, *given], check=True, env=os.environ | Render.environment)
-    from stages.views import Views
+    from stages.artifacts.views import Views
 
     views = Views.from_bytes((tmp_path / "views.zip").read_bytes())
     process = clip.image_processor(64)

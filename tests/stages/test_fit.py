@@ -13,11 +13,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from manifests.store import LocalStore
+from stages.artifacts.splat import SH_ZERO, Splat
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, DamagedInput, Done, Outcome, StageError
 from stages.fit import Fit, held_out_views
 from stages.fitting import cpu
-from stages.splat import SH_ZERO, Splat
-from stages.stage import Context, DamagedInput, Done, Outcome, StageError
-from stages.views import Views
 
 KEY = "00c0ffee00c0ffee00c0ffee00c0ffee"
 FAST = {"gaussians": 600, "steps": 200, "hold_out": 4}
@@ -165,7 +165,7 @@ import hashlib, sys
 from pathlib import Path
 from manifests.store import LocalStore
 from stages.fit import Fit
-from stages.stage import Context, DamagedInput
+from stages.contract.stage import Context, DamagedInput
 store = LocalStore({store.root!r})
 work = Fit(gaussians=600, steps=20, hold_out=4).resolve(0).open(Context(store, Path(store.root), threads=2))
 (_, done), = work([dict(id="a", key={KEY!r}, views="views_1.zip")])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from stages.contract.stage import StageError
 from stages.fitting.batched import BatchedEngine
 from stages.fitting.cpu import CpuEngine
 from stages.fitting.photos import read_photos
 from stages.fitting.problem import Engine, FitProblem, FitResult, Method
 from stages.fitting.start import start_from
-from stages.stage import StageError
 from tests.stages import gaussian_oracle
 from tests.stages.gsplat_on_cpu import standing_in
 from tests.stages.test_fit import ball, views_of

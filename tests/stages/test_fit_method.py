@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages.ahead import ahead
+from stages.artifacts.splat import Splat
+from stages.common.ahead import ahead
 from stages.fitting import losses
 from stages.fitting.ordering import farthest_first
 from stages.fitting.pace import Pace, drawing_order, round_of
 from stages.fitting.similarity import WINDOW, box_of, mean_similarity, slope_of_box, window_weights
-from stages.splat import Splat
 
 
 def images(height: int = 24, width: int = 31) -> tuple[np.ndarray, np.ndarray]:

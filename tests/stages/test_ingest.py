@@ -16,8 +16,8 @@ from typing import Any
 import fsspec
 import pytest
 
+from stages.contract.stage import Done, Outcome, StageError
 from stages.ingest import Ingest
-from stages.stage import Done, Outcome, StageError
 from tests.stages import meshes
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.models import PICTURES, TEXTS, ModelError, find, identity, require
 from stages.embed import Embed
-from stages.models import PICTURES, TEXTS, ModelError, find, identity, require
 from tests.stages.checkpoints import write_bert, write_clip
 
 
@@ -40,13 +40,13 @@ def test_a_changed_byte_makes_another_model(clip, copy, name):
     data[len(data) // 2] ^= 1
     (copy / name).write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.models._read_config", lambda model, path: {})  # it need not be JSON any more
+        patch.setattr("stages.common.models._read_config", lambda model, path: {})  # it need not be JSON any more
         assert identity(str(copy)) != identity(str(clip))
 
 
 def test_of_weights_too_large_to_be_read_at_every_start_many_places_count(clip, copy, monkeypatch):
-    monkeypatch.setattr("stages.models._WHOLE_BYTES", 1000)
-    monkeypatch.setattr("stages.models._SAMPLE_BYTES", 64)
+    monkeypatch.setattr("stages.common.models._WHOLE_BYTES", 1000)
+    monkeypatch.setattr("stages.common.models._SAMPLE_BYTES", 64)
     weights = (copy / "model.safetensors").read_bytes()
     before = identity(str(copy))
     assert before == identity(str(clip))
@@ -120,7 +120,7 @@ def test_a_hubs_name_is_known_by_its_commit(clip, tmp_path):
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text(commit)
     code = (
-        "from stages.embed import Embed; from stages.stage import Context; from pathlib import Path\n"
+        "from stages.embed import Embed; from stages.contract.stage import Context; from pathlib import Path\n"
         "stage = Embed(model='someone/tiny').resolve(gpus=0)\n"
         "print(stage.checkpoint, stage.revision)\n"
         "print(stage.load(Context(None, Path('.'))).read(['a chair']).shape)"

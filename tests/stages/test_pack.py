@@ -13,11 +13,11 @@ from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
 from pipeline.recipe import DECLARED, ROW_STAGES
+from stages.artifacts.splat import Splat
+from stages.artifacts.vectors import from_bytes, to_bytes
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Done, Stage, StageError
 from stages.pack import Pack, RowStage, marks
-from stages.splat import Splat
-from stages.stage import Context, Done, Stage, StageError
-from stages.vectors import from_bytes, to_bytes
-from stages.views import Views
 
 V, N, K, SIZE = 3, 12, 4, 8
 PACK = Pack(gaussians=N, stages=ROW_STAGES)

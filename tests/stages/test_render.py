@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from manifests.store import open_store
+from stages.artifacts.views import Views
+from stages.contract.stage import Context, Done, Outcome, StageError, Work
 from stages.ingest import Ingest
+from stages.meshes.model import Limits, normalization
+from stages.meshes.reading import read_model
 from stages.render import Render
-from stages.rendering.model import Limits, normalization
-from stages.rendering.reading import read_model
-from stages.stage import Context, Done, Outcome, StageError, Work
-from stages.views import Views
 from tests.stages import meshes
 
 FRONT = {"cameras": "orbit", "elevation_deg": 0.0, "views": 4, "size": 64}  # from +z, +x, -z, -x

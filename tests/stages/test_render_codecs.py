@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.contract.stage import Done, StageError
 from stages.ingest import Ingest
-from stages.rendering import gltf, images
-from stages.rendering.gltf_data import GltfData
-from stages.rendering.model import Limits, Model
-from stages.rendering.reading import read_model
-from stages.stage import Done, StageError
+from stages.meshes import gltf, images
+from stages.meshes.gltf_data import GltfData
+from stages.meshes.model import Limits, Model
+from stages.meshes.reading import read_model
 from tests.stages import meshes, packing
 from tests.stages.packing import ETC1S_QUARTERS, HEADER, Packed, packed_cube, uastc
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.contract.stage import Done, StageError
 from stages.ingest import Ingest
-from stages.rendering.model import Limits
-from stages.rendering.reading import read_model
-from stages.stage import Done, StageError
+from stages.meshes.model import Limits
+from stages.meshes.reading import read_model
 from tests.stages import meshes
 
 _MOST_BYTES = 64 << 20

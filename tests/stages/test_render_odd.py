@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.contract.stage import StageError
 from stages.ingest import Ingest
-from stages.rendering import images
-from stages.rendering.model import Limits, Model
-from stages.rendering.reading import read_model
-from stages.stage import StageError
+from stages.meshes import images
+from stages.meshes.model import Limits, Model
+from stages.meshes.reading import read_model
 from tests.stages import meshes
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.rendering.model import Model
-from stages.rendering.polygons import triangles
-from stages.stage import StageError
+from stages.contract.stage import StageError
+from stages.meshes.model import Model
+from stages.meshes.polygons import triangles
 from tests.stages import meshes
 from tests.stages.test_render import area_of, model_of
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from stages.splat import Splat
+from stages.artifacts.splat import Splat
 
 
 def splat(count: int, harmonics: int) -> Splat:
@@ -61,5 +61,5 @@ def test_tells_whether_all_is_finite() -> None:
 
 
 def test_needs_numpy_alone() -> None:
-    code = "import stages.splat, sys; print([m for m in ('torch', 'numba', 'pydantic') if m in sys.modules])"
+    code = "import stages.artifacts.splat, sys; print([m for m in ('torch', 'numba', 'pydantic') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

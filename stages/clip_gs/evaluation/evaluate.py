@@ -23,9 +23,9 @@ from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.shards import Dataset
 from stages.clip_gs.validation import split_of
 from stages.clip_gs.vectors import Encoded, concatenated, encode_split
+from stages.common.models import Checkpoint, same_model
+from stages.contract.stage import StageError
 from stages.embedding.batches import Batches
-from stages.models import Checkpoint, same_model
-from stages.stage import StageError
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import argparse
 import os
 from pathlib import Path
 
+from stages.common.progress import shown
 from stages.embedded.training import objects, pictures
-from stages.progress import shown
 
 MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
 NUMBERS = {objects.TRAIN: 24576, objects.INSTANCES: 640, objects.COMBINATIONS: 4352}  # of the corpus, to choose from

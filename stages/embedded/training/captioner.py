@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from stages.captioning.prompts import Prompts, hint_of
+from stages.corpus import captions
 from stages.embedded.training import clip, tokens
 from stages.embedded.training.loop import reckoning
 from stages.embedded.training.pictures import Library
-from stages.modelling import captions
 
 _IGNORED = -100
 _VIEWS = (1, 1, 2, 2, 3, 4, 6)  # of which a step shows one number: fewer are cheaper

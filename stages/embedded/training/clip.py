@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from stages.corpus import captions
+from stages.corpus.categories import CATEGORIES
+from stages.corpus.colors import COLORS
+from stages.corpus.paint import PATTERNS
 from stages.embedded.training import meaning, tokens
 from stages.embedded.training.loop import reckoning
 from stages.embedded.training.pictures import SIDE, Library
-from stages.modelling import captions
-from stages.modelling.categories import CATEGORIES
-from stages.modelling.colors import COLORS
-from stages.modelling.paint import PATTERNS
 
 MEAN = DEVIATION = 0.5
 _ACTIVATION = "gelu"  # one fused kernel; CLIP's own is three

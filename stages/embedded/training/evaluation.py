@@ -11,10 +11,10 @@ from PIL import Image
 
 from stages.captioning import choosing
 from stages.captioning.prompts import Prompts
+from stages.corpus.categories import CATEGORIES
 from stages.embedded.training import clip, meaning
 from stages.embedded.training.pictures import Library
 from stages.embedded.training.renders import directions
-from stages.modelling.categories import CATEGORIES
 
 SHOWN = 6  # views of an object, as the product's default is
 _BATCH = 64

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from stages.captioning.prompts import Prompts
+from stages.common.progress import shown
+from stages.corpus import captions
 from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
 from stages.embedded.training.pictures import Library
-from stages.modelling import captions
-from stages.progress import shown
 
 SEED = 7
 VOCABULARY = 1400  # the corpus's words are learnt before it is full

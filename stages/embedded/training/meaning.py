@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.modelling.categories import CATEGORIES
-from stages.modelling.colors import COLORS
-from stages.modelling.paint import PATTERNS
+from stages.corpus.categories import CATEGORIES
+from stages.corpus.colors import COLORS
+from stages.corpus.paint import PATTERNS
 
 _WORD = re.compile(r"[a-z0-9]+(?:-[a-z]+)*")
 _SILENT = frozenset("a an and comes covered has in is it its made model object of photo the this with 3d".split())

@@ -12,8 +12,8 @@ import pyarrow.parquet as parquet
 
 from manifests import dataset, dataset_index
 from manifests.store import LocalStore
+from stages.corpus.categories import CATEGORIES
 from stages.embedded.training import evaluation, meaning
-from stages.modelling.categories import CATEGORIES
 
 _COLUMNS = ["category", "view_vectors", "captions"]
 

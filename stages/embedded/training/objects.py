@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stages.corpus import Corpus
-from stages.modelling.categories import CATEGORIES
-from stages.modelling.colors import COLORS
+from stages.corpus.categories import CATEGORIES
+from stages.corpus.colors import COLORS
+from stages.corpus.corpus import Corpus
 
 _NAMES = [category.name for category in CATEGORIES]
 _EVERY = 8  # of the pairs of a category and a colour, one in so many is never trained

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.corpus import VERSION
+from stages.corpus.corpus import VERSION
 from stages.embedded.training.objects import Split
 from stages.render import Render
 

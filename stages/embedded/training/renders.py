@@ -21,11 +21,12 @@ import numpy as np
 from PIL import Image
 
 from manifests.store import LocalStore
+from stages.corpus.glb import Painted, glb
 from stages.embedded.training.objects import SPLITS
-from stages.modelling.glb import Painted, glb
-from stages.rendering import cameras, encoding, gltf
+from stages.meshes import gltf
+from stages.meshes.model import Limits, normalization
+from stages.rendering import cameras, encoding
 from stages.rendering.drawing import Renderer
-from stages.rendering.model import Limits, normalization
 
 RENDERED = 128  # as the demo renders; then made smaller, as a model's processor does it
 _FOV_DEG = 40.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from manifests.store import LocalStore
+from stages.contract.stage import Context
 from stages.embed import Embed
-from stages.stage import Context
 from tests.benchmarks.caption import Clocked, made, stage_for
 from tests.benchmarks.caption import measure as measure_captions
 from tests.benchmarks.embed import measure as measure_images

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 from manifests.store import LocalStore
-from stages.corpus import Corpus
+from stages.contract.stage import Context, Done
+from stages.corpus.corpus import Corpus
 from stages.ingest import Ingest
 from stages.render import Render
-from stages.stage import Context, Done
 from tests.gpu.part import Part, cores, module, read_arguments
 
 _VIEWS = 24

@@ -1,0 +1,1 @@
+"""What several stages use: checkpoints of models, work done ahead, a progress bar."""

@@ -1,0 +1,1 @@
+"""What a stage is: its settings, columns, reasons and schedule."""

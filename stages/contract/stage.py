@@ -1,0 +1,221 @@
+"""What a stage is: a typed, immutable configuration that opens into a function from rows to outcomes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from manifests.outcomes import Outcomes
+from manifests.store import Store
+from stages.contract.schedule import Schedule
+
+if TYPE_CHECKING:
+    from manifests.dataset import Column  # which imports numpy and Arrow: a worker should start fast
+
+Row = dict[str, Any]
+RowId = str
+
+# Reasons that belong to no one stage.
+MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
+DISK_FULL = "disk_full"
+STORE_FAILED = "store_failed"  # it could not be read, or what was made could not be stored
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a stage may refuse a row: a word to count by, what happened, and what to do where that is not plain."""
+
+    word: str
+    meaning: str
+    transient: bool = False  # tried again by itself
+
+
+class StageError(Exception):
+    """One row could not be worked. `reason` is a short snake_case word to count by, `detail` a line for a person.
+
+    A transient failure (lost worker, full disk) is tried again; any other is left alone until asked for.
+    """
+
+    def __init__(self, reason: str, detail: str, *, transient: bool = False, files: Sequence[Any] = ()):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.transient = transient
+        self.files = list(files)
+
+    def __reduce__(self):
+        return _restore_error, (self.reason, self.detail, self.transient, self.files)
+
+
+def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) -> StageError:
+    return StageError(reason, detail, transient=transient, files=files)
+
+
+class MissingInput(StageError):
+    """What earlier stages made is gone: `stages` are worked again."""
+
+    def __init__(self, *stages: str, why: object = "gone"):
+        super().__init__(MISSING_INPUT, f"what {', '.join(stages)} made: {why}", transient=True)
+        self.stages = stages
+
+
+class DamagedInput(MissingInput):
+    """It is there and cannot be read: the worker takes it back."""
+
+    def __init__(self, stage: str, why: object):
+        super().__init__(stage, why=" ".join(str(why).split())[:300])
+
+
+def store_error(error: OSError, what: str = "") -> StageError:
+    """The failure of a row whose input could not be read, or whose outcome could not be written."""
+    reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
+    line = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    return StageError(reason, f"{what}: {line}" if what else line, transient=True)
+
+
+def read_input(store: Store, name: str, stage: str) -> bytes:
+    """An artifact of an earlier stage."""
+    try:
+        return store.read(name)
+    except FileNotFoundError as error:
+        raise MissingInput(stage) from error
+    except OSError as error:
+        raise store_error(error, name) from error
+
+
+@dataclass(frozen=True)
+class Done:
+    """One row is worked: the columns it adds, and the bytes of its artifact where the stage has one.
+
+    The worker publishes the artifact and puts its reference in the column that `Stage.artifact` names.
+    `content` and `files` are ingest's alone: the hash its key is made of, and the files it looked at.
+    """
+
+    columns: Row = field(default_factory=dict)
+    artifact: bytes | None = None
+    content: str = ""
+    files: list[Any] = field(default_factory=list)
+
+
+Outcome = Done | StageError
+Work = Callable[[list[Row]], Iterator[tuple[RowId, Outcome]]]
+ReadArtifact = Callable[[Callable[[bytes], Any]], Any]  # artifact(parse) reads the artifact and parses it
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage gets from the worker that opens it."""
+
+    store: Store  # the run folder: `store.read(row["views"])` reads an artifact
+    scratch: Path  # a local folder of this worker's own, gone when it ends
+    device: str = "cpu"  # "cpu" or "cuda"
+    threads: int = 1
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return Outcomes(self.store)
+
+
+class Stage(BaseModel):
+    """The fields of a subclass are its whole configuration; a changed field gives other keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: ClassVar[int] = 1  # bumped when the code changes what it produces
+    needs: ClassVar[tuple[str, ...]] = ()  # stages whose columns it reads
+    reads: ClassVar[tuple[str, ...]] = ()  # columns of the source list that it reads
+    artifact: ClassVar[str] = ""  # the column that refers to its artifact, "" if it has none
+    suffix: ClassVar[str] = ""  # the artifact's file name ending
+    limits: ClassVar[tuple[str, ...]] = ()  # fields that refuse rows and change nothing of those they let through
+    unkeyed: ClassVar[tuple[str, ...]] = ()  # fields that change nothing of what it makes
+    keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
+    gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
+    environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
+    columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
+    reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
+    default_schedule: ClassVar[Schedule] = Schedule()
+    of_blocks: ClassVar[bool] = False  # whether it works blocks of settled rows, instead of rows
+
+    @cached_property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    @property
+    def may_need(self) -> tuple[str, ...]:
+        """Stages whose columns it reads too, those of them that the recipe has."""
+        return ()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its workers work on a GPU; known once `auto` is resolved."""
+        return False
+
+    @classmethod
+    def schedule_for(cls, settings: Any) -> Schedule:
+        """The default schedule for these settings: a mapping as the recipe gives it, a stage, or None."""
+        return cls.default_schedule
+
+    def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Stage:
+        """This stage with every `auto` made definite, given how many GPUs its workers may have.
+
+        `before` is this stage as the run was last worked with: a resume on another machine changes no key. `earlier`
+        are the recipe's stages before it, resolved.
+        """
+        return self
+
+    def open(self, context: Context) -> Work:
+        raise NotImplementedError(f"{type(self).__name__} does not say how it works")
+
+    @classmethod
+    def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        """The values of its columns in the dataset, from its outcome and its artifact.
+
+        `row` has what the source list and earlier stages gave; what is returned goes on top of it.
+        """
+        return {column.name: outcome.get(column.name, column.missing) for column in cls.columns}
+
+    def stands(self, store: Store, columns: Row) -> bool:
+        """Whether what an outcome found under its key refers to is still there."""
+        return not self.artifact or store.exists(columns[self.artifact])
+
+    def settings(self) -> Row:
+        """The fields that what it makes depends on: what keys know, and a dataset's card tells."""
+        return self.model_dump(mode="json", exclude={*self.unkeyed, *self.limits})
+
+    @cached_property
+    def _identities(self) -> tuple[str, str]:
+        """All of a key that does not depend on the row: of an outcome, and of a failure, which limits may explain."""
+        tried = self.model_dump(mode="json", exclude=set(self.unkeyed))
+        return tuple(json.dumps([self.name, self.version, told], sort_keys=True) for told in (self.settings(), tried))
+
+    def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
+        """The name of this row's outcome: same stage, settings and inputs, same key."""
+        read = [row.get(column) for column in self.reads]
+        text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def each(work_one: Callable[[Row], Done]) -> Work:
+    """The work of a stage that takes its rows one by one. A StageError is that row's; others are bugs and rise."""
+
+    def work(rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
+        for row in rows:
+            try:
+                yield row["id"], work_one(row)
+            except StageError as error:
+                yield row["id"], error
+
+    return work
+
+
+def seed_of(row: Row) -> int:
+    """A seed that belongs to this row at this stage, the same on every machine."""
+    return int(row["key"][:8], 16)

@@ -1,0 +1,1 @@
+"""Mesh formats: each read into one Model."""

@@ -1,0 +1,152 @@
+"""Materials of glTF as this project draws them: base colour, emission, alpha; metalness and roughness are left out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stages.meshes import images
+from stages.meshes.gltf_data import GltfData
+from stages.meshes.model import Limits, Material, Model, Texture
+
+_REPEAT = 10497
+_WRAPS = (_REPEAT, 33071, 33648)  # and CLAMP_TO_EDGE, MIRRORED_REPEAT
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Which texture coordinates a texture takes, and how they are transformed first."""
+
+    uv_set: int = 0
+    transform: np.ndarray | None = None  # [2, 3]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A material with the factors that go into the vertices."""
+
+    material: Material
+    factor: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    emission: tuple[float, ...] = (0.0, 0.0, 0.0)
+    color_slot: Slot = Slot()
+    emission_slot: Slot = Slot()
+
+
+class Materials:
+    """Surfaces by their number in the document, each read once."""
+
+    def __init__(self, data: GltfData, model: Model, limits: Limits, max_side: int):
+        self.data = data
+        self.model = model
+        self.limits = limits
+        self.max_side = max_side
+        self._surfaces: dict[int | None, Surface] = {}
+        self._images: dict[int, np.ndarray | None] = {}
+        self._textures: dict[int, Texture | None] = {}
+        self._pixels = 0
+
+    def surface(self, number: int | None) -> Surface:
+        if number not in self._surfaces:
+            entry = {} if number is None else self.data.entry("materials", number)
+            self._surfaces[number] = self._read(entry)
+        return self._surfaces[number]
+
+    def _read(self, entry: dict[str, Any]) -> Surface:
+        extensions = entry.get("extensions") or {}
+        gloss = extensions.get("KHR_materials_pbrSpecularGlossiness")
+        if gloss is not None:
+            factor, color = gloss.get("diffuseFactor"), gloss.get("diffuseTexture")
+        else:
+            metal = entry.get("pbrMetallicRoughness") or {}
+            factor, color = metal.get("baseColorFactor"), metal.get("baseColorTexture")
+        strength = (extensions.get("KHR_materials_emissive_strength") or {}).get("emissiveStrength", 1.0)
+        emission = tuple(float(v) * strength for v in entry.get("emissiveFactor") or (0.0, 0.0, 0.0))
+        glow = entry.get("emissiveTexture") if any(emission) else None
+        if (extensions.get("KHR_materials_transmission") or {}).get("transmissionFactor"):
+            self.model.warn("transmission is drawn as an opaque base colour")
+        alpha = entry.get("alphaMode", "OPAQUE")
+        color_texture = self._texture(color)
+        material = Material(
+            color_texture=color_texture,
+            emission_texture=self._texture(glow),
+            unlit="KHR_materials_unlit" in extensions,
+            alpha=alpha if alpha in ("MASK", "BLEND") else "OPAQUE",
+            cutoff=float(entry.get("alphaCutoff", 0.5)),
+            double_sided=bool(entry.get("doubleSided", False)),
+        )
+        return Surface(
+            material=material,
+            factor=tuple(float(v) for v in factor or (1.0, 1.0, 1.0, 1.0)),
+            emission=emission,
+            color_slot=_slot(color),
+            emission_slot=_slot(glow),
+        )
+
+    def _texture(self, reference: dict[str, Any] | None) -> Texture | None:
+        if reference is None:
+            return None
+        number = reference["index"]
+        if number not in self._textures:
+            entry = self.data.entry("textures", number)
+            pixels = self._image(self._source(entry))
+            self._textures[number] = None if pixels is None else self._sampled(pixels, entry.get("sampler"))
+        return self._textures[number]
+
+    def _source(self, entry: dict[str, Any]) -> int | None:
+        """A texture names one image plainly, and others by the extensions for their formats."""
+        extensions = entry.get("extensions") or {}
+        for name in ("KHR_texture_basisu", "EXT_texture_webp", "EXT_texture_avif"):
+            if "source" in (extensions.get(name) or {}):
+                return extensions[name]["source"]
+        return entry.get("source")
+
+    def _image(self, number: int | None) -> np.ndarray | None:
+        if number is None:
+            self.model.warn("a texture without an image")
+            return None
+        if number not in self._images:
+            entry = self.data.entry("images", number)
+            name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:200]
+            if entry.get("bufferView") is not None:
+                content = bytes(self.data.view(entry["bufferView"]))
+            else:
+                content = self.data.resource(entry.get("uri") or "", name)
+            pixels = None
+            if content is None:
+                self.model.warn(f"missing file: {name}")
+            else:
+                left = replace(self.limits, max_texture_pixels=self.limits.max_texture_pixels - self._pixels)
+                pixels = images.decode(content, name, left, self.max_side)
+                self._pixels += pixels.shape[0] * pixels.shape[1]
+            self._images[number] = pixels
+        return self._images[number]
+
+    def _sampled(self, pixels: np.ndarray, number: int | None) -> Texture:
+        samplers = self.data.list("samplers")
+        if number is not None and number not in range(len(samplers)):
+            self.model.warn("a texture names a sampler that the file has not")
+            number = None
+        sampler = {} if number is None else samplers[number]
+        wrap = [sampler.get(name, _REPEAT) for name in ("wrapS", "wrapT")]
+        return Texture(
+            pixels,
+            wrap=tuple(way if way in _WRAPS else _REPEAT for way in wrap),
+            magnify=9728 if sampler.get("magFilter") == 9728 else 9729,
+            minify=9987 if sampler.get("minFilter", 9987) != 9728 else 9984,  # always from mipmaps: no shimmering
+        )
+
+
+def _slot(reference: dict[str, Any] | None) -> Slot:
+    if reference is None:
+        return Slot()
+    change = (reference.get("extensions") or {}).get("KHR_texture_transform")
+    uv_set = int(reference.get("texCoord", 0))
+    if change is None:
+        return Slot(uv_set)
+    (x, y), (width, height) = change.get("offset", (0.0, 0.0)), change.get("scale", (1.0, 1.0))
+    sine, cosine = math.sin(change.get("rotation", 0.0)), math.cos(change.get("rotation", 0.0))
+    matrix = np.array([[cosine * width, sine * height, x], [-sine * width, cosine * height, y]])
+    return Slot(int(change.get("texCoord", uv_set)), matrix)

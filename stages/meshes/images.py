@@ -1,0 +1,52 @@
+"""Texture images: sizes are checked before pixels are decoded, and every mode becomes RGBA with 8 bits."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from stages.contract.stage import StageError
+from stages.ingesting import formats
+from stages.meshes import ktx2
+from stages.meshes.model import Limits
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the size in the header, and is a setting
+
+
+def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
+    """[H, W, 4] uint8; larger sides than max_side are reduced: a small view cannot show more."""
+    if data.startswith(ktx2.IDENTIFIER[:8]):
+        return np.array(_reduced(Image.fromarray(ktx2.decode(data, name, limits, max_side)), max_side))
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            limits.check("texture_pixels", image.width * image.height)
+            if image.mode == "F":
+                raise StageError("unsupported", f"texture {name} has floating-point pixels; 8 and 16 bits are read")
+            if image.format == "JPEG":
+                image.draft("RGB", (max_side, max_side))
+            image.load()
+            return np.array(_reduced(_rgba(image), max_side))
+    except UnidentifiedImageError:  # whose own words hold an address in memory
+        raise StageError("bad_texture", f"texture {name} is no image that is read ({formats.guess(data)})") from None
+    except (StageError, MemoryError):
+        raise
+    except Exception as error:  # each of Pillow's decoders has its own errors
+        raise StageError(
+            "bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _reduced(image: Image.Image, max_side: int) -> Image.Image:
+    factor = -(-max(image.size) // max_side)
+    return image.reduce(factor) if factor > 1 else image
+
+
+def _rgba(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it at 255
+        levels, clear = np.asarray(image).astype(np.uint32), image.info.get("transparency")
+        image = Image.fromarray((levels >> 8).clip(0, 255).astype(np.uint8))
+        if isinstance(clear, int):
+            image.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
+    return image.convert("RGBA")

@@ -1,0 +1,219 @@
+"""Reads the elements of a PLY file, text or binary of either byte order, into columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stages.meshes.text_numbers import numbers_of
+
+_TYPES = {
+    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
+    "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
+    "double": "f8", "float64": "f8",
+}  # fmt: skip
+_END = re.compile(rb"end_header[^\r\n]*(?:\r\n|\r|\n|$)")
+
+
+@dataclass(frozen=True)
+class Property:
+    name: str
+    kind: str  # NumPy's name of the type
+    counted_by: str = ""  # the type of a list's length; "" for a single value
+
+
+@dataclass
+class Lists:
+    """A list in each row, end to end."""
+
+    counts: np.ndarray  # [R]
+    values: np.ndarray  # [sum of counts]
+
+
+@dataclass
+class Element:
+    name: str
+    count: int
+    properties: list[Property] = field(default_factory=list)
+    columns: dict[str, np.ndarray | Lists] = field(default_factory=dict)
+
+
+def read_elements(data: bytes) -> dict[str, Element]:
+    """Elements by name with their columns filled; ValueError where the file does not hold what its header says."""
+    form, elements, start = read_header(data)
+    if form == "ascii":
+        numbers = numbers_of(data[start:])
+        for element in elements:
+            numbers = _from_numbers(element, numbers)
+    elif form in ("binary_little_endian", "binary_big_endian"):
+        order = "<" if form == "binary_little_endian" else ">"
+        for element in elements:
+            start = _from_bytes(element, data, start, order)
+    else:
+        raise ValueError(f"format {form!r} is none of PLY's")
+    return {element.name: element for element in elements}
+
+
+def read_header(data: bytes) -> tuple[str, list[Element], int]:
+    """The format, the elements, and where the body starts."""
+    end = _END.search(data)
+    if end is None:
+        raise ValueError("a header without end_header")
+    form, elements = "", []
+    for line in re.split(r"[\r\n]+", data[: end.start()].decode("latin-1")):
+        words = line.split()
+        if words[:1] == ["format"]:
+            form = words[1]
+        elif words[:1] == ["element"]:
+            elements.append(Element(words[1], int(words[2])))
+        elif words[:2] == ["property", "list"]:
+            elements[-1].properties.append(Property(words[4], _type(words[3]), _type(words[2])))
+        elif words[:1] == ["property"]:
+            elements[-1].properties.append(Property(words[2], _type(words[1])))
+    return form, elements, end.end()
+
+
+def _type(word: str) -> str:
+    if word not in _TYPES:
+        raise ValueError(f"{word!r} is no type of PLY's")
+    return _TYPES[word]
+
+
+def _from_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+    """Fills the element's columns and gives back the numbers behind them."""
+    widths = _even_widths(element, numbers)
+    if widths is None:
+        return _from_uneven_numbers(element, numbers)
+    row = sum(widths)
+    table = numbers[: element.count * row].reshape(element.count, row)
+    at = 0
+    for prop, width in zip(element.properties, widths, strict=True):
+        if prop.counted_by:
+            values = table[:, at + 1 : at + width].reshape(-1)
+            element.columns[prop.name] = Lists(np.full(element.count, width - 1), _cast(values, prop.kind))
+        else:
+            element.columns[prop.name] = _cast(table[:, at], prop.kind)
+        at += width
+    return numbers[element.count * row :]
+
+
+def _even_widths(element: Element, numbers: np.ndarray) -> list[int] | None:
+    """How many numbers each property has, list lengths included; None where rows differ."""
+    widths, lengths = [], []
+    for prop in element.properties:
+        length = 0
+        if prop.counted_by and element.count:
+            if sum(widths) >= len(numbers):
+                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+            lengths.append((sum(widths), numbers[sum(widths)]))
+            length = max(int(np.nan_to_num(numbers[sum(widths)])), 0)
+        widths.append(1 + length if prop.counted_by else 1)
+    needed = element.count * sum(widths)
+    if needed > len(numbers):
+        if lengths:
+            return None
+        raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+    table = numbers[:needed].reshape(element.count, -1) if needed else numbers[:0]
+    even = all((table[:, column] == length).all() for column, length in lengths)
+    return widths if even else None
+
+
+def _from_uneven_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+    """Rows whose lists differ in length, one by one."""
+    starts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+    words = numbers.tolist()
+    at = 0
+    for _ in range(element.count):
+        for prop in element.properties:
+            length = 1
+            if prop.counted_by:
+                length = int(words[at])
+                at += 1
+            if length < 0 or at + length > len(words):
+                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+            starts[prop.name].append(at)
+            counts[prop.name].append(length)
+            at += length
+    for prop in element.properties:
+        lengths = np.array(counts[prop.name], np.int64)
+        firsts = np.cumsum(lengths) - lengths
+        places = np.repeat(np.array(starts[prop.name], np.int64) - firsts, lengths) + np.arange(lengths.sum())
+        values = _cast(numbers[places], prop.kind)
+        element.columns[prop.name] = Lists(lengths, values) if prop.counted_by else values
+    return numbers[at:]
+
+
+def _cast(values: np.ndarray, kind: str) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is judged where it is used
+        return values.astype(kind)
+
+
+def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
+    """Fills the element's columns and gives back where the next element starts."""
+    lengths = _first_lengths(element, data, start, order)
+    fields: list[tuple] = []
+    for prop in element.properties:
+        if prop.counted_by:
+            fields += [(f"{prop.name} length", order + prop.counted_by)]
+            fields += [(prop.name, order + prop.kind, (lengths[prop.name],))]
+        else:
+            fields += [(prop.name, order + prop.kind)]
+    row = np.dtype(fields)
+    if start + row.itemsize * element.count <= len(data):
+        table = np.frombuffer(data, row, element.count, start)
+        if all((table[f"{name} length"] == length).all() for name, length in lengths.items()):
+            for prop in element.properties:
+                values = table[prop.name]
+                if prop.counted_by:
+                    counts = np.full(element.count, lengths[prop.name], np.int64)
+                    element.columns[prop.name] = Lists(counts, values.reshape(-1))
+                else:
+                    element.columns[prop.name] = values
+            return start + row.itemsize * element.count
+    if not lengths:
+        raise ValueError(f"the file ends within its {element.name} rows")
+    return _ragged(element, data, start, order)
+
+
+def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dict[str, int]:
+    """How long the lists of the first row are: mostly those of all rows."""
+    lengths = {}
+    for prop in element.properties if element.count else []:
+        if prop.counted_by:
+            if start + np.dtype(prop.counted_by).itemsize > len(data):
+                raise ValueError(f"the file ends within its {element.name} rows")
+            length = int(np.frombuffer(data, order + prop.counted_by, 1, start)[0])
+            if length > len(data):
+                raise ValueError(f"the file ends within a list of {length:,} in its {element.name} rows")
+            lengths[prop.name] = max(length, 0)
+            start += np.dtype(prop.counted_by).itemsize + lengths[prop.name] * np.dtype(prop.kind).itemsize
+        else:
+            start += np.dtype(prop.kind).itemsize
+    return lengths or {prop.name: 0 for prop in element.properties if prop.counted_by}
+
+
+def _ragged(element: Element, data: bytes, start: int, order: str) -> int:
+    """Rows whose lists differ in length, one by one."""
+    found: dict[str, list[bytes]] = {prop.name: [] for prop in element.properties}
+    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
+    byte_order = "little" if order == "<" else "big"
+    for _ in range(element.count):
+        for prop in element.properties:
+            length = 1
+            if prop.counted_by:
+                size = int(prop.counted_by[1])
+                length = int.from_bytes(data[start : start + size], byte_order)
+                counts[prop.name].append(length)
+                start += size
+            end = start + length * int(prop.kind[1])
+            if end > len(data):
+                raise ValueError(f"the file ends within its {element.name} rows")
+            found[prop.name].append(data[start:end])
+            start = end
+    for prop in element.properties:
+        values = np.frombuffer(b"".join(found[prop.name]), order + prop.kind)
+        element.columns[prop.name] = Lists(np.array(counts[prop.name]), values) if prop.counted_by else values
+    return start
