@@ -19,7 +19,7 @@ from pipeline.running.placement import Placement
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
 from tests.benchmarks.noop import Five, Four, One, Three, Two
-from tests.pipeline.running import run_steps
+from tests.pipeline.run_steps import run_steps
 
 
 def resident_mb() -> float:

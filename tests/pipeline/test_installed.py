@@ -17,8 +17,8 @@ import pytest
 from pipeline.command_line.called import program, python
 from pipeline.step import Step
 from tests.pipeline.building import ROOT
-from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Start
+from tests.pipeline.run_steps import QUICK, make_rows, run_steps
+from tests.pipeline.tiny_stages import Start
 
 PACKAGES = ("manifests", "pipeline", "stages")
 TINY = ["--corpus.count", "3", "--render.size", "32", "--render.views", "6", "--fit.steps", "10"]

@@ -11,8 +11,8 @@ import yaml
 from pipeline.recipe import RecipeError, load_recipe
 from pipeline.step import Step
 from tests.pipeline.building import ROOT
-from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import ShowCards, Start
+from tests.pipeline.run_steps import QUICK, make_rows, run_steps
+from tests.pipeline.tiny_stages import ShowCards, Start
 
 
 def test_full_without_a_gpu_is_refused_with_what_to_set() -> None:

@@ -24,8 +24,8 @@ from pathlib import Path
 import sys
 from pipeline.running.ray_placement import RayPlacement
 from pipeline.step import Step
-from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Finish, Start, Trouble
+from tests.pipeline.run_steps import QUICK, make_rows, run_steps
+from tests.pipeline.tiny_stages import Finish, Start, Trouble
 
 rows = make_rows(raises="raise", exits="exit", crashes="segfault", sleeps="sleep", fails="fail", a="", b="", c="")
 trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 1.0, "attempts": 1}))

@@ -11,8 +11,8 @@ from pipeline.planning.plan import Retry
 from pipeline.step import Step
 from stages.contract.stage import STORE_FAILED, Context, DamagedInput, Done, Row, Stage, Work, each, read_input
 from tests.pipeline.building import build, ids_in_dataset, reasons, write_meshes
-from tests.pipeline.running import QUICK, make_rows, run_steps
-from tests.pipeline.trouble import Keep, Start, Trouble, Use
+from tests.pipeline.run_steps import QUICK, make_rows, run_steps
+from tests.pipeline.tiny_stages import Keep, Start, Trouble, Use
 
 OPTIONAL = QUICK.model_copy(update={"optional": True})
 NAMES = frozenset({"start", "trouble", "tell"})

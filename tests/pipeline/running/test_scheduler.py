@@ -23,8 +23,8 @@ from pipeline.step import Step
 from stages.contract.schedule import Schedule
 from tests.pipeline.building import ROOT
 from tests.pipeline.processes import workers_of
-from tests.pipeline.running import QUICK, Reserving, make_rows, run_steps
-from tests.pipeline.trouble import (
+from tests.pipeline.run_steps import QUICK, Reserving, make_rows, run_steps
+from tests.pipeline.tiny_stages import (
     Broken,
     Buggy,
     Dying,
@@ -54,7 +54,7 @@ SPEC = WorkerSpec(
 LEAVE = """
 import sys
 from pipeline.running import supervisor
-from tests.pipeline.test_scheduler import SPEC
+from tests.pipeline.running.test_scheduler import SPEC
 
 if sys.argv[1] != "here":
     supervisor.pid_space = lambda: sys.argv[1]
