@@ -105,9 +105,9 @@ class Embed(Stage):
     def _work(
         self, rows: list[Row], context: Context, teacher: Teacher, batches: Batches
     ) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.common.ahead import ahead
+        from stages.common.prefetch import prefetch
 
-        ready = ahead(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
+        ready = prefetch(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
         for row_id, found in batches.run(ready):
             if isinstance(found, StageError):
                 yield row_id, found

@@ -136,13 +136,13 @@ class Fit(Stage):
         return lambda rows: self._work(rows, context, engine)
 
     def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.common.ahead import ahead
+        from stages.common.prefetch import prefetch
 
         measured: dict[RowId, tuple[Photos, list[int]]] = {}
         refused: list[tuple[RowId, StageError]] = []
 
         def problems() -> Iterator[FitProblem]:  # read as the engine asks for them: a batch need not fit in memory
-            made = ahead(lambda row: self._prepare(row, context.store), rows, context.threads)
+            made = prefetch(lambda row: self._prepare(row, context.store), rows, context.threads)
             for row, prepared in zip(rows, made, strict=True):
                 if isinstance(prepared, StageError):
                     refused.append((row["id"], prepared))

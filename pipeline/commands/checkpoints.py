@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.planning.run import RunError, absolute_place
 from stages.common.models import ModelError
-from stages.common.progress import shown
+from stages.common.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
@@ -83,7 +83,7 @@ def run_beside(dataset: Dataset) -> str:
 
 def progress_of(ranks: Ranks) -> Callable[[str], object]:
     """A progress bar for the first process; the others show none."""
-    return shown if ranks.first else _unseen
+    return progress_bar if ranks.first else _unseen
 
 
 @contextmanager

@@ -34,10 +34,10 @@ class VlmEngine:
         self.at_once = stage.objects_at_once if context.device == "cuda" else 1
 
     def work(self, rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.common.ahead import ahead
+        from stages.common.prefetch import prefetch
 
         subjects: list[Subject] = []
-        ready = ahead(lambda row: look(self.stage, row, self.context.store), rows, self.context.threads)
+        ready = prefetch(lambda row: look(self.stage, row, self.context.store), rows, self.context.threads)
         for row, subject in zip(rows, ready, strict=True):
             if isinstance(subject, StageError):
                 yield row["id"], subject

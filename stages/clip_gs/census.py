@@ -17,8 +17,8 @@ from manifests.splits import matches
 from manifests.weak import is_weak
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, Group
-from stages.common.ahead import ahead
 from stages.common.models import same_model
+from stages.common.prefetch import prefetch
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def take(dataset: Dataset, data: Data) -> Census:
     below = weak_below(dataset, data)
     columns = ["teacher", *SCORES, *sorted(named & _OWN), *(["metadata"] if named - _OWN else [])]
     kept, reasons, teachers, met, captions = [], Counter[str](), set[str](), set[int](), 1
-    for table in ahead(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
+    for table in prefetch(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
         why, rules = _left_out(table, data.without, below)
         kept.append(np.flatnonzero([not reason for reason in why]))
         reasons.update(reason for reason in why if reason)

@@ -22,7 +22,7 @@ from stages.clip_gs.order import Lane, draws, pools
 from stages.clip_gs.pieces import Piece, read_piece
 from stages.clip_gs.settings import Data
 from stages.clip_gs.shards import Dataset, DatasetError, warn_of
-from stages.common.ahead import ahead
+from stages.common.prefetch import prefetch
 
 Pick = tuple[Piece, int]  # and the row in it
 
@@ -91,7 +91,7 @@ class Loader:
         """For ever, this process's share of each step from this one on."""
         readers = ThreadPoolExecutor(self._data.readers, "reader")
         try:
-            yield from ahead(self._made, self._tasks(first_step, readers), self._data.readers)
+            yield from prefetch(self._made, self._tasks(first_step, readers), self._data.readers)
         finally:
             readers.shutdown(cancel_futures=True)
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 from manifests import dataset as contract
 from manifests.store import LocalStore, Store, open_store
 from stages.clip_gs.columns import VECTORS, unusable, vectors, without
-from stages.common.ahead import ahead
+from stages.common.prefetch import prefetch
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Dataset:
             raise DatasetError(f"{self.place} has no split {split!r}; it has {there}")
         if split not in self._groups:
             shards = [shard for shard in self.index["shards"] if shard["split"] == split]
-            found = ahead(self._groups_of, shards, _FOOTERS_AT_ONCE)
+            found = prefetch(self._groups_of, shards, _FOOTERS_AT_ONCE)
             self._groups[split] = [group for groups in found for group in groups]
         return self._groups[split]
 
@@ -148,7 +148,7 @@ class Dataset:
         """
         groups = self.groups(split)
         named = ["id", *(name for name in columns if name != "id")]
-        for group, table in zip(groups, ahead(lambda group: self.read(group, named), groups, 2), strict=True):
+        for group, table in zip(groups, prefetch(lambda group: self.read(group, named), groups, 2), strict=True):
             usable = self._usable(group, table)
             if len(usable):
                 yield usable if "id" in columns else usable.drop_columns(["id"])

@@ -18,7 +18,7 @@ from stages.clip_gs.columns import GAUSSIANS, read_gaussians, unusable
 from stages.clip_gs.model import ClipGs
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.shards import Dataset, DatasetError, Group, warn_of
-from stages.common.ahead import ahead
+from stages.common.prefetch import prefetch
 
 _BATCH = 64
 Progress = Callable[[int, int], None]  # objects done, of how many
@@ -85,7 +85,7 @@ def _share(dataset: Dataset, split: str, ranks: Ranks) -> list[tuple[Group, int]
 def _tables(dataset: Dataset, share: list[tuple[Group, int]]) -> Iterator[tuple[pa.Table, dict[str, str]]]:
     """A table a batch, and the ids of what had to be left out of it; a row group is read once, the next meanwhile."""
     groups = [(group, [begin for _, begin in batches]) for group, batches in groupby(share, lambda batch: batch[0])]
-    tables = ahead(lambda wanted: dataset.read(wanted[0], ("id", *GAUSSIANS)), groups, 2)
+    tables = prefetch(lambda wanted: dataset.read(wanted[0], ("id", *GAUSSIANS)), groups, 2)
     for (group, begins), table in zip(groups, tables, strict=True):
         for begin in begins:
             batch = table.slice(begin, _BATCH)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stages.artifacts.splat import Splat
-from stages.common.ahead import ahead
+from stages.common.prefetch import prefetch
 from stages.fitting import losses
 from stages.fitting.ordering import farthest_first
 from stages.fitting.pace import Pace, drawing_order, round_of
@@ -96,5 +96,5 @@ def test_the_first_of_a_splat_cover_what_all_did() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_is_made_ahead_comes_in_order(threads: int) -> None:
-    assert list(ahead(lambda number: number * number, range(20), threads)) == [n * n for n in range(20)]
-    assert list(ahead(str, [], threads)) == []
+    assert list(prefetch(lambda number: number * number, range(20), threads)) == [n * n for n in range(20)]
+    assert list(prefetch(str, [], threads)) == []

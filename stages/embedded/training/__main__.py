@@ -11,7 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
-from stages.common.progress import shown
+from stages.common.progress_bar import progress_bar
 from stages.embedded.training import objects, pictures
 
 MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
@@ -43,7 +43,7 @@ def draw(folder: Path, workers: int, most: int | None = None) -> dict[str, pictu
     """The pictures of every split, by its name."""
     drawn = {}
     for split, numbers in NUMBERS.items():
-        with shown(f"pictures: {split.name}") as told:
+        with progress_bar(f"pictures: {split.name}") as told:
             count = min(numbers, most or numbers)
             drawn[split.name] = pictures.drawn(
                 folder / "pictures", split, count, VIEWS[split], pictures.SIDE, workers, told

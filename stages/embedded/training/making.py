@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stages.captioning.prompts import Prompts
-from stages.common.progress import shown
+from stages.common.progress_bar import progress_bar
 from stages.corpus import captions
 from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
 from stages.embedded.training.pictures import Library
@@ -56,7 +56,7 @@ def make(
         tokenizer = tokenizer_of(learnt)
         model = captioner.new_model(CAPTIONER_SHAPE, _taught_clip(out.parent / "clip"), tokenizer, SEED)
         task = captioner.CaptionerTask(model, library, tokenizer, *taught, late_from=schedule.steps)
-    with shown(name) as told:
+    with progress_bar(name) as told:
         loop.train(task, schedule, place, lambda step, loss: told(step, schedule.all_steps, loss))
     saved = place / "saved"
     shutil.rmtree(saved, ignore_errors=True)
