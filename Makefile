@@ -33,7 +33,7 @@ demo: $(STAMP) ## Build the demo dataset in runs/demo, measure the embedded CLIP
 	@$(RUN) -m pipeline train demo --run runs/demo --name demo --anew
 	@echo "In a new shell, first: . $(VENV)/bin/activate"
 
-test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them)
+test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them, ARGS=--cov to measure how much of the code they run)
 	@$(RUN) -m pytest -q $(ARGS)
 
 test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
@@ -43,8 +43,8 @@ test-render: $(STAMP) ## Compare renders with three.js in Chromium (ARGS=FOLDER 
 	@[ -d tests/render/node_modules/three ] || npm ci --prefix tests/render --no-audit --no-fund --loglevel=error
 	@$(RUN) -m tests.render $(ARGS)
 
-lint: $(STAMP) ## Check style and formatting
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: $(STAMP) ## Check style, formatting and types
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 docs: $(STAMP) ## Write the tables of docs/ that are made from the code
 	@$(RUN) -m tests.docs_blocks
@@ -102,7 +102,7 @@ gpu-run: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Measure the GPU in twelve 
 	@$(RUN) -m tests.gpu.run $(ARGS)
 
 clean: ## Remove .venv and caches; runs/ stays
-	@rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	@find manifests pipeline stages tests -name __pycache__ -prune -exec rm -rf {} +
 
 # -- set-up ------------------------------------------------------------------------------------------------------------
