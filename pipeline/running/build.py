@@ -90,7 +90,10 @@ def build(request: BuildRequest) -> Report:
             recipe = request.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
             lease.check()
             store.replace(RECIPE, recipe.to_yaml().encode())
-            return _Build(request, recipe, store, lease, listing, placement).run()
+            log, records = open_log(store, lease)
+            changes = SourceChanges(request.refresh)
+            plan = make_plan(store, recipe, listing, records, changes, request.retry, request.only)
+            return Build(plan, placement, log, lease, recipe).run()
         finally:
             placement.close()
     finally:
@@ -159,23 +162,23 @@ def _limited(rows: list[dict[str, Any]], request: BuildRequest, before: Listing)
     return [row for number, row in enumerate(rows) if number < request.limit or row["id"] in kept]
 
 
-class _Build:
-    def __init__(
-        self, request: BuildRequest, recipe: Recipe, store: Store, lease: Lease, listing: Listing, placement: Placement
-    ):
-        self.request = request
-        self.recipe = recipe
-        self.store = store
-        self.lease = lease
-        self.listing = listing
+def open_log(store: Store, lease: Lease) -> tuple[Log, LogReader]:
+    """The log to write to, and the records so far. Where a stage has many parts, a snapshot replaces them first."""
+    log, records = Log(store, lease.epoch), LogReader(store, lease.bounds)
+    lease.check()
+    return log, LogReader(store, lease.bounds) if log.compact(records.parts) else records
+
+
+class Build:
+    """Works what a plan has to do. Without a recipe no dataset is written."""
+
+    def __init__(self, plan: Plan, placement: Placement, log: Log, lease: Lease, recipe: Recipe | None = None):
+        self.plan = plan
         self.placement = placement
-        reader = LogReader(store, lease.bounds)
-        self.log = Log(store, lease.epoch)
-        lease.check()
-        if self.log.compact(reader.parts):
-            reader = LogReader(store, lease.bounds)
-        changes = SourceChanges(request.refresh)
-        self.plan: Plan = make_plan(store, recipe, listing, reader, changes, request.retry, request.only)
+        self.log = log
+        self.lease = lease
+        self.recipe = recipe
+        self.store = log.store
         self.rates = Rates()
         self.report = Report({}, 0.0)
         self._index_changed = True
@@ -183,7 +186,7 @@ class _Build:
 
     def run(self) -> Report:
         begun = time.monotonic()
-        pack = self.recipe.pack_step() if self.plan.blocks else None
+        pack = self.plan.blocks.step if self.plan.blocks else None
         scheduler = Scheduler(self.plan, self.placement, self.store.root, self._record, pack)
         handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -236,7 +239,7 @@ class _Build:
         if step is None and not result.ok:
             columns = self.plan.blocks.last_shard(result.id)  # only the last record of a block is kept for ever
         if step is not None and step.stage.keyed_by_content:
-            uri = self.listing.table.column("uri")[index].as_py()
+            uri = self.plan.listing.table.column("uri")[index].as_py()
             # If a failure does not name its files, the mesh itself is one of them.
             files = result.files or ([] if is_uri(uri) else [[uri, *stamp(uri)]])
             seen = {"uri": uri, "files": files}
@@ -279,7 +282,7 @@ class _Build:
 
     def _write_index(self, final: bool) -> None:
         """Write the index of the packed shards. Before the end of a build, only if that has more rows than the last."""
-        if not self.plan.blocks or not (self._index_changed or final):
+        if not self.plan.blocks or not self.recipe or not (self._index_changed or final):
             return
         self.lease.check()
         shards = self.plan.blocks.shards()

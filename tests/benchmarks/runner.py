@@ -43,11 +43,11 @@ def measure(engine: str, count: int, folder: str | None) -> None:
     before = resident_mb()
     with tempfile.TemporaryDirectory(dir=folder) as root:
         begun = time.perf_counter()
-        ran = run_steps(Path(root), rows, steps, placement, keep_results=False)
+        ran = run_steps(Path(root), rows, steps, placement)
         seconds = time.perf_counter() - begun
         assert count_rows(ran.plan)["five"]["ok"] == count
         begun = time.perf_counter()
-        again = run_steps(Path(root), rows, steps, keep_results=False)
+        again = run_steps(Path(root), rows, steps)
         assert count_rows(again.plan)["five"]["ok"] == count
         resumed = time.perf_counter() - begun
     print(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from manifests.lease import Lease
 from manifests.listing import update_listing
-from manifests.log import Log, LogReader
+from manifests.log import list_parts
 from manifests.outcomes import Outcomes
-from manifests.records import FAILED, OK, Record
-from manifests.store import open_store
-from pipeline.planning.plan import Plan, Retry, Task
+from manifests.records import OK, Record
+from manifests.store import Store, open_store
+from pipeline.planning.plan import Plan, Retry
+from pipeline.running.build import Build, open_log
 from pipeline.running.local_placement import LocalPlacement
-from pipeline.running.messages import Message, Result, WorkerSpec
+from pipeline.running.messages import Message, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, WorkerId
-from pipeline.running.scheduler import Scheduler
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Row
@@ -26,63 +31,48 @@ QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seco
 
 @dataclass
 class Ran:
+    """A run as it stands, and what this build did."""
+
     plan: Plan
-    results: dict[tuple[str, str], Result] = field(default_factory=dict)  # by stage and row id
-    attempts: dict[tuple[str, str], int] = field(default_factory=dict)
+    store: Store
+    epoch: int
+
+    @cached_property
+    def records(self) -> dict[tuple[str, str], Record]:
+        """What this build's part of the log says, by stage and row id."""
+        found = {}
+        for part in list_parts(self.store):
+            if part.epoch == self.epoch and not part.snapshot:
+                for columns in pq.read_table(pa.BufferReader(self.store.read(part.name))).to_pylist():
+                    columns |= {name: json.loads(columns[name] or "{}") for name in ("columns", "seen")}
+                    found[part.stage, columns["id"]] = Record(stage=part.stage, **columns)
+        return found
 
     def ok(self, stage: str) -> set[str]:
-        return {name for (at, name), result in self.results.items() if at == stage and result.ok}
+        return {name for (at, name), record in self.records.items() if at == stage and record.status == OK}
 
     def reason(self, stage: str, name: str) -> str:
-        return self.results[stage, name].reason
+        return self.records[stage, name].reason
 
 
 def run_steps(
-    root: Path,
+    root: Path | str,
     rows: list[dict[str, Any]],
     steps: list[Step],
     placement: Placement | None = None,
     retry: Retry = Retry(),
-    keep_results: bool = True,
 ) -> Ran:
-    """One build's worth of work: as `pipeline.running.build` does it, less the dataset."""
+    """A build of these rows and steps, without a recipe and without a dataset."""
     store = open_store(root)
     lease = Lease.acquire(store)
     placement = placement or LocalPlacement()
-    log = Log(store, lease.epoch)
     try:
-        listing = update_listing(store, rows, lease.epoch)
-        plan = Plan(steps, listing, Outcomes(store))
-        plan.load(LogReader(store, lease.bounds), lambda row, seen: True, retry)
-        ran = Ran(plan)
-
-        def record(task: Task, result: Result, attempts: int, worker: str) -> None:
-            if keep_results:
-                ran.results[task[0], result.id] = result
-                ran.attempts[task[0], result.id] = attempts
-            status = OK if result.ok else FAILED
-            log.add(
-                Record(
-                    result.id,
-                    task[0],
-                    result.key,
-                    status,
-                    result.reason,
-                    result.transient,
-                    result.detail,
-                    attempts,
-                    columns=result.columns,
-                )
-            )
-
-        scheduler = Scheduler(plan, placement, store.root, record)
-        while not scheduler.done:
-            scheduler.step(0.1)
-            if log.pending > 10_000:
-                log.flush()
-        return ran
+        plan = Plan(steps, update_listing(store, rows, lease.epoch), Outcomes(store))
+        log, records = open_log(store, lease)
+        plan.load(records, lambda row, seen: True, retry)
+        Build(plan, placement, log, lease).run()
+        return Ran(plan, store, lease.epoch)
     finally:
-        log.flush()
         placement.close()
         lease.release()
 

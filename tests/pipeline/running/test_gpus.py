@@ -51,6 +51,6 @@ def test_each_local_worker_sees_the_cards_that_are_its_own(
     schedule = QUICK.model_copy(update={"gpus": gpus, "batch": 1, "workers": None})
     rows = make_rows(**dict.fromkeys("abcdefgh", ""))
     ran = run_steps(tmp_path, rows, [Step(Start(), QUICK), Step(ShowCards(), schedule)])
-    told = [ran.results["showcards", row["id"]].columns for row in rows]
+    told = [ran.records["showcards", row["id"]].columns for row in rows]
     assert {columns["cards"] for columns in told} == cards
     assert {columns["device"] for columns in told} == {"cuda"}

@@ -55,7 +55,7 @@ def test_what_is_damaged_is_taken_back_and_made_again(tmp_path: Path) -> None:
     ran = run_steps(tmp_path, rows, [Step(Keep(), QUICK), Step(Read(), QUICK)])
     assert ran.ok("read") == {"a", "b", "c"}
     assert ran.ok("keep") == {kept}  # no other was made again
-    assert {ran.results["read", name].columns["read"] for name in "abc"} == {"a", "b", "c"}
+    assert {ran.records["read", name].columns["read"] for name in "abc"} == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("reader", [Read(), Use()])
@@ -67,9 +67,9 @@ def test_what_cannot_be_read_now_may_be_later(tmp_path: Path, reader: Stage) -> 
     kept = first.read_text()
     first.unlink()
     first.mkdir()
-    failed = run_steps(tmp_path, rows, steps).results[reader.name, kept]
+    failed = run_steps(tmp_path, rows, steps).records[reader.name, kept]
     assert (failed.reason, failed.transient) == (STORE_FAILED, True)
-    assert first.name in failed.detail
+    assert first.name in failed.error
     first.rmdir()
     first.write_text(kept)
     assert run_steps(tmp_path, rows, steps).ok(reader.name) == {kept}
@@ -81,16 +81,16 @@ def test_a_stage_works_without_what_it_may_do_without(tmp_path: Path) -> None:
     steps = [Step(Start(), QUICK), Step(Trouble(), OPTIONAL, NAMES), Step(Tell(), OPTIONAL, NAMES)]
     ran = run_steps(tmp_path, rows, steps)
     assert ran.reason("trouble", "bad") == "made_to_fail"
-    assert {name: ran.results["tell", name].columns["told"] for name in ("good", "bad")} == {
+    assert {name: ran.records["tell", name].columns["told"] for name in ("good", "bad")} == {
         "good": "good",
         "bad": None,
     }
     again = run_steps(tmp_path, rows, steps)
-    assert not again.results  # nothing is left to do
+    assert not again.records  # nothing is left to do
     mended = make_rows(good="", bad="")
     ran = run_steps(tmp_path, mended, steps, retry=Retry(True))
     assert ran.ok("trouble") == ran.ok("tell") == {"bad"}
-    assert ran.results["tell", "bad"].columns["told"] == "bad"
+    assert ran.records["tell", "bad"].columns["told"] == "bad"
 
 
 @pytest.mark.slow

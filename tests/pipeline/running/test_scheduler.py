@@ -89,26 +89,26 @@ def test_rows_walk_through_all_stages(tmp_path: Path) -> None:
 def test_trouble_costs_its_own_row_only(tmp_path: Path, deed: str, reason: str, changes: dict[str, object]) -> None:
     ran = run_steps(tmp_path, make_rows(bad=deed, **GOOD), steps(**changes))
     assert ran.reason("trouble", "bad") == reason
-    assert ran.results["trouble", "bad"].detail
+    assert ran.records["trouble", "bad"].error
     assert ran.ok("finish") == set(GOOD)
-    assert ("finish", "bad") not in ran.results
+    assert ("finish", "bad") not in ran.records
 
 
 def test_a_crash_is_told_with_its_signal_and_place(tmp_path: Path) -> None:
     ran = run_steps(tmp_path, make_rows(bad="segfault"), steps())
-    assert "SIGSEGV" in ran.results["trouble", "bad"].detail
-    assert "string_at" in ran.results["trouble", "bad"].detail
+    assert "SIGSEGV" in ran.records["trouble", "bad"].error
+    assert "string_at" in ran.records["trouble", "bad"].error
 
 
 def test_a_data_failure_stands_until_asked_for(tmp_path: Path) -> None:
     rows = make_rows(bad="fail", good="")
     run_steps(tmp_path, rows, steps())
     again = run_steps(tmp_path, rows, steps())
-    assert again.results == {}
+    assert again.records == {}
     other = run_steps(tmp_path, rows, steps(), retry=Retry(True, "another_reason"))
-    assert other.results == {}
+    assert other.records == {}
     retried = run_steps(tmp_path, rows, steps(), retry=Retry(True, "made_to_fail"))
-    assert set(retried.results) == {("trouble", "bad")}
+    assert set(retried.records) == {("trouble", "bad")}
 
 
 def test_a_passing_failure_is_tried_again_in_the_same_run(tmp_path: Path) -> None:
@@ -116,32 +116,35 @@ def test_a_passing_failure_is_tried_again_in_the_same_run(tmp_path: Path) -> Non
     rows[0]["caption"] = str(tmp_path / "mark")
     ran = run_steps(tmp_path / "run", rows, steps(attempts=2))
     assert ran.ok("finish") == {"bad", "good"}
-    assert ran.attempts["trouble", "bad"] == 2
+    assert ran.records["trouble", "bad"].attempts == 2
 
 
 def test_a_lost_worker_is_tried_again_in_the_next_run_up_to_a_lifetime_cap(tmp_path: Path) -> None:
     rows = make_rows(bad="exit", good="")
-    tried = [run_steps(tmp_path, rows, steps(attempts=5)).attempts.get(("trouble", "bad")) for _ in range(3)]
+    tried = []
+    for _ in range(3):
+        record = run_steps(tmp_path, rows, steps(attempts=5)).records.get(("trouble", "bad"))
+        tried.append(record.attempts if record else None)
     assert tried == [5, 10, None]
 
 
 def test_running_again_does_nothing_and_a_changed_setting_redoes_what_depends_on_it(tmp_path: Path) -> None:
     rows = make_rows(**GOOD)
     run_steps(tmp_path, rows, steps())
-    assert run_steps(tmp_path, rows, steps()).results == {}
+    assert run_steps(tmp_path, rows, steps()).records == {}
     changed = steps()
     changed[1] = Step(Trouble(setting=1), QUICK)
     ran = run_steps(tmp_path, rows, changed)
-    assert {stage for stage, _ in ran.results} == {"trouble", "finish"}
-    assert run_steps(tmp_path, rows, steps()).results.keys() == ran.results.keys()  # back: found, not worked
+    assert {stage for stage, _ in ran.records} == {"trouble", "finish"}
+    assert run_steps(tmp_path, rows, steps()).records.keys() == ran.records.keys()  # back: found, not worked
 
 
 def test_added_and_withdrawn_rows(tmp_path: Path) -> None:
     run_steps(tmp_path, make_rows(a="", b=""), steps())
     ran = run_steps(tmp_path, make_rows(b="", c=""), steps())
-    assert {name for _, name in ran.results} == {"c"}
+    assert {name for _, name in ran.records} == {"c"}
     assert count_rows(ran.plan)["finish"]["ok"] == 2
-    assert run_steps(tmp_path, make_rows(a="", b="", c=""), steps()).results == {}
+    assert run_steps(tmp_path, make_rows(a="", b="", c=""), steps()).records == {}
 
 
 def test_a_lost_log_is_recovered_from_outcomes(tmp_path: Path) -> None:
@@ -151,7 +154,7 @@ def test_a_lost_log_is_recovered_from_outcomes(tmp_path: Path) -> None:
         part.write_bytes(part.read_bytes()[:50])  # damaged
     ran = run_steps(tmp_path, rows, steps())
     assert ran.ok("finish") == {"a", "b"}
-    assert all(result.seconds == 0 for result in ran.results.values())  # found, not worked
+    assert all(record.seconds == 0 for record in ran.records.values())  # found, not worked
 
 
 def test_a_lost_artifact_is_made_again(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_whatever_of_an_outcome_is_lost_it_is_made_again(tmp_path: Path, damage:
         file.write_text("") if damage == "json empty" else file.unlink()
     ran = run_steps(tmp_path, rows, steps)
     assert ran.ok("use") == ran.ok("usetoo") == {"a", "b"}
-    assert run_steps(tmp_path, rows, steps).results == {}
+    assert run_steps(tmp_path, rows, steps).records == {}
 
 
 def test_what_went_before_is_made_again_from_the_start_where_all_is_lost(tmp_path: Path) -> None:
