@@ -13,8 +13,8 @@ from stages.common.models import ModelError
 from stages.common.progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from stages.clip_gs.data.shards import Dataset
     from stages.clip_gs.ranks import Ranks
-    from stages.clip_gs.shards import Dataset
 
 
 def add_processes(command: argparse.ArgumentParser) -> None:
@@ -29,16 +29,16 @@ def add_processes(command: argparse.ArgumentParser) -> None:
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Exceptions that are shown as one line, without a traceback."""
-    from stages.clip_gs.checkpoint import CheckpointError
+    from stages.clip_gs.data.shards import DatasetError
     from stages.clip_gs.evaluation.evaluate import EvaluationError
     from stages.clip_gs.evaluation.templates import TemplateError
-    from stages.clip_gs.shards import DatasetError
+    from stages.clip_gs.training.checkpoint import CheckpointError
 
     return (RunError, DatasetError, CheckpointError, EvaluationError, TemplateError, ModelError, OSError)
 
 
 def open_dataset(options: argparse.Namespace) -> Dataset:
-    from stages.clip_gs.shards import Dataset
+    from stages.clip_gs.data.shards import Dataset
 
     return Dataset.open(absolute_place(options.dataset, "--dataset"))
 

@@ -32,8 +32,8 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
 
 
 def _encode(options: argparse.Namespace, ranks: Ranks) -> int:
-    from stages.clip_gs.checkpoint import identity, load_model
     from stages.clip_gs.encode import publish, to_table
+    from stages.clip_gs.training.checkpoint import identity, load_model
     from stages.clip_gs.vectors import encode_split
 
     dataset = open_dataset(options)

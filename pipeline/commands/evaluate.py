@@ -26,9 +26,9 @@ from pipeline.training.processes import together
 from stages.common.models import Checkpoint, ModelError, find, same_model
 
 if TYPE_CHECKING:
+    from stages.clip_gs.data.shards import Dataset
     from stages.clip_gs.evaluation.evaluate import Asked
     from stages.clip_gs.ranks import Ranks
-    from stages.clip_gs.shards import Dataset
 
 EMBEDDED = "stages/embedded/clip"
 _WIDTH = 200  # characters, of a table that is not shown in a terminal

@@ -36,7 +36,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     from stages.clip_gs import card
-    from stages.clip_gs.checkpoint import CheckpointError, identity, load_model, save_compact
+    from stages.clip_gs.training.checkpoint import CheckpointError, identity, load_model, save_compact
 
     try:
         model, state = load_model(options.checkpoint)
@@ -61,7 +61,8 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
 
 def _refuse_others(out: Path) -> None:
     """Raise RunError unless the folder is an exported checkpoint and holds no other files: it will be replaced."""
-    from stages.clip_gs import card, checkpoint
+    from stages.clip_gs import card
+    from stages.clip_gs.training import checkpoint
 
     known = {card.CARD, card.EVALUATION, checkpoint.CONFIG, checkpoint.WEIGHTS}
     held = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}

@@ -108,8 +108,8 @@ def _checked(options: argparse.Namespace, settings: Training) -> argparse.Namesp
 
 def _check(request: argparse.Namespace) -> int:
     """Check before any worker starts that the training can run; return its number of steps."""
-    from stages.clip_gs.shards import Dataset
-    from stages.clip_gs.trainer import ready
+    from stages.clip_gs.data.shards import Dataset
+    from stages.clip_gs.training.trainer import ready
 
     with errors_in_one_line():
         return ready(
@@ -128,9 +128,9 @@ def errors_in_one_line() -> Iterator[None]:
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Exceptions that are shown as one line, without a traceback."""
-    from stages.clip_gs.checkpoint import CheckpointError
-    from stages.clip_gs.readiness import TrainingError
-    from stages.clip_gs.shards import DatasetError
+    from stages.clip_gs.data.shards import DatasetError
+    from stages.clip_gs.training.checkpoint import CheckpointError
+    from stages.clip_gs.training.readiness import TrainingError
 
     return (RunError, DatasetError, TrainingError, CheckpointError, OSError)
 
@@ -150,10 +150,10 @@ def _train_here(request: argparse.Namespace) -> int:
 
 def work(request: argparse.Namespace, ranks: Ranks) -> int:
     """Train, in one of the processes; return its exit code."""
-    from stages.clip_gs.checkpoint import CheckpointError
-    from stages.clip_gs.readiness import TrainingError
-    from stages.clip_gs.shards import Dataset
-    from stages.clip_gs.trainer import train
+    from stages.clip_gs.data.shards import Dataset
+    from stages.clip_gs.training.checkpoint import CheckpointError
+    from stages.clip_gs.training.readiness import TrainingError
+    from stages.clip_gs.training.trainer import train
 
     with Stop() as stop:
         try:
@@ -199,9 +199,9 @@ class Stop:
 
 
 def print_summary(request: argparse.Namespace) -> None:
-    from stages.clip_gs.checkpoint import BEST, LAST, read, told_of
-    from stages.clip_gs.curve import FILE
-    from stages.clip_gs.curve import read as read_curve
+    from stages.clip_gs.training.checkpoint import BEST, LAST, read, told_of
+    from stages.clip_gs.training.history import FILE
+    from stages.clip_gs.training.history import read as read_curve
 
     console = Console(soft_wrap=True, highlight=False)
     folder = Path(request.folder)

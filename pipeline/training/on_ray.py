@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from stages.clip_gs.curve import Display
+    from stages.clip_gs.training.display import Display
 
 _LOSSES = 3  # of workers, before it is given up
 _LOOK_SECONDS = 1.0
@@ -37,8 +37,9 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
     from ray.train.torch import TorchTrainer
 
     from pipeline.running.ray_placement import connect
-    from stages.clip_gs.curve import FILE, Display
-    from stages.clip_gs.folder import alone, clear
+    from stages.clip_gs.training.display import Display
+    from stages.clip_gs.training.folder import alone, clear
+    from stages.clip_gs.training.history import FILE
 
     folder = Path(asked.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
     """In a thread: in the main one Ray would take Ctrl-C for itself and end the workers unsaved."""
     from ray.train import TrainingFailedError
 
-    from stages.clip_gs.curve import newest
+    from stages.clip_gs.training.history import newest
 
     ended: list[str] = []
     shown = max((line["step"] for line in newest(curve, 0)), default=0)
@@ -122,11 +123,11 @@ def _work(told: dict[str, Any]) -> str:
     import torch
     from ray.train.torch import get_device
 
+    from stages.clip_gs.data.shards import Dataset
     from stages.clip_gs.ranks import joined
-    from stages.clip_gs.readiness import TrainingError
     from stages.clip_gs.settings import Training
-    from stages.clip_gs.shards import Dataset
-    from stages.clip_gs.trainer import train
+    from stages.clip_gs.training.readiness import TrainingError
+    from stages.clip_gs.training.trainer import train
 
     folder = Path(told["folder"])
     device = get_device()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.clip_gs.checkpoint import WEIGHTS, identity
 from stages.clip_gs.evaluation.table import doubts
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.training.checkpoint import WEIGHTS, identity
 
 CARD, EVALUATION = "README.md", "evaluation"
 _FIGURES = {

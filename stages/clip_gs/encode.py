@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from manifests.store import DRAFT, is_uri, open_store
-from stages.clip_gs.shards import Dataset
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.vectors import Encoded
 
 VERSION = 1

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Order = Literal["xyz", "hilbert", "z"]
+SerialOrder = Literal["xyz", "hilbert", "z"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -33,7 +33,7 @@ class Model(_Settings):
     tokens: Literal["points", "attributes", "gaussians"] = "gaussians"
     """points: position and colour only, as in Uni3D; attributes: all attributes through Uni3D's encoder; gaussians: the
     paper's GS Tokenizer, the sum of two branches."""
-    orders: tuple[Order, ...] = ("xyz", "hilbert", "z")
+    orders: tuple[SerialOrder, ...] = ("xyz", "hilbert", "z")
     """Orders of a patch's Gaussians before the tokenizer's convolutions; the tokens of all orders are averaged."""
     drop_path: Share = 0.0
     """Probability of skipping the last block for an object; earlier blocks are skipped less (stochastic depth)."""

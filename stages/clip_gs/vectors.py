@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 
 from stages.clip_gs.batch import Gaussians
-from stages.clip_gs.columns import GAUSSIANS, read_gaussians, unusable
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.data.columns import GAUSSIANS, read_gaussians, unusable
+from stages.clip_gs.data.shards import Dataset, DatasetError, Group, warn_of
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
-from stages.clip_gs.shards import Dataset, DatasetError, Group, warn_of
 from stages.common.prefetch import prefetch
 
 _BATCH = 64

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.settings import PRESETS, load, take_overrides
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.settings import Training
-from stages.clip_gs.shards import Dataset
 
 RUNGS = {
     "points": ("position and colour", {"model.tokens": "points", "loss.voting": "none"}),

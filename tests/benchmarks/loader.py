@@ -25,11 +25,11 @@ from typing import Any
 import torch
 
 from stages.clip_gs.batch import Batch
-from stages.clip_gs.columns import GAUSSIANS, VECTORS
-from stages.clip_gs.loader import Loader
-from stages.clip_gs.precision import autocast
+from stages.clip_gs.data.columns import GAUSSIANS, VECTORS
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.settings import Data, Model
-from stages.clip_gs.shards import Dataset
+from stages.clip_gs.training.precision import autocast
 from tests.stages.clip_gs_dataset import things, write
 
 _VIEWS, _DIMENSION = 24, 512
@@ -71,7 +71,7 @@ def of_datasets(shards: list[str], options: argparse.Namespace, cache: str) -> d
 
 def of_model(dataset: Dataset, options: argparse.Namespace, device: torch.device) -> Source:
     """Training steps but for the optimiser, on one batch that is ready."""
-    from stages.clip_gs.model import ClipGs
+    from stages.clip_gs.network.model import ClipGs
 
     settings = Model(size=options.model, gaussians=options.seen)
     model = ClipGs(settings, dataset.dimension).to(device)

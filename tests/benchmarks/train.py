@@ -21,10 +21,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.clip_gs.batch import Batch, Gaussians
-from stages.clip_gs.losses import contrastive
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.patches import centres
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.patches import centres
 from stages.clip_gs.settings import Loss, Model
+from stages.clip_gs.training.losses import contrastive
 from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.train_plain import PlainClipGs
 

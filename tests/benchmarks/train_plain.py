@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.clip_gs.attributes import attributes
 from stages.clip_gs.batch import Gaussians
-from stages.clip_gs.curves import order
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.transformer import Block
+from stages.clip_gs.network.attributes import attributes
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.serialisation import serialise
+from stages.clip_gs.network.transformer import Block
 
 
 class PlainClipGs(nn.Module):
@@ -52,7 +52,7 @@ class PlainClipGs(nn.Module):
         return tokens + torch.stack(passes).mean(0) if passes else tokens
 
     def _row(self, patches: torch.Tensor, alike: torch.Tensor, curve: str) -> torch.Tensor:  # [P, C]
-        row = alike.gather(1, order(patches[..., :3], curve).unsqueeze(-1).expand_as(patches)).transpose(1, 2)
+        row = alike.gather(1, serialise(patches[..., :3], curve).unsqueeze(-1).expand_as(patches)).transpose(1, 2)
         for conv, norm in zip(self.model.tokenizer.serial.convs, self.model.tokenizer.serial.norms, strict=True):
             row = F.relu(norm(conv(row)))
         return row.max(dim=2).values

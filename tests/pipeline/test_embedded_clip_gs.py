@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.clip_gs.card import CARD, EVALUATION
-from stages.clip_gs.checkpoint import WEIGHTS, identity, load_model
+from stages.clip_gs.training.checkpoint import WEIGHTS, identity, load_model
 from stages.common.models import identity as identity_of
 from stages.embedded import CLIP, CLIP_GS
 from tests.pipeline.building import call, command

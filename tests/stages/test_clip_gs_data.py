@@ -18,14 +18,14 @@ import torch
 
 from manifests.store import LocalStore, open_store
 from stages.artifacts.splat import SH_ZERO
-from stages.clip_gs import order
-from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians, Others
-from stages.clip_gs.columns import GAUSSIANS, read_gaussians
-from stages.clip_gs.loader import Loader
+from stages.clip_gs.data import shuffle
+from stages.clip_gs.data.augment import augmented
+from stages.clip_gs.data.columns import GAUSSIANS, read_gaussians
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset, DatasetError
 from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Augment, Data
-from stages.clip_gs.shards import Dataset, DatasetError
 from tests.stages.clip_gs_dataset import TEACHER, VIEWS, Thing, spoil, things, write
 
 TRAIN, N = 22, 48
@@ -233,7 +233,7 @@ def test_a_process_reads_only_the_lanes_that_its_part_comes_from(tmp_path, monke
 def test_lanes_are_dealt_alike_and_no_row_is_lost():
     sizes = [5, 3, 0, 7, 4, 4, 6, 2, 5, 1, 3, 8, 4, 4, 5, 3]
     met = []
-    found = list(order.pools(sizes, pool_rows=20, lanes=2, batch=4, seed=0, epoch=0))
+    found = list(shuffle.pools(sizes, pool_rows=20, lanes=2, batch=4, seed=0, epoch=0))
     assert len(found) > 2 and {len(pool.lanes) for pool in found[:-1]} == {2} and len(found[-1].lanes) == 1
     for pool in found:
         taken = pool.steps * 4 // len(pool.lanes)
@@ -351,12 +351,12 @@ def test_rows_that_rules_name_are_not_trained(tmp_path):
         row.id for row in rows if row.category == "lamp" or (row.category, row.columns["color"]) == ("boat", "blue")
     }
     assert (loader.rows, seen) == (6, wanted)
-    assert loader.census.left_out == {"named by data.without": 6}
-    assert loader.census.unmet == [{"category": "plane"}]
+    assert loader.selection.left_out == {"named by data.without": 6}
+    assert loader.selection.unmet == [{"category": "plane"}]
     named = data.model_copy(
         update={"without": ({"id": "train-003", "licence": "CC0-1.0"}, {"source": "train-004.glb"})}
     )
-    assert Loader(Dataset.open(str(tmp_path)), named, 20, 3).census.left_out == {"named by data.without": 2}
+    assert Loader(Dataset.open(str(tmp_path)), named, 20, 3).selection.left_out == {"named by data.without": 2}
 
 
 def test_rows_without_captions_or_vectors_are_left_out_and_counted(tmp_path):
@@ -366,7 +366,7 @@ def test_rows_without_captions_or_vectors_are_left_out_and_counted(tmp_path):
     rows[5] = replace(rows[5], caption_vectors=None)
     loader = Loader(Dataset.open(write(tmp_path, rows)), SEEN, 20, 5)
     assert set(next(loader.batches()).ids) == {rows[place].id for place in (0, 3, 4, 6, 7)}
-    assert loader.census.left_out == {"without captions": 1, "without vectors": 2}
+    assert loader.selection.left_out == {"without captions": 1, "without vectors": 2}
 
 
 def test_weak_captions_are_kept_or_skipped_as_asked(tmp_path):
@@ -379,7 +379,7 @@ def test_weak_captions_are_kept_or_skipped_as_asked(tmp_path):
         batches = list(islice(loader.batches(), 20))
         assert len({number for batch in batches for number in batch.meanings.tolist()}) == meanings
         assert set(ids(batches)) == {row.id for row in rows[:count]}
-        assert loader.census.left_out == ({} if asked == "keep" else {"with weak captions alone": 1})
+        assert loader.selection.left_out == ({} if asked == "keep" else {"with weak captions alone": 1})
         own = {frozenset(numbers) for batch in batches for numbers in batch.own_meanings.tolist()}
         assert max(map(len, own)) == 2  # what is weak is the object's own all the same
 
@@ -519,7 +519,7 @@ def test_a_row_with_vectors_of_another_length_is_left_out(tmp_path, caplog):
     rows = things(6)
     rows[3] = things(6, dimension=8)[3]
     assert rows[3].id not in ids(steps(write(tmp_path, rows), 4, batch=3))
-    assert "their vectors are not of the dataset's 16 numbers: train-003" in caplog.text
+    assert "their vectors are do not have the dataset's dimension, 16: train-003" in caplog.text
 
 
 @pytest.mark.parametrize(

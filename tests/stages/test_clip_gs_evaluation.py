@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+from stages.clip_gs.data.same_text import normalised
 from stages.clip_gs.evaluation import baselines, few_shot, intervals, retrieval, zero_shot
 from stages.clip_gs.evaluation.ranking import rank
 from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS, TemplateError, filled, parse
-from stages.clip_gs.words import normal
 
 D = 6
 CAPTIONS = pa.list_(pa.struct([("text", pa.string()), ("kind", pa.string())]))
@@ -24,7 +24,7 @@ SCHEMA = pa.schema(zip(COLUMNS, [pa.string(), pa.string(), CAPTIONS, VECTORS, VE
 
 def unit(random: np.random.Generator, count: int, coarse: bool = False) -> np.ndarray:
     """[count, D] of length 1; coarse ones have few values, so that many are the same and many cosines equal."""
-    vectors = random.integers(-1, 2, (count, D)) if coarse else random.normal(size=(count, D))
+    vectors = random.integers(-1, 2, (count, D)) if coarse else random.normalised(size=(count, D))
     vectors = vectors + (np.abs(vectors).sum(1, keepdims=True) == 0)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -140,7 +140,7 @@ def test_leaving_objects_out_is_as_if_they_had_never_been_there():
     ],
 )
 def test_when_texts_are_the_same(one, other, same):
-    assert (normal(one) == normal(other)) == same
+    assert (normalised(one) == normalised(other)) == same
 
 
 # -- retrieval ------------------------------------------------------------------------------------------------------
@@ -152,8 +152,8 @@ def recalls_by_definition(vectors: np.ndarray, words: list[list[str]], rows: lis
     texts: dict[str, np.ndarray] = {}
     for row in rows:
         for caption, vector in zip(row["captions"][0].as_py(), row["caption_vectors"][0].as_py() or [], strict=True):
-            texts.setdefault(normal(caption["text"]), np.array(vector))
-    has = [{normal(text) for text in said} for said in words]
+            texts.setdefault(normalised(caption["text"]), np.array(vector))
+    has = [{normalised(text) for text in said} for said in words]
     names = list(texts)
     scale = {name: vector / np.linalg.norm(vector) for name, vector in texts.items()}
     views = [(owner, vector / np.linalg.norm(vector)) for owner, vector in views]
@@ -341,7 +341,7 @@ def test_episodes_are_disjoint_balanced_and_follow_from_the_seed():
 
 def test_what_is_too_small_is_skipped_with_its_reason():
     truth = np.repeat(np.arange(12), 6)
-    found = few_shot.probes(np.random.default_rng(0).normal(size=(72, D)), truth, seeds=2)
+    found = few_shot.probes(np.random.default_rng(0).normalised(size=(72, D)), truth, seeds=2)
     assert found["5_way_10_shot"]["skipped"] == "0 of 12 classes have more than 10 objects"
     assert found["20_way_1_shot"]["skipped"] == "12 of 12 classes have more than 1 object"
     assert set(found["5_way_1_shot"]) == {"ways", "shots", "seeds", "asked", "mean", "deviation"}
@@ -353,7 +353,7 @@ def test_probes_learn_what_can_be_learnt_and_nothing_from_noise():
     random = np.random.default_rng(0)
     truth = np.repeat(np.arange(10), 14)
     centres = unit(random, 10)
-    near = centres[truth] + 0.02 * random.normal(size=(140, D))
+    near = centres[truth] + 0.02 * random.normalised(size=(140, D))
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     good = few_shot.probes(near, truth, seeds=3)
     assert good["10_way_10_shot"]["mean"] > 0.95

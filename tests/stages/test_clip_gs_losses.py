@@ -12,9 +12,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from stages.clip_gs.batch import Batch, Others
-from stages.clip_gs.losses import contrastive, votes_of
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Loss
+from stages.clip_gs.training.losses import contrastive, votes_of
 from tests.stages.clip_gs_objects import batch
 
 COUNT, DIMENSION, VIEWS = 8, 12, 3

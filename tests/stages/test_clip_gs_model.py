@@ -10,14 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.clip_gs import curves, tokenizer, transformer
-from stages.clip_gs.attributes import COUNT, attributes
 from stages.clip_gs.batch import Gaussians
-from stages.clip_gs.losses import contrastive
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.patches import centres, farthest_in_torch, nearest, nearest_in_torch
+from stages.clip_gs.network import serialisation, tokenizer, transformer
+from stages.clip_gs.network.attributes import COUNT, attributes
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.patches import centres, farthest_in_torch, nearest, nearest_in_torch
 from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Loss, Model
+from stages.clip_gs.training.losses import contrastive
 from tests.benchmarks.train_plain import PlainClipGs
 from tests.stages.clip_gs_objects import batch, gaussians
 
@@ -83,31 +83,33 @@ def test_a_gaussian_is_nineteen_numbers_of_which_the_first_six_are_a_point() -> 
 @pytest.mark.parametrize("bits", [1, 2, 3])
 def test_hilbert_visits_every_cell_and_steps_to_a_neighbour(bits: int) -> None:
     cells = torch.tensor(list(itertools.product(range(2**bits), repeat=3)), dtype=torch.int32)
-    numbers = curves.hilbert(cells, bits)
+    numbers = serialisation.hilbert(cells, bits)
     assert sorted(numbers.tolist()) == list(range(8**bits))
     path = cells[numbers.argsort()]
     assert (path.diff(dim=0).abs().sum(-1) == 1).all()
 
 
 def test_z_order_takes_bits_in_turn_and_xyz_sorts_by_x_first() -> None:
-    cells = torch.randint(1 << curves.BITS, (200, 3), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    cells = torch.randint(
+        1 << serialisation.BITS, (200, 3), generator=torch.Generator().manual_seed(0), dtype=torch.int32
+    )
     slow = [
-        int("".join(f"{axis >> bit & 1}" for bit in reversed(range(curves.BITS)) for axis in cell), 2)
+        int("".join(f"{axis >> bit & 1}" for bit in reversed(range(serialisation.BITS)) for axis in cell), 2)
         for cell in cells.tolist()
     ]
-    assert curves.z_order(cells).tolist() == slow
-    by_x = cells[curves.xyz(cells).argsort()].tolist()
+    assert serialisation.z_order(cells).tolist() == slow
+    by_x = cells[serialisation.xyz(cells).argsort()].tolist()
     assert by_x == sorted(cells.tolist())
 
 
 @pytest.mark.parametrize("curve", ["xyz", "hilbert", "z"])
 def test_an_order_is_of_the_patch_whatever_its_size(curve: Any) -> None:
     places = gaussians(4, 30).means
-    order = curves.order(places, curve)
+    order = serialisation.serialise(places, curve)
     assert torch.equal(order.sort(-1).values, torch.arange(30).expand(4, 30))
-    assert torch.equal(order, curves.order(places / 64, curve))
+    assert torch.equal(order, serialisation.serialise(places / 64, curve))
     upon_each_other = torch.zeros(1, 5, 3)
-    assert curves.order(upon_each_other, curve).tolist() == [[0, 1, 2, 3, 4]]
+    assert serialisation.serialise(upon_each_other, curve).tolist() == [[0, 1, 2, 3, 4]]
 
 
 # -- patches -----------------------------------------------------------------------------------------------------------

@@ -13,16 +13,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stages.clip_gs import checkpoint, curve
-from stages.clip_gs.checkpoint import CheckpointError
-from stages.clip_gs.loader import Loader
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.optimiser import Average, optimisers_of, placed, share_at
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset, DatasetError
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
-from stages.clip_gs.readiness import TrainingError, check
 from stages.clip_gs.settings import Model, Optimiser, Training
-from stages.clip_gs.shards import Dataset, DatasetError
-from stages.clip_gs.trainer import Trainer, train
+from stages.clip_gs.training import checkpoint, history
+from stages.clip_gs.training.checkpoint import CheckpointError
+from stages.clip_gs.training.optimiser import Average, optimisers_of, placed, share_at
+from stages.clip_gs.training.readiness import TrainingError, check
+from stages.clip_gs.training.trainer import Trainer, train
 from tests.stages.clip_gs_dataset import things, write
 from tests.stages.clip_gs_objects import TEXTS
 
@@ -50,7 +50,8 @@ def settings_of(told: dict[str, Any] | None = None, **more: Any) -> Training:
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """But for what a clock tells."""
     return [
-        {name: value for name, value in line.items() if name != "seconds"} for line in curve.read(folder / curve.FILE)
+        {name: value for name, value in line.items() if name != "seconds"}
+        for line in history.read(folder / history.FILE)
     ]
 
 
@@ -123,7 +124,7 @@ def test_best_and_last_are_kept(dataset: Dataset, tmp_path: Path) -> None:
     assert (last["step"], last["best"]) == (8, told)
     assert (last["dimension"], last["teacher"]) == (16, "test-clip@0123")
     assert last["categories"] == ["boat", "cup", "lamp"]
-    assert {"settings.yaml", curve.EVENTS} <= {path.name for path in tmp_path.iterdir()}
+    assert {"settings.yaml", history.EVENTS} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_what_is_looked_at_is_the_running_mean(dataset: Dataset, tmp_path: Path) -> None:
@@ -373,8 +374,8 @@ def test_a_folder_of_another_version_is_refused_in_a_line(
 def test_what_a_power_cut_leaves_of_a_curve_is_gone_on_from(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + bytes(64) + b'\n{"step": 4}\n')
-    assert curve.read(path) == [{"step": 1}, {"step": 2}]
-    assert curve.read(tmp_path / "none") == []
+    assert history.read(path) == [{"step": 1}, {"step": 2}]
+    assert history.read(tmp_path / "none") == []
 
 
 @pytest.mark.slow
@@ -384,7 +385,7 @@ def test_a_compiled_network_learns_what_the_plain_one_does_and_goes_on(dataset: 
         settings = settings_of(compile=compiled, precision="float32")
         train(settings, dataset, tmp_path / name, ALONE, stop_after(3))
         train(settings, dataset, tmp_path / name, ALONE)
-    plain, found = (curve.read(tmp_path / name / curve.FILE) for name in ("plain", "compiled"))
+    plain, found = (history.read(tmp_path / name / history.FILE) for name in ("plain", "compiled"))
     assert [line["step"] for line in found] == list(range(1, 7))
     assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in plain], rel=1e-3)
     checkpoint.load_model(tmp_path / "compiled")  # under the same names
@@ -420,13 +421,13 @@ def test_settings_that_contradict_each_other_are_refused(told: dict[str, Any], s
 
 
 def test_the_curve_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / curve.FILE
+    path = tmp_path / history.FILE
     path.write_text(
         "".join(json.dumps({"step": step, "loss": math.pi}) + "\n" for step in (1, 2, 3)) + '{"step": 4, "l'
     )
-    with curve.Curve(tmp_path, 2) as lines:
+    with history.History(tmp_path, 2) as lines:
         lines.add({"step": 3, "loss": 1.0, "seconds": 2.0})
         lines.flush()
-        assert curve.newest(path, 2) == [{"step": 3, "loss": 1.0, "seconds": 2.0}]
-    assert [(line["step"], line["loss"]) for line in curve.read(path)] == [(1, math.pi), (2, math.pi), (3, 1.0)]
-    assert curve.newest(tmp_path / "gone", 0) == []
+        assert history.newest(path, 2) == [{"step": 3, "loss": 1.0, "seconds": 2.0}]
+    assert [(line["step"], line["loss"]) for line in history.read(path)] == [(1, math.pi), (2, math.pi), (3, 1.0)]
+    assert history.newest(tmp_path / "gone", 0) == []

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.clip_gs import transformer
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network import transformer
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.uni3d import Uni3dError, load_uni3d
 from stages.clip_gs.settings import Model
-from stages.clip_gs.uni3d import Uni3dError, load_uni3d
 from tests.stages.clip_gs_objects import TEXTS, gaussians
 
 TEACHER = 1024

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from stages.clip_gs.checkpoint import identity, load_model
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.evaluation import baselines, few_shot, intervals, zero_shot
 from stages.clip_gs.evaluation.questions import Questions, ask, by_chance, figures
 from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
-from stages.clip_gs.shards import Dataset
-from stages.clip_gs.validation import split_of
+from stages.clip_gs.training.checkpoint import identity, load_model
+from stages.clip_gs.training.validation import split_of
 from stages.clip_gs.vectors import Encoded, concatenated, encode_split
 from stages.common.models import Checkpoint, same_model
 from stages.contract.stage import StageError

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from stages.clip_gs.columns import vectors
-from stages.clip_gs.words import normal
+from stages.clip_gs.data.columns import vectors
+from stages.clip_gs.data.same_text import normalised
 
 COLUMNS = ("id", "category", "captions", "view_vectors", "caption_vectors", "metadata")
 ATTRIBUTES = ("color", "pattern")  # columns of `metadata`, as the demo corpus has them
@@ -71,7 +71,7 @@ def gather(tables: Iterable[pa.Table], dimension: int) -> Subjects:
         captions = zip(table["captions"].to_pylist(), _vectors(table, "caption_vectors", dimension), strict=True)
         for owner, (said, of_row) in enumerate(captions, first):
             for caption, vector in zip(said, of_row, strict=False):  # a row may have captions and no vectors
-                number = numbers.setdefault(normal(caption["text"]), len(texts))
+                number = numbers.setdefault(normalised(caption["text"]), len(texts))
                 if number == len(texts):
                     texts.append(vector)
                 pairs[owner, number] = None

@@ -12,7 +12,7 @@ import subprocess
 
 import torch
 
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.settings import Model
 from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.train import (

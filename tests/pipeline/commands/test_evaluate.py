@@ -20,11 +20,11 @@ import yaml
 from manifests.store import open_store
 from pipeline.__main__ import main
 from pipeline.commands import evaluate as evaluating
-from stages.clip_gs import checkpoint
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS, filled
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.settings import Model, Training
-from stages.clip_gs.shards import Dataset
+from stages.clip_gs.training import checkpoint
 from stages.common.models import identity
 from tests.stages.checkpoints import DIMENSION, write_clip
 from tests.stages.clip_gs_dataset import Thing, spoil, things, write

@@ -21,10 +21,10 @@ from pipeline.__main__ import main
 from pipeline.settings import PRESETS, RecipeError, load, preset_names, take_overrides
 from pipeline.training.on_ray import cause
 from pipeline.training.processes import free_port
-from stages.clip_gs import checkpoint
-from stages.clip_gs.folder import alone
+from stages.clip_gs.data.shards import DatasetError
 from stages.clip_gs.settings import Training
-from stages.clip_gs.shards import DatasetError
+from stages.clip_gs.training import checkpoint
+from stages.clip_gs.training.folder import alone
 from tests.pipeline.building import ROOT, command
 from tests.stages.clip_gs_dataset import things, write
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.clip_gs.readiness import TrainingError
+from stages.clip_gs.training.readiness import TrainingError
 
 _LOCK = "lock"
 

@@ -1,7 +1,7 @@
-"""Orders that a patch's Gaussians stand in: along x, y, z, along the Hilbert curve, and along Z.
+"""Put the Gaussians of a patch in sequence: by x, y and z, along the Hilbert curve, or along the Z curve.
 
-A patch lies in a cube of its own, about its centre, of 1024 cells a side. Along a curve means by the number of the cell
-on it; what shares a cell stays as it stood, nearest to the centre first.
+The cube around a patch's centre is divided into 1024 cells per side. Gaussians are sorted by the number of their cell
+on the curve; those in the same cell keep their order, nearest to the centre first.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from functools import cache
 
 import torch
 
-from stages.clip_gs.settings import Order
+from stages.clip_gs.settings import SerialOrder
 
 BITS = 10  # of a cell's number along an axis: three axes fit into 32 bits
 
 
-def order(places: torch.Tensor, curve: Order) -> torch.Tensor:
-    """[..., k] int64, indices of places [..., k, 3] about their patch's centre."""
-    cells = _cells(places)
-    numbers = {"xyz": xyz, "z": z_order, "hilbert": hilbert}[curve](cells)
+def serialise(positions: torch.Tensor, order: SerialOrder) -> torch.Tensor:
+    """[..., k] int64: indices that sort positions [..., k, 3], which are relative to the patch's centre."""
+    cells = _cells(positions)
+    numbers = {"xyz": xyz, "z": z_order, "hilbert": hilbert}[order](cells)
     return numbers.argsort(dim=-1, stable=True)
 
 
-def _cells(places: torch.Tensor) -> torch.Tensor:  # [..., k, 3] int32
+def _cells(positions: torch.Tensor) -> torch.Tensor:  # [..., k, 3] int32
     side = 1 << BITS
-    radius = places.abs().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(places.dtype).tiny)
-    return ((places / radius + 1) * (side / 2)).int().clamp_(0, side - 1)
+    radius = positions.abs().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(positions.dtype).tiny)
+    return ((positions / radius + 1) * (side / 2)).int().clamp_(0, side - 1)
 
 
 def xyz(cells: torch.Tensor, bits: int = BITS) -> torch.Tensor:  # [...] int32 of [..., 3]
@@ -34,7 +34,7 @@ def xyz(cells: torch.Tensor, bits: int = BITS) -> torch.Tensor:  # [...] int32 o
 
 
 def z_order(cells: torch.Tensor) -> torch.Tensor:  # [...] int32 of [..., 3]
-    """The bits of x, y and z in turn, x foremost."""
+    """Interleave the bits of x, y and z, x first."""
     spread = (cells | cells << 16) & 0x030000FF
     spread = (spread | spread << 8) & 0x0300F00F
     spread = (spread | spread << 4) & 0x030C30C3
@@ -43,7 +43,7 @@ def z_order(cells: torch.Tensor) -> torch.Tensor:  # [...] int32 of [..., 3]
 
 
 def hilbert(cells: torch.Tensor, bits: int = BITS) -> torch.Tensor:  # [...] int32 of [..., 3]
-    """From the largest cube of eight to the smallest: which of them comes when depends on how the curve lies there."""
+    """Go down from the largest eighth of the cube to the smallest; the orientation of the curve gives their order."""
     octants = z_order(cells)
     digits, followers = _steps(cells.device)
     state = number = torch.zeros_like(octants)
@@ -56,10 +56,10 @@ def hilbert(cells: torch.Tensor, bits: int = BITS) -> torch.Tensor:  # [...] int
 
 @cache
 def _steps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each of 24 ways the curve can lie in a cube and each octant: its turn [192], and how the curve lies in it.
+    """[192] each: for each of 24 orientations and each octant, its place on the curve, and the orientation inside it.
 
-    A way is the octant where the curve enters and the axis along which it leaves. Octants are numbered by a bit an
-    axis. The curve visits them in the order of the Gray code, turned so that it enters and leaves where it should.
+    An orientation is the octant where the curve enters and the axis along which it leaves. An octant's number has one
+    bit per axis. The curve visits them in the order of the Gray code, rotated to fit entry and exit.
     """
     digits, followers = [], []
     for entry in range(8):
@@ -71,7 +71,10 @@ def _steps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
                 first = entry ^ _rotated(_gray(2 * ((digit - 1) // 2)) if digit else 0, turn)
                 last = (axis + (_trailing_ones(digit - 1 if digit % 2 == 0 else digit) if digit else 0) + 1) % 3
                 followers.append(first * 3 + last)
-    return tuple(torch.tensor(table, dtype=torch.int32, device=device) for table in (digits, followers))
+    return (
+        torch.tensor(digits, dtype=torch.int32, device=device),
+        torch.tensor(followers, dtype=torch.int32, device=device),
+    )
 
 
 def _rotated(three_bits: int, by: int) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import torch
 
-from stages.clip_gs import census
 from stages.clip_gs.batch import Batch, Gaussians
-from stages.clip_gs.loader import Loader
-from stages.clip_gs.losses import alike, contrastive, owned
+from stages.clip_gs.data import selection
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Training
-from stages.clip_gs.shards import Dataset
+from stages.clip_gs.training.losses import alike, contrastive, owned
 
 _SPLITS = ("validation", "test")
 _MOST = 512  # objects
@@ -71,7 +71,7 @@ def _ranks(queries: torch.Tensor, vectors: torch.Tensor, right: torch.Tensor) ->
 def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:
     """This rank's share."""
     data = settings.data.model_copy(update={"split": split, "subset": "first", "others": 0})
-    taken = census.take(dataset, data)
+    taken = selection.select_rows(dataset, data)
     count = min(_MOST, taken.rows) // ranks.world * ranks.world
     if count < 2:
         return None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.clip_gs.tokenizer import Widths
+from stages.clip_gs.network.tokenizer import Widths
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.clip_gs.attributes import attributes
 from stages.clip_gs.batch import Gaussians
-from stages.clip_gs.patches import centres, nearest
+from stages.clip_gs.network.attributes import attributes
+from stages.clip_gs.network.patches import centres, nearest
+from stages.clip_gs.network.tokenizer import Tokenizer
+from stages.clip_gs.network.transformer import SIZES, Block, Norm
 from stages.clip_gs.settings import Model
-from stages.clip_gs.tokenizer import Tokenizer
-from stages.clip_gs.transformer import SIZES, Block, Norm
 
 
 class ClipGs(nn.Module):

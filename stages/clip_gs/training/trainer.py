@@ -18,22 +18,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.clip_gs import checkpoint
-from stages.clip_gs.augment import augmented
 from stages.clip_gs.batch import Batch, Gaussians
-from stages.clip_gs.checkpoint import CheckpointError
-from stages.clip_gs.folder import alone, clear
-from stages.clip_gs.loader import Loader
-from stages.clip_gs.losses import contrastive
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.optimiser import Average, move, optimisers_of, share_at
-from stages.clip_gs.precision import autocast
+from stages.clip_gs.data.augment import augmented
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset, DatasetError
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
-from stages.clip_gs.readiness import TrainingError, categories_of, check, steps_of
-from stages.clip_gs.record import Record
 from stages.clip_gs.settings import Training
-from stages.clip_gs.shards import Dataset, DatasetError
-from stages.clip_gs.validation import Validation
+from stages.clip_gs.training import checkpoint
+from stages.clip_gs.training.checkpoint import CheckpointError
+from stages.clip_gs.training.folder import alone, clear
+from stages.clip_gs.training.losses import contrastive
+from stages.clip_gs.training.optimiser import Average, move, optimisers_of, share_at
+from stages.clip_gs.training.precision import autocast
+from stages.clip_gs.training.readiness import TrainingError, categories_of, check, steps_of
+from stages.clip_gs.training.record import Record
+from stages.clip_gs.training.validation import Validation
 
 _STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
 
@@ -105,7 +105,7 @@ class Trainer:
             data, gaussians = settings.data, settings.model.gaussians
             self.loader = Loader(dataset, data, gaussians, settings.batch, ranks.rank, ranks.world)
             if ranks.first:
-                self.loader.census.warn(data.split)
+                self.loader.selection.warn(data.split)
             self.steps = steps_of(settings, self.loader.steps_per_epoch)
             self.validation = Validation(settings, dataset, ranks)
             torch.manual_seed(settings.seed)

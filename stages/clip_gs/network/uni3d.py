@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from stages.clip_gs.model import ClipGs
-from stages.clip_gs.tensor_file import TensorFileError, read_tensors
-from stages.clip_gs.transformer import SIZES
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.transformer import SIZES
+from stages.clip_gs.training.tensor_file import TensorFileError, read_tensors
 
 # Beginnings of Uni3D's names and what ours are in their place; the first that fits.
 _PLACES = {

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from stages.clip_gs import checkpoint
-from stages.clip_gs.curve import Curve, Display, Line
 from stages.clip_gs.settings import Training
+from stages.clip_gs.training import checkpoint
+from stages.clip_gs.training.display import Display
+from stages.clip_gs.training.history import History, Line
 
 SETTINGS = "settings.yaml"
 
@@ -21,7 +22,7 @@ class Record:
         self._folder, self._save_seconds = folder, settings.save_seconds
         text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
         (folder / SETTINGS).write_text(text)
-        self._curve = Curve(folder, first)
+        self._history = History(folder, first)
         self._display = Display(steps, settings.batch)
         self._saved = time.monotonic()
 
@@ -30,15 +31,15 @@ class Record:
         return time.monotonic() - self._saved >= self._save_seconds
 
     def add(self, line: Line) -> None:
-        self._curve.add(line)
+        self._history.add(line)
         self._display.show(line)
 
     def say(self, text: str) -> None:
         self._display.say(text)
 
     def keep(self, state: dict[str, Any]) -> None:
-        """The curve first: a checkpoint's steps are all in it."""
-        self._curve.flush(to_disk=True)
+        """Write the history first, so that it has all steps of the checkpoint."""
+        self._history.flush(to_disk=True)
         checkpoint.save(self._folder / checkpoint.LAST, state)
         self._saved = time.monotonic()
 
@@ -46,10 +47,10 @@ class Record:
         checkpoint.save(self._folder / checkpoint.BEST, state)
 
     def __enter__(self) -> Record:
-        self._curve.__enter__()
+        self._history.__enter__()
         self._display.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._display.__exit__(*error)
-        self._curve.__exit__(*error)
+        self._history.__exit__(*error)

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from stages.clip_gs.model import ClipGs
+from stages.clip_gs.network.model import ClipGs
+from stages.clip_gs.network.uni3d import Report, Uni3dError, load_uni3d
 from stages.clip_gs.settings import Model, Training
-from stages.clip_gs.tensor_file import TensorFileError, read_tensors
-from stages.clip_gs.uni3d import Report, Uni3dError, load_uni3d
+from stages.clip_gs.training.tensor_file import TensorFileError, read_tensors
 from stages.common.models import embedded, same_model
 
 LAST, BEST = "last.pt", "best.pt"

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.clip_gs.attributes import COUNT, POINT
-from stages.clip_gs.curves import order
+from stages.clip_gs.network.attributes import COUNT, POINT
+from stages.clip_gs.network.serialisation import serialise
 from stages.clip_gs.settings import Model
 
 _STRIDES = (1, 1, 2, 2)
@@ -65,7 +65,7 @@ class Tokenizer(nn.Module):
     @torch.no_grad()
     def _ordered(self, patches: torch.Tensor) -> torch.Tensor:  # [O P, k, 19]
         """All orders in one batch, so that normalisation sees them alike."""
-        members = torch.cat([order(patches[..., :3], curve) for curve in self.orders])  # [O P, k]
+        members = torch.cat([serialise(patches[..., :3], curve) for curve in self.orders])  # [O P, k]
         starts = torch.arange(len(patches), device=patches.device).repeat(len(self.orders)) * patches.shape[1]
         return self._alike(patches).flatten(0, 1)[members + starts[:, None]]
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 
 from manifests import dataset as contract
 from manifests.store import LocalStore, Store, open_store
-from stages.clip_gs.columns import VECTORS, unusable, vectors, without
+from stages.clip_gs.data.columns import VECTORS, unusable, vectors, without
 from stages.common.prefetch import prefetch
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from manifests.splits import matches
 from manifests.weak import is_weak
+from stages.clip_gs.data.shards import Dataset, DatasetError, Group
 from stages.clip_gs.settings import Data
-from stages.clip_gs.shards import Dataset, DatasetError, Group
 from stages.common.models import same_model
 from stages.common.prefetch import prefetch
 
@@ -30,7 +30,7 @@ Rule = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Census:
+class Selection:
     groups: list[Group]
     kept: list[np.ndarray]  # of each group, its rows that are trained on
     left_out: dict[str, int]  # why, and how many rows
@@ -42,17 +42,17 @@ class Census:
         return sum(map(len, self.kept))
 
     @property
-    def left_out_told(self) -> str:
+    def left_out_summary(self) -> str:
         return ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
 
     def warn(self, split: str) -> None:
         for rule in self.unmet:
             logger.warning("data.without: no row of split %r matches %s", split, dict(rule))
         if self.left_out:
-            logger.warning("split %r: %d rows to train on; left out: %s", split, self.rows, self.left_out_told)
+            logger.warning("split %r: %d rows to train on; left out: %s", split, self.rows, self.left_out_summary)
 
 
-def take(dataset: Dataset, data: Data) -> Census:
+def select_rows(dataset: Dataset, data: Data) -> Selection:
     groups = dataset.groups(data.split)
     named = {name for rule in data.without for name in rule}
     below = weak_below(dataset, data)
@@ -71,7 +71,7 @@ def take(dataset: Dataset, data: Data) -> Census:
             "build it again with one --embed.model"
         )
     unmet = [rule for number, rule in enumerate(data.without) if number not in met]
-    return Census(groups, kept, dict(reasons), captions, unmet)
+    return Selection(groups, kept, dict(reasons), captions, unmet)
 
 
 def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:

@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from stages.clip_gs import checkpoint
-from stages.clip_gs.checkpoint import CheckpointError
-from stages.clip_gs.loader import Loader
+from stages.clip_gs.data.loader import Loader
+from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.settings import Training
-from stages.clip_gs.shards import Dataset
+from stages.clip_gs.training import checkpoint
+from stages.clip_gs.training.checkpoint import CheckpointError
 from stages.common.models import same_model
 
 

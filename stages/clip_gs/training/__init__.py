@@ -1,0 +1,1 @@
+"""The training: losses, optimisers, validation, history and checkpoints."""
