@@ -24,7 +24,7 @@ SCHEMA = pa.schema(zip(COLUMNS, [pa.string(), pa.string(), CAPTIONS, VECTORS, VE
 
 def unit(random: np.random.Generator, count: int, coarse: bool = False) -> np.ndarray:
     """[count, D] of length 1; coarse ones have few values, so that many are the same and many cosines equal."""
-    vectors = random.integers(-1, 2, (count, D)) if coarse else random.normalised(size=(count, D))
+    vectors = random.integers(-1, 2, (count, D)) if coarse else random.normal(size=(count, D))
     vectors = vectors + (np.abs(vectors).sum(1, keepdims=True) == 0)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -353,7 +353,7 @@ def test_probes_learn_what_can_be_learnt_and_nothing_from_noise():
     random = np.random.default_rng(0)
     truth = np.repeat(np.arange(10), 14)
     centres = unit(random, 10)
-    near = centres[truth] + 0.02 * random.normalised(size=(140, D))
+    near = centres[truth] + 0.02 * random.normal(size=(140, D))
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     good = few_shot.probes(near, truth, seeds=3)
     assert good["10_way_10_shot"]["mean"] > 0.95
