@@ -2,16 +2,17 @@
 
 in:  views
 out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is well spread), gaussian_count, steps
-     (taken), held_out (indices of the views that the fit never saw), and on those, on white: psnr, psnr_foreground,
-     ssim, and psnr_first_half, psnr_first_quarter of the first Gaussians alone, enlarged for their number
+     (taken), held_out (indices of the views that were not used), and measured on those, over white: psnr,
+     psnr_foreground, ssim, and psnr_first_half and psnr_first_quarter of the first Gaussians alone, enlarged
 
-The method, what it reaches and what was tried are described in docs/fitting.md.
+docs/fitting.md describes the method, the quality that it reaches, and what was tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -33,9 +34,11 @@ from stages.contract.stage import (
     read_input,
     seed_of,
 )
+from stages.fitting.engines import AUTO, CHOICES, describe_engines, first_engine, is_on_gpu, open_engine
 
 if TYPE_CHECKING:
-    from stages.fitting.problem import Engine, FitProblem, FitResult, Photos
+    from stages.fitting.photos import Photos
+    from stages.fitting.problem import Engine, FitProblem, FitResult
 
 
 def _for_each_gaussian(numbers: int) -> Callable[[Shape], pa.DataType]:
@@ -54,6 +57,14 @@ _GAUSSIANS = (
     Column("opacity_logits", _for_each_gaussian(1), "[N], opacity = sigmoid(logit)", padding=-20.0),
     Column("sh", _harmonics, "[N, K, 3], rgb at degree 0 = 0.28209479 sh[:, 0] + 0.5", padding=0.0),
 )
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The views of one object that the fit does not use."""
+
+    views: list[int]  # their indices
+    photos: Photos
 
 
 class Fit(Stage):
@@ -88,23 +99,33 @@ class Fit(Stage):
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)
 
     gaussians: int = Field(4096, ge=1, le=1_000_000)
-    """Gaussians an object at most; fewer where the views show less surface."""
+    """The most Gaussians of an object; it has fewer if its views show little surface."""
     steps: int = Field(400, ge=0, le=1_000_000)
-    """Views drawn and stepped on at most, one a step."""
+    """The most optimisation steps; each draws one view."""
     early_stop: bool = True
     """Finish as soon as the training loss has settled."""
-    engine: Literal["auto", "cpu", "gsplat"] = "auto"
-    """What fits: `cpu` (one object a core), `gsplat` (many objects at once on a GPU); `auto` takes gsplat on a GPU."""
+    engine: str = Field(
+        AUTO,
+        description=f"The implementation. {describe_engines()}; "
+        f"`auto`: {first_engine(on_gpu=True)} if workers have a GPU, else {first_engine(on_gpu=False)}.",
+    )
     hold_out: int = Field(8, ge=0, le=10_000)
-    """Every which view is kept from the fit, to measure it on; 0 keeps none, 1 would leave none to fit."""
+    """One view in so many is held out: not used for the fit, but to measure its quality. 0 holds out none."""
     sh_degree: int = Field(0, ge=0, le=3)
-    """Degree of the colours' spherical harmonics: 0 is one colour from all sides."""
+    """Degree of the colours' spherical harmonics; with 0, a Gaussian has one colour from all sides."""
     ssim_lambda: float = Field(0.2, ge=0, le=1)
-    """Share of D-SSIM in the loss of a fit's last quarter."""
+    """Share of D-SSIM in the loss of the last quarter of the steps."""
     antialiased: bool = False
-    """Make what is thinner than a pixel fainter, for splats that will be seen from afar."""
+    """Draw Gaussians that are thinner than a pixel fainter, for splats that will be seen from afar."""
     min_psnr: float | None = Field(None, gt=0)
-    """Fail objects whose held-out views are below so many decibels, as low_quality; null keeps all."""
+    """Fail objects with a lower PSNR on their held-out views, in decibels, as low_quality; null keeps all."""
+
+    @field_validator("engine")
+    @classmethod
+    def _know_engine(cls, name: str) -> str:
+        if name not in CHOICES:
+            raise ValueError(f"expected one of {', '.join(CHOICES)}")
+        return name
 
     @field_validator("hold_out")
     @classmethod
@@ -115,12 +136,12 @@ class Fit(Stage):
 
     @property
     def on_gpu(self) -> bool:
-        return self.engine == "gsplat"
+        return is_on_gpu(self.engine)
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Fit:
-        if self.engine != "auto":
+        if self.engine != AUTO:
             return self
-        engine = before.engine if isinstance(before, Fit) else "gsplat" if gpus else "cpu"
+        engine = before.engine if isinstance(before, Fit) else first_engine(on_gpu=gpus > 0)
         return self.model_copy(update={"engine": engine})
 
     @classmethod
@@ -132,33 +153,33 @@ class Fit(Stage):
         return super().entry(outcome, artifact, row) | parts | {"gaussian_count": len(splat)}
 
     def open(self, context: Context) -> Work:
-        engine = _engine(self.engine, context.device)
+        engine = open_engine(self.engine, context.device)
         return lambda rows: self._work(rows, context, engine)
 
     def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
         from stages.common.prefetch import prefetch
 
-        measured: dict[RowId, tuple[Photos, list[int]]] = {}
+        held_out: dict[RowId, HeldOut] = {}
         refused: list[tuple[RowId, StageError]] = []
 
-        def problems() -> Iterator[FitProblem]:  # read as the engine asks for them: a batch need not fit in memory
+        def problems() -> Iterator[FitProblem]:  # made as the engine takes them: a batch need not fit in memory
             made = prefetch(lambda row: self._prepare(row, context.store), rows, context.threads)
             for row, prepared in zip(rows, made, strict=True):
                 if isinstance(prepared, StageError):
                     refused.append((row["id"], prepared))
                 else:
-                    problem, *measured[row["id"]] = prepared
+                    problem, held_out[row["id"]] = prepared
                     yield problem
 
         for row_id, result in engine.fit(problems()):
             yield from refused
             refused.clear()
-            yield row_id, result if isinstance(result, StageError) else self._done(engine, result, *measured[row_id])
-            measured.pop(row_id)
+            views = held_out.pop(row_id)
+            yield row_id, result if isinstance(result, StageError) else self._done(engine, result, views)
         yield from refused
 
-    def _prepare(self, row: Row, store: Store) -> tuple[FitProblem, Photos, list[int]] | StageError:
-        """What to fit, and what to measure it on."""
+    def _prepare(self, row: Row, store: Store) -> tuple[FitProblem, HeldOut] | StageError:
+        """Read a row's views, and make the problem of those that are not held out."""
         from stages.fitting.photos import read_photos
         from stages.fitting.problem import FitProblem, Method
         from stages.fitting.start import start_from
@@ -171,12 +192,14 @@ class Fit(Stage):
             start = start_from(training, self.gaussians, seed_of(row))
         except StageError as error:
             return error
-        return FitProblem(row["id"], training, start, method, seed_of(row)), photos.take(held_out), held_out
+        problem = FitProblem(row["id"], training, start, method, seed_of(row))
+        return problem, HeldOut(held_out, photos.take(held_out))
 
-    def _done(self, engine: Engine, result: FitResult, photos: Photos, held_out: list[int]) -> Outcome:
+    def _done(self, engine: Engine, result: FitResult, held_out: HeldOut) -> Outcome:
         from stages.fitting.quality import measure
 
-        columns = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out}
+        photos = held_out.photos
+        columns = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out.views}
         figures = measure(lambda splat: engine.draw(splat, photos, self.antialiased), result.splat, photos.colors)
         psnr = figures["psnr"]
         if self.min_psnr is not None and psnr is not None and psnr < self.min_psnr:
@@ -185,16 +208,5 @@ class Fit(Stage):
 
 
 def held_out_views(count: int, every: int) -> list[int]:
-    """Every which view from the middle of the first run on (4, 12, 20 of 24 for 8); the first is always trained on."""
+    """The indices of the held-out views: for 24 views and every 8th, they are 4, 12 and 20. The first is never one."""
     return list(range(every // 2, count, every)) if every else []
-
-
-def _engine(name: str, device: str) -> Engine:
-    if name == "gsplat":
-        from stages.fitting.batched import BatchedEngine
-        from stages.fitting.kernels import rasterization
-
-        return BatchedEngine(rasterization(), device)
-    from stages.fitting.cpu import CpuEngine
-
-    return CpuEngine()

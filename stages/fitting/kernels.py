@@ -1,8 +1,8 @@
-"""gsplat's CUDA kernels: compiled once on a machine (`make gsplat`), before workers need them.
+"""Compile gsplat's CUDA kernels, once per machine (`make gsplat`), and load them in workers.
 
 The compiled kernels become the module `gsplat.csrc` inside the installed package. gsplat imports that module if it
 exists and compiles nothing. Without it, every process that imports gsplat starts a compilation of its own, and such
-processes delete each other's files. So workers never compile: they use what is there, or say what to run.
+processes delete each other's files. So workers never compile: they use the compiled kernels, or say what to run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class KernelsError(Exception):
 
 
 def rasterization() -> Callable[..., Any]:
-    """gsplat's function of that name, ready to use. KernelsError says what is missing."""
+    """Return gsplat.rasterization with its kernels loaded; raise KernelsError if something is missing."""
     import torch
 
     if not torch.cuda.is_available():
@@ -68,7 +68,7 @@ def load() -> None:
 
 
 def build() -> Path:
-    """Compile the kernels for this machine's GPUs, or for TORCH_CUDA_ARCH_LIST, and put them into the package."""
+    """Compile the kernels for this machine's GPUs, or for TORCH_CUDA_ARCH_LIST, and install them in the package."""
     import torch
 
     folder = package()
@@ -92,18 +92,18 @@ def build() -> Path:
                 verbose="VERBOSE" in os.environ,
             )
         except (RuntimeError, ImportError, OSError) as error:
-            raise KernelsError(f"gsplat's kernels did not compile: {_first_complaint(str(error))}") from error
+            raise KernelsError(f"gsplat's kernels did not compile: {_first_error(str(error))}") from error
         return _publish(Path(scratch) / "csrc.so", folder)
 
 
-def _first_complaint(printed: str) -> str:
-    """The line that says what is wrong, out of all that the compilers printed."""
+def _first_error(printed: str) -> str:
+    """The first line of the compilers' output that says what is wrong."""
     lines = [line.strip() for line in printed.splitlines() if re.search(r"\b(error|fatal)\b", line)]
     return (lines or [printed.strip().splitlines()[-1]])[0][:300] + " (VERBOSE=1 make gsplat shows everything)"
 
 
 def toolkit(version: str) -> Path:
-    """The CUDA toolkit to compile with: CUDA_HOME, or where nvcc says that it is installed."""
+    """The CUDA toolkit to compile with: CUDA_HOME, or the toolkit that nvcc belongs to."""
     named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     home = Path(named) if named else _home_of_nvcc() or Path("/usr/local/cuda")
     nvcc = home / "bin" / "nvcc"
@@ -145,7 +145,7 @@ def _architectures() -> str:
 
 
 def _publish(library: Path, folder: Path) -> Path:
-    """Put the library into the package in one step, so that no process sees half of it."""
+    """Move the library into the package in one step, so that no process sees half of it."""
     target = folder / f"csrc{sysconfig.get_config_var('EXT_SUFFIX')}"
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
         part.write(library.read_bytes())

@@ -1,4 +1,4 @@
-"""One object to fit, as every engine takes it, and what an engine makes of it."""
+"""One object to fit, as every engine takes it, and the result that an engine gives."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 
 from stages.artifacts.splat import Splat
 from stages.contract.stage import StageError
-from stages.fitting.ordering import farthest_first
 from stages.fitting.photos import Photos
+from stages.fitting.points import farthest_first
 
 
 @dataclass(frozen=True)
 class Method:
-    """How to fit; one view is drawn and stepped on a step."""
+    """How to fit; each step draws one view."""
 
     gaussians: int  # at most
     steps: int  # at most
     sh_degree: int = 0
-    similarity: float = 0.2  # share of D-SSIM in the loss of the finish
+    ssim_share: float = 0.2  # share of D-SSIM in the loss of the finish
     antialiased: bool = False
-    stop_early: bool = True
-    parabola: np.float32 = np.float32(0.05)  # errors below are squared rather than absolute
+    early_stop: bool = True
+    parabola: np.float32 = np.float32(0.05)  # smaller errors are squared instead of absolute
 
 
 @dataclass(frozen=True, eq=False)
 class FitProblem:
-    """Compared by identity: two rows may hold the same object."""
+    """One row's object. Problems are compared by identity, since two rows may hold the same object."""
 
     id: str
     photos: Photos  # the training views alone
@@ -45,17 +45,19 @@ class FitResult:
 
 
 class Engine(Protocol):
-    """Fits many objects at once or one after the other, and yields each as it is finished."""
+    """An implementation of the fit. See stages/fitting/engines for how one is added."""
 
-    def fit(self, problems: Iterable[FitProblem]) -> Iterator[tuple[str, FitResult | StageError]]: ...
+    def fit(self, problems: Iterable[FitProblem]) -> Iterator[tuple[str, FitResult | StageError]]:
+        """Fit objects, together or one after the other, and yield each with its id as soon as it is finished."""
+        ...
 
     def draw(self, splat: Splat, photos: Photos, antialiased: bool) -> np.ndarray:
-        """[V, H, W, 4] float32: premultiplied colour and alpha of the splat, seen from the photos' cameras."""
+        """Draw a splat from the photos' cameras: [V, H, W, 4] float32, premultiplied colour and alpha."""
         ...
 
 
-def finished(splat: Splat, steps: int) -> FitResult:
-    """What is written: checked, and in farthest-point order."""
+def finish(splat: Splat, steps: int) -> FitResult:
+    """Check the splat of a fit, and put its Gaussians into farthest-point order."""
     if not splat.is_finite():
-        raise StageError("not_finite", f"the fit left numbers that are not finite after {steps} steps")
+        raise StageError("not_finite", f"the splat has numbers that are not finite after {steps} steps")
     return FitResult(splat.take(farthest_first(splat.means, len(splat))), steps)

@@ -1,4 +1,4 @@
-"""How close drawn views are to the true ones, both on white."""
+"""Measure how close drawn views are to the true ones, both on white."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stages.artifacts.splat import Splat
-from stages.fitting.similarity import WINDOW, mean_similarity, window_weights
+from stages.fitting.ssim import WINDOW, mean_ssim, window_weights
 
 _BEST_PSNR = 100.0  # decibels; equal images have no finite one
 
@@ -25,19 +25,19 @@ def premultiply(colors: np.ndarray) -> np.ndarray:
 
 
 def psnr(drawn: np.ndarray, true: np.ndarray, where: np.ndarray | None = None) -> float:
-    """Decibels between two [H, W, 3], over the pixels of a mask [H, W] if there is one; colours cut to 0 and 1."""
+    """PSNR of two [H, W, 3] in decibels, over the pixels of a mask [H, W] if given; colours are clipped to 0 and 1."""
     squares = (np.clip(drawn, 0, 1).astype(np.float64) - true) ** 2
     error = float(squares.mean() if where is None else squares[where].mean())
     return min(_BEST_PSNR, -10 * float(np.log10(max(error, 1e-12))))
 
 
 def ssim(drawn: np.ndarray, true: np.ndarray) -> float | None:
-    """Structural similarity of two [H, W, 3] over their three channels; None for an image smaller than the window."""
+    """Mean SSIM of two [H, W, 3] over their three channels; None for an image smaller than the window."""
     height, width = drawn.shape[:2]
     if min(height, width) < WINDOW:
         return None
     both = np.ascontiguousarray(np.stack([np.clip(drawn, 0, 1), true]).transpose(0, 3, 1, 2), np.float32)
-    return sum(mean_similarity(both[0, channel], both[1, channel], window_weights()) for channel in range(3)) / 3
+    return sum(mean_ssim(both[0, channel], both[1, channel], window_weights()) for channel in range(3)) / 3
 
 
 def _mean(values: list[float]) -> float | None:
@@ -45,9 +45,9 @@ def _mean(values: list[float]) -> float | None:
 
 
 def measure(draw: Callable[[Splat], np.ndarray], splat: Splat, colors: np.ndarray) -> dict[str, float | None]:
-    """Means over views [V, H, W, 4] uint8 that draw(splat) [V, H, W, 4] should equal. None where no view tells.
+    """Means over views: `colors` [V, H, W, 4] uint8 are compared with draw(splat) [V, H, W, 4].
 
-    psnr_foreground looks at the pixels that the object covers at least in part.
+    A figure is None where no view has it. psnr_foreground is over the pixels that the object covers at least in part.
     """
     true = on_white(premultiply(colors))
     covered = colors[..., 3] > 0

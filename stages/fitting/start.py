@@ -1,6 +1,6 @@
-"""Where a fit begins: Gaussians on the surface that the training views' depth shows, and at random in their hull.
+"""Make the Gaussians that a fit starts with: on the surface that the depth shows, and at random in the visual hull.
 
-The hull's share is that of the pixels whose depth is not known.
+The share of Gaussians in the hull is the share of the object's pixels whose depth is not known.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ import numpy as np
 
 from stages.artifacts.splat import SH_ZERO, Splat
 from stages.contract.stage import StageError
-from stages.fitting.ordering import farthest_first, neighbour_distances
 from stages.fitting.photos import Photos
+from stages.fitting.points import farthest_first, neighbour_distances
 
 _FAINTEST = 25  # alpha of a pixel that may show a surface
-_EDGE = 8  # alpha that a pixel may lack beside its neighbours; more, and it is the object's edge
-_BOUND = 1.05  # radius within which the object is
+_EDGE = 8  # a pixel whose alpha is lower than a neighbour's by more than this is at the object's edge
+_BOUND = 1.05  # the object is within this radius
 _BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
-_CANDIDATES = 6  # points a Gaussian, before the farthest are chosen
-_INSET = 0.5  # pixel footprints that a point is put below the surface: what is drawn is blurred and spreads beyond it
-_ENOUGH = 16  # surface points, for a start from depth
-_COLOR_WEIGHT = 0.3  # of a colour's distance beside one in space: more Gaussians where the colour changes
-_THICKNESS = 0.05  # of a flat Gaussian, in parts of its width
-_WIDTH = 0.6  # of a Gaussian, in parts of the distance to its neighbours
+_CANDIDATES = 6  # points per Gaussian, before the farthest are chosen
+_INSET = 0.5  # pixel footprints that a point is put below the surface, because drawing blurs beyond the surface
+_ENOUGH = 16  # surface points; with fewer, depth is not used
+_COLOR_WEIGHT = 0.3  # weight of a distance in colour beside one in space: more Gaussians where the colour changes
+_THICKNESS = 0.05  # of a flat Gaussian, relative to its width
+_WIDTH = 0.6  # of a Gaussian, relative to the distance to its neighbours
 _SMALLEST, _LARGEST = 3e-4, 0.3  # scales at the start, in radii of the unit sphere
 _OPACITY, _FAINT_OPACITY = 0.7, 0.2  # at the start, on a surface and in the hull
 _COLOR_MARGIN = 0.02
 
 
 def start_from(photos: Photos, count: int, seed: int) -> Splat:
-    """At most `count` Gaussians for these training views; StageError where they show nothing."""
+    """Make at most `count` Gaussians for these training views; raise StageError if they show nothing."""
     if not (photos.colors[..., 3] > 0).any():
         raise StageError("empty_views", "no training view shows the object: expected some pixels with alpha above 0")
     points, normals, colors = _surface(photos, count)
@@ -53,20 +53,20 @@ def start_from(photos: Photos, count: int, seed: int) -> Splat:
 
 
 def _without_depth(photos: Photos) -> np.ndarray:
-    """[V, H, W] bool: pixels within the object whose depth is not known, such as glass before nothing."""
+    """[V, H, W] bool: pixels of the object whose depth is not known, such as glass in front of nothing."""
     alpha = photos.colors[..., 3]
     rim = _most_around(255 - alpha) == 255
     return (alpha >= _FAINTEST) & ~rim & ~(np.nan_to_num(photos.depths) > 0)
 
 
 def gaussians_at(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
-    """Flat across a normal [N, 3], round and faint where it is zero; sizes from the distances to the neighbours."""
+    """Make Gaussians at points [N, 3]: flat across their normals [N, 3], round and faint where a normal is zero."""
     distances = neighbour_distances(np.ascontiguousarray(points, np.float32))
     distances = np.where(np.isfinite(distances), distances, _LARGEST)
     width = np.clip(distances * _WIDTH, _SMALLEST, _LARGEST).astype(np.float32)
     known = np.linalg.norm(normals, axis=1) > 0.5
     thickness = np.where(known, np.maximum(width * _THICKNESS, _SMALLEST), width)
-    # the rotation that takes z to the normal, by the shorter way; for -z itself, half a turn about x
+    # the shortest rotation that takes z to the normal; for -z itself, half a turn about x
     quaternions = np.stack([1 + normals[:, 2], -normals[:, 1], normals[:, 0], np.zeros(len(points))], axis=1)
     quaternions[normals[:, 2] < -0.9999] = (0, 1, 0, 0)
     quaternions[~known] = (1, 0, 0, 0)
@@ -83,7 +83,7 @@ def gaussians_at(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) ->
 
 
 def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, normals and colours [M, 3] of what the depth shows; about _CANDIDATES x count of them, or fewer."""
+    """Points, normals and colours [M, 3] of the surface; about _CANDIDATES x count of them, or fewer."""
     found = [_view_surface(photos, view) for view in range(len(photos))]
     points, normals, colors, facing = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if len(points) == 0:
@@ -91,7 +91,7 @@ def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.nda
     representative, colors = _thin(points, colors, facing, count * _CANDIDATES)
     points, normals = points[representative], normals[representative]
     kept = seen_inside(points, photos)
-    if kept.sum() < _ENOUGH:  # the views contradict each other: a sheet, say, that is shown from one side only
+    if kept.sum() < _ENOUGH:  # the views contradict each other, as with a sheet that is culled from behind
         kept = np.linalg.norm(points, axis=1) < _BOUND
     return points[kept], normals[kept], colors[kept]
 
@@ -138,14 +138,14 @@ def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _thin(points: np.ndarray, colors: np.ndarray, facing: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """One point for each voxel that has any, the one seen most frontally, and the voxel's mean colour [M, 3].
+    """The index of the point seen most frontally in each voxel that has points, and the voxel's mean colour [M, 3].
 
-    The voxels' size is such that about `wanted` are taken, or fewer where there are not as many points.
+    The voxels have a size that gives about `wanted` points, or fewer if there are not as many.
     """
     low = points.min(0)
     extent = max(float((points - low.astype(points.dtype)).max()), 1e-6)
     size = extent / np.sqrt(wanted)
-    for _ in range(4):  # what is taken from a surface goes with the inverse square of the size
+    for _ in range(4):  # the number of voxels on a surface goes with the inverse square of their size
         cells = _cells(points, low, size)
         taken = len(np.unique(cells))
         size = max(size * min(max(np.sqrt(taken / wanted), 0.25), 4.0), extent * 1e-4)
@@ -163,10 +163,10 @@ def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
 
 
 def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
-    """[M] bool: whether points [M, 3] are in the unit sphere, and no view shows nothing where it would see them.
+    """[M] bool: whether points [M, 3] are in the unit sphere, and every view shows the object where it sees them.
 
-    A pixel's neighbours count as the pixel: every point of a surface is at the rim of some view. A view that shows
-    nothing at all says nothing: what is shown from one side only has such views.
+    A pixel's neighbours count as the pixel, because every point of a surface is at the rim of some view. Views that
+    show nothing at all are left out: an object that is shown from one side only has such views.
     """
     inside = np.linalg.norm(points, axis=1) < _BOUND
     height, width = photos.colors.shape[1:3]
@@ -174,9 +174,9 @@ def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
     for view in np.flatnonzero(covered.any((1, 2))):
         camera = photos.world_to_camera[view].astype(np.float64)
         seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
-        ahead = seen[:, 2] > 1e-6
-        x, y = (np.floor(seen[:, k] / np.where(ahead, seen[:, 2], 1)) for k in range(2))
-        within = ahead & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        in_front = seen[:, 2] > 1e-6
+        x, y = (np.floor(seen[:, k] / np.where(in_front, seen[:, 2], 1)) for k in range(2))
+        within = in_front & (x >= 0) & (x < width) & (y >= 0) & (y < height)
         inside &= ~within | covered[view, np.where(within, y, 0).astype(int), np.where(within, x, 0).astype(int)]
     return inside
 
@@ -184,7 +184,7 @@ def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
 def _inside_hull(
     photos: Photos, pixels_of: np.ndarray, count: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `count` points and colours [M, 3]: random depths behind some pixels, where no view sees past them."""
+    """Up to `count` points and colours [M, 3], at random depths behind some pixels and within the visual hull."""
     if count == 0:
         return np.zeros((0, 3)), np.zeros((0, 3))
     view, y, x = np.nonzero(pixels_of)

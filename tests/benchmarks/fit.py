@@ -41,7 +41,7 @@ def photos_of(path: Path) -> tuple[Photos, Photos]:
 
 def fit_all(paths: list[Path], gaussians: int, steps: int, antialiased: bool) -> list[dict[str, Any]]:
     """One after the other in this process; the first is fitted once before, as code is compiled on first use."""
-    from stages.fitting.cpu import CpuEngine
+    from stages.fitting.engines.cpu import CpuEngine
     from stages.fitting.problem import FitProblem, FitResult, Method
     from stages.fitting.quality import measure
     from stages.fitting.start import start_from
@@ -67,18 +67,17 @@ def seconds_of_plain_step(path: Path, gaussians: int) -> float:
     """One step of the reference in plain torch: project, blend and differentiate one view; one thread, float32."""
     import torch
 
+    from stages.fitting.in_torch.drawing import Rasterizer
     from stages.fitting.parameters import pack
-    from stages.fitting.rasters import Raster
     from stages.fitting.start import start_from
     from tests.stages import gaussian_oracle
 
     torch.set_num_threads(1)
     training, _ = photos_of(path)
     parameters = torch.from_numpy(pack(start_from(training, gaussians, 1)).T.copy()).requires_grad_()
-    cameras = [torch.from_numpy(part[:1]) for part in (training.world_to_camera, training.intrinsics)]
-    size = training.colors.shape[1:3]
+    pose, lens = (torch.from_numpy(part[:1]) for part in (training.world_to_camera, training.intrinsics))
     begun = time.perf_counter()
-    image = Raster(gaussian_oracle.rasterization).draw(parameters, *cameras, *size, False)
+    image = Rasterizer(gaussian_oracle.rasterization).draw(parameters, pose, lens, training.size, False)
     image.square().sum().backward()
     return time.perf_counter() - begun
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.autograd import DeviceType
 
-from stages.fitting.batched import BatchedEngine
+from stages.fitting.engines.gsplat import BatchedEngine
 from stages.fitting.kernels import rasterization
 from stages.fitting.problem import FitProblem, FitResult, Method
 from stages.fitting.quality import measure
@@ -80,7 +80,7 @@ def problems(objects: Sequence[FitObject], method: Method) -> list[FitProblem]:
 
 def warm_up(part: Part, objects: Sequence[FitObject], method: Method) -> None:
     """A short fit before the clock runs: libraries are loaded and memory is taken at first use."""
-    list(engine(part, 2).fit(problems(objects[:2], replace(method, steps=8, stop_early=False))))
+    list(engine(part, 2).fit(problems(objects[:2], replace(method, steps=8, early_stop=False))))
 
 
 def timed_fit(part: Part, objects: Sequence[FitObject], method: Method, at_once: int) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def busy_share(part: Part, objects: Sequence[FitObject], method: Method, at_once
     """The share of a short fit's time in which the device runs a kernel; None without a GPU."""
     if part.device != "cuda":
         return None
-    short = replace(method, steps=80, stop_early=False)
+    short = replace(method, steps=80, early_stop=False)
     fitter, waiting = engine(part, at_once), problems(objects[:at_once], short)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         seconds = _seconds(part, lambda: list(fitter.fit(waiting)))

@@ -17,7 +17,7 @@ from stages.artifacts.splat import SH_ZERO, Splat
 from stages.artifacts.views import Views
 from stages.contract.stage import Context, DamagedInput, Done, Outcome, StageError
 from stages.fit import Fit, held_out_views
-from stages.fitting import cpu
+from stages.fitting.engines import cpu
 
 KEY = "00c0ffee00c0ffee00c0ffee00c0ffee"
 FAST = {"gaussians": 600, "steps": 200, "hold_out": 4}

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from stages.contract.stage import StageError
-from stages.fitting.batched import BatchedEngine
-from stages.fitting.cpu import CpuEngine
+from stages.fitting.engines.cpu import CpuEngine
+from stages.fitting.engines.gsplat import BatchedEngine
 from stages.fitting.photos import read_photos
 from stages.fitting.problem import Engine, FitProblem, FitResult, Method
 from stages.fitting.start import start_from
@@ -23,7 +23,7 @@ from tests.stages import gaussian_oracle
 from tests.stages.gsplat_on_cpu import standing_in
 from tests.stages.test_fit import ball, views_of
 
-METHOD = Method(gaussians=40, steps=24, stop_early=False)
+METHOD = Method(gaussians=40, steps=24, early_stop=False)
 TOLERANCE = 1e-4  # of a splat's numbers, by the company that an object is fitted in
 
 
@@ -66,7 +66,7 @@ def numbers(result: FitResult | StageError) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"sh_degree": 2}, {"antialiased": True}, {"similarity": 0.0}, {"stop_early": True, "steps": 200}]
+    "changed", [{}, {"sh_degree": 2}, {"antialiased": True}, {"ssim_share": 0.0}, {"early_stop": True, "steps": 200}]
 )
 def test_does_what_the_cpu_engine_does(engine: Callable[..., BatchedEngine], changed: dict[str, Any]) -> None:
     one = problem("a", method=replace(METHOD, **changed))
@@ -100,7 +100,7 @@ def test_one_that_goes_astray_takes_nobody_along(engine: Callable[..., BatchedEn
 
 
 def test_the_next_takes_the_place_of_what_is_finished(engine: Callable[..., BatchedEngine]) -> None:
-    early = replace(METHOD, steps=240, stop_early=True)
+    early = replace(METHOD, steps=240, early_stop=True)
     problems = [problem(f"{index}", 0.4 + 0.1 * index, early) for index in range(5)]
     asked: list[str] = []
 
@@ -110,7 +110,7 @@ def test_the_next_takes_the_place_of_what_is_finished(engine: Callable[..., Batc
             yield one
 
     found = {}
-    for name, result in engine(most=2).fit(coming()):
+    for name, result in engine(batch_size=2).fit(coming()):
         assert len(asked) <= len(found) + 3  # two in the batch, and the one that has just been asked for
         found[name] = result
     assert sorted(found) == ["0", "1", "2", "3", "4"]

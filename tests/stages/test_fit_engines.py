@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.fitting import raster
-from stages.fitting.canvas import Canvas, camera_row
-from stages.fitting.harmonics import rows_of
-from stages.fitting.rasters import Raster
+from stages.fitting.in_numba import blending
+from stages.fitting.in_numba.canvas import Canvas, camera_row
+from stages.fitting.in_torch.drawing import Rasterizer
+from stages.fitting.parameters import count_rows
 from tests.stages import gaussian_oracle
 from tests.stages.gsplat_on_cpu import standing_in
 
@@ -27,7 +27,7 @@ def scene(name: str, seed: int = 0) -> tuple[np.ndarray, int, int]:
         name, (60, 32, 32)
     )
     degree = int(name[-1]) if name.startswith("harmonics") else 0
-    rows = np.zeros((rows_of(degree), count))
+    rows = np.zeros((count_rows(degree), count))
     rows[:3] = random.normal(size=(3, count)) * 0.4
     rows[3:6] = np.log(random.uniform(0.02, 0.2, size=(3, count)))
     rows[6:10] = random.normal(size=(4, count)) * random.uniform(0.3, 3, size=count)
@@ -100,13 +100,13 @@ def oracle(
 
 
 def cpu(rows: np.ndarray, height: int, width: int, weights: np.ndarray, antialiased: bool) -> Sight:
-    canvas = Canvas(*rows.shape, height, width, antialiased)
+    canvas = Canvas(len(rows), rows.shape[1], height, width, antialiased)
     view = camera_row(*(part.astype(np.float32) for part in camera(height, width)))
     canvas.draw(rows, view)
     image = canvas.pixels()
-    blocks = raster.to_blocks(weights.astype(np.float32))  # [B, 4, 16]
-    drawn = canvas.image.reshape(-1, 5, raster.LANES)
-    slope = canvas.slope.reshape(-1, 5, raster.LANES)
+    blocks = blending.to_blocks(weights.astype(np.float32))  # [B, 4, 16]
+    drawn = canvas.image.reshape(-1, 5, blending.LANES)
+    slope = canvas.slope.reshape(-1, 5, blending.LANES)
     slope[:, :3], slope[:, 3] = blocks[:, :3], 1
     slope[:, 4] = (drawn[:, :3] * blocks[:, :3]).sum(1) - drawn[:, 4] * blocks[:, 3]
     canvas.draw_backward(rows, view)
@@ -119,8 +119,8 @@ def batched(rasterization: Callable[..., Any], device: str) -> Callable[..., Sig
     def draw(rows: np.ndarray, height: int, width: int, weights: np.ndarray, antialiased: bool) -> Sight:
         leaf = torch.tensor(rows.T[None].repeat(3, 0), device=device, requires_grad=True)
         lens, pose = (torch.tensor(part, dtype=torch.float32, device=device) for part in camera(height, width))
-        image = Raster(rasterization).draw(
-            leaf, pose.expand(3, 1, 4, 4), lens.expand(3, 1, 3, 3), height, width, antialiased
+        image = Rasterizer(rasterization).draw(
+            leaf, pose.expand(3, 1, 4, 4), lens.expand(3, 1, 3, 3), (height, width), antialiased
         )[1, 0]
         (image * torch.tensor(weights, dtype=torch.float32, device=device)).sum().backward()
         return image.detach().cpu().numpy(), leaf.grad[1].T.cpu().numpy()

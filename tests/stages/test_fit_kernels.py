@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stages.fitting import kernels
-from stages.fitting.batched import BatchedEngine
+from stages.fitting.engines.gsplat import BatchedEngine
 
 
 def write_toolkit(folder: Path, release: str) -> Path:
@@ -71,5 +71,5 @@ def test_memory_that_torch_holds_and_does_not_use_counts_as_free(monkeypatch: py
     known = {"mem_get_info": (100, 1000), "memory_reserved": 700, "memory_allocated": 200}
     for name, value in known.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-    monkeypatch.setattr("stages.fitting.batched.bytes_of", lambda problem: 100)
+    monkeypatch.setattr("stages.fitting.engines.gsplat.bytes_of", lambda problem: 100)
     assert BatchedEngine(lambda: None, "cuda")._room_for(object()) == 3  # 0.6 of 600 bytes, 100 an object

@@ -8,10 +8,11 @@ import torch
 
 from stages.artifacts.splat import Splat
 from stages.common.prefetch import prefetch
-from stages.fitting import losses
-from stages.fitting.ordering import farthest_first
-from stages.fitting.pace import Pace, drawing_order, round_of
-from stages.fitting.similarity import WINDOW, box_of, mean_similarity, slope_of_box, window_weights
+from stages.fitting.in_numba.ssim_gradient import box_of, slope_of_box
+from stages.fitting.in_torch import losses
+from stages.fitting.points import farthest_first
+from stages.fitting.ssim import WINDOW, mean_ssim, window_weights
+from stages.fitting.step_schedule import StepSchedule, count_round_steps, drawing_order
 
 
 def images(height: int = 24, width: int = 31) -> tuple[np.ndarray, np.ndarray]:
@@ -33,11 +34,11 @@ def test_similarity_and_its_slope_are_torch_s() -> None:
     total = torch_similarity(leaf, torch.tensor(wanted, dtype=torch.float64))
     total.backward()
     places = (drawn.shape[0] - WINDOW + 1) * (drawn.shape[1] - WINDOW + 1)
-    assert mean_similarity(drawn, wanted, window_weights()) == pytest.approx(-total.item() / places, abs=1e-5)
+    assert mean_ssim(drawn, wanted, window_weights()) == pytest.approx(-total.item() / places, abs=1e-5)
     slope, scratch = np.zeros_like(drawn), np.zeros((5, *drawn.shape), np.float32)
     slope_of_box(drawn, wanted, window_weights(), scratch, scratch.copy(), slope)
     np.testing.assert_allclose(slope, leaf.grad.numpy(), atol=1e-4)
-    assert mean_similarity(drawn, drawn, window_weights()) == pytest.approx(1, abs=1e-5)
+    assert mean_ssim(drawn, drawn, window_weights()) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_box_holds_what_is_covered_with_room_for_the_window() -> None:
@@ -49,27 +50,27 @@ def test_a_box_holds_what_is_covered_with_room_for_the_window() -> None:
 
 def test_every_round_draws_every_view_equally_often() -> None:
     for views in (1, 3, 21, 31, 64):
-        order = drawing_order(views, 4 * round_of(views), np.random.default_rng(0))
+        order = drawing_order(views, 4 * count_round_steps(views), np.random.default_rng(0))
         counts = [np.bincount(part, minlength=views) for part in order.reshape(4, -1)]
-        assert (np.array(counts) == round_of(views) // views).all()
+        assert (np.array(counts) == count_round_steps(views) // views).all()
     assert drawing_order(5, 0, np.random.default_rng(0)).tolist() == []
 
 
-def test_a_fit_finishes_when_its_loss_has_settled_and_never_later_than_told() -> None:
-    pace = Pace(steps=400)
-    assert (pace.finish_from, pace.end) == (300, 400)
+def test_a_fit_finishes_when_its_loss_has_settled_and_never_later_than_allowed() -> None:
+    schedule = StepSchedule(steps=400)
+    assert (schedule.finish_from, schedule.end) == (300, 400)
     for step, loss in ((20, 100.0), (40, 50.0), (60, 40.0), (80, 39.0)):
-        pace.round_ended(step, loss)
-    assert pace.end == 400
-    pace.round_ended(100, 38.5)
-    pace.round_ended(120, 38.4)
-    assert (pace.finish_from, pace.end) == (120, 220)
-    pace.round_ended(140, 38.4)  # already finishing
-    assert pace.end == 220
-    assert [round(pace.rate(step), 3) for step in (0, 119, 219)] == [1, 1, 0.1]
-    stubborn = Pace(steps=400, stop_early=False)
+        schedule.end_round(step, loss)
+    assert schedule.end == 400
+    schedule.end_round(100, 38.5)
+    schedule.end_round(120, 38.4)
+    assert (schedule.finish_from, schedule.end) == (120, 220)
+    schedule.end_round(140, 38.4)  # already finishing
+    assert schedule.end == 220
+    assert [round(schedule.rate(step), 3) for step in (0, 119, 219)] == [1, 1, 0.1]
+    stubborn = StepSchedule(steps=400, early_stop=False)
     for step in range(20, 300, 20):
-        stubborn.round_ended(step, 1.0)
+        stubborn.end_round(step, 1.0)
     assert stubborn.end == 400
 
 

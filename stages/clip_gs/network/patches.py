@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stages.fitting.compiled import compiled
+from stages.common.compiled import compiled
 
 _BYTES = 1 << 30  # for distances at a time: at most so much memory is taken whatever the batch
 

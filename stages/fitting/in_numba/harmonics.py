@@ -1,32 +1,25 @@
-"""Colours that depend on where they are seen from: real spherical harmonics to degree 3, INRIA's constants and signs.
+"""Colours that depend on the direction: real spherical harmonics to degree 3, with INRIA's constants and signs.
 
-Row REST + 3 (k - 1) + channel of the parameters is coefficient k; coefficient 0 stands as RGB, from row COLOR on.
+Row REST + 3 (k - 1) + channel of the parameters is coefficient k; coefficient 0 is kept as RGB, from row COLOR on.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from stages.fitting.compiled import compiled
-from stages.fitting.projection import COLOR, MEAN, REST
+from stages.common.compiled import compiled
+from stages.fitting.parameters import COLOR, MEAN, REST
 
 _1 = 0.4886025119029199
 _2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
 _3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
 
 
-def rows_of(degree: int) -> int:
-    return REST + 3 * ((degree + 1) ** 2 - 1)
-
-
-def degree_of(rows: int) -> int:
-    return math.isqrt((rows - REST) // 3 + 1) - 1
-
-
 @compiled
-def basis(x, y, z, degree, values, slopes):
+def basis(x: float, y: float, z: float, degree: int, values: np.ndarray, slopes: np.ndarray) -> None:
     """Fill values [16] with the harmonics of a unit vector, and slopes [16, 3] with their derivatives."""
     values[0], slopes[0] = 0.28209479177387814, 0
     values[1], values[2], values[3] = -_1 * y, _1 * z, -_1 * x
@@ -59,16 +52,19 @@ def basis(x, y, z, degree, values, slopes):
 
 
 @compiled
-def _towards(parameters, eye, i):
+def _towards(parameters: np.ndarray, eye: np.ndarray, i: int) -> tuple[Any, ...]:
     """The unit vector from the eye to Gaussian i, and one over its distance."""
     x, y, z = parameters[MEAN, i] - eye[0], parameters[MEAN + 1, i] - eye[1], parameters[MEAN + 2, i] - eye[2]
-    inverse = np.float32(1) / max(math.sqrt(x * x + y * y + z * z), np.float32(1e-12))
+    inverse = np.float32(1) / max(np.float32(math.sqrt(x * x + y * y + z * z)), np.float32(1e-12))
     return x * inverse, y * inverse, z * inverse, inverse
 
 
 @compiled
-def shade(parameters, degree, eye, depths, values, slopes, colors):
-    """Fill colors [3, N] of what is visible, as an eye [3] sees them; none is below 0."""
+def shade(
+    parameters: np.ndarray, degree: int, eye: np.ndarray, depths: np.ndarray,
+    values: np.ndarray, slopes: np.ndarray, colors: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill colors [3, N] of the visible Gaussians, as seen from eye [3]; none is below 0."""
     for i in range(len(depths)):
         if depths[i] == 0:
             continue
@@ -82,8 +78,11 @@ def shade(parameters, degree, eye, depths, values, slopes, colors):
 
 
 @compiled
-def shade_backward(parameters, degree, eye, depths, values, slopes, colors, gradients):
-    """From the colours' gradient in gradients' rows from COLOR on to all coefficients, and on to the means."""
+def shade_backward(
+    parameters: np.ndarray, degree: int, eye: np.ndarray, depths: np.ndarray,
+    values: np.ndarray, slopes: np.ndarray, colors: np.ndarray, gradients: np.ndarray,
+) -> None:  # fmt: skip
+    """Propagate the gradient of the colours, in gradients from row COLOR on, to all coefficients and to the means."""
     for i in range(len(depths)):
         if depths[i] == 0:
             gradients[REST:, i] = 0

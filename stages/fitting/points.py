@@ -1,4 +1,4 @@
-"""Well-spread subsets and neighbours of points, for the start and for the order in which Gaussians are written."""
+"""Choose well-spread subsets of points and measure distances to neighbours."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 import fpsample
 import numpy as np
 
-from stages.fitting.compiled import compiled
+from stages.common.compiled import compiled
 
 _TREE_HEIGHT = 5  # of the sampler's buckets; the order does not depend on it
 
 
 def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
-    """Indices [count] of points [N, D], D at most 8: the first, then always the farthest from all before.
+    """Indices [count] of points [N, D], D at most 8: the first point, then always the farthest from all before.
 
-    Where points lie upon each other one of them is taken, and the others come last.
+    Of points at the same position one is taken, and the others come last.
     """
     if len(points) <= 2:
         return np.arange(count)
@@ -27,7 +27,7 @@ def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
 
 
 @compiled
-def neighbour_distances(points):
+def neighbour_distances(points: np.ndarray) -> np.ndarray:
     """[N] float32: root mean square distance of points [N, 3] to their three nearest others; inf for too few."""
     amount = points.shape[0]
     distances = np.empty(amount, np.float32)

@@ -1,20 +1,19 @@
-"""From Gaussians in space to ellipses in one image, and back for gradients; gsplat's conventions.
+"""Project Gaussians in space to ellipses in one image, and propagate gradients back; gsplat's conventions.
 
-Parameters stand in rows of [R, N] float32: mean 0-2, log scale 3-5, quaternion wxyz 6-9, opacity logit 10, RGB 11-13,
-and from 14 on what the colour's spherical harmonics add (see harmonics.py). R is 14 at degree 0.
+Parameters are rows [R, N] as parameters.py describes them.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from stages.fitting.compiled import compiled
+from stages.common.compiled import compiled
+from stages.fitting.conventions import BLUR, NEAR
+from stages.fitting.parameters import COLOR, OPACITY, REST
 
-MEAN, LOG_SCALE, QUATERNION, OPACITY, COLOR, REST = 0, 3, 6, 10, 11, 14
-NEAR = np.float32(0.01)
-BLUR = np.float32(0.3)  # pixels squared, added to each ellipse (gsplat's eps2d)
 CUT = np.float32(1.0 / 255.0)  # fainter than this is not drawn
 MARGIN = np.float32(0.3)  # of the half field of view: how far outside the image the projection is linearised
 
@@ -23,14 +22,14 @@ CENTER_X, CENTER_Y, CONIC_A, CONIC_B, CONIC_C, ALPHA, HALF_HEIGHT, REACH, ELLIPS
 
 
 @compiled
-def _axes(parameters, i, view):
+def _axes(parameters: np.ndarray, i: int, view: np.ndarray) -> tuple[Any, ...]:
     """Camera point, rotation camera-from-Gaussian [3, 3] as nine numbers, scales, and the quaternion's inverse norm."""
     x, y, z = parameters[0, i], parameters[1, i], parameters[2, i]
     px = view[0] * x + view[1] * y + view[2] * z + view[9]
     py = view[3] * x + view[4] * y + view[5] * z + view[10]
     pz = view[6] * x + view[7] * y + view[8] * z + view[11]
     w, a, b, c = parameters[6, i], parameters[7, i], parameters[8, i], parameters[9, i]
-    inverse = np.float32(1) / max(math.sqrt(w * w + a * a + b * b + c * c), np.float32(1e-12))
+    inverse = np.float32(1) / max(np.float32(math.sqrt(w * w + a * a + b * b + c * c)), np.float32(1e-12))
     w, a, b, c = w * inverse, a * inverse, b * inverse, c * inverse
     one, two = np.float32(1), np.float32(2)
     rotation = (
@@ -43,7 +42,7 @@ def _axes(parameters, i, view):
 
 
 @compiled
-def _jacobian(px, py, pz, view, width, height):
+def _jacobian(px: float, py: float, pz: float, view: np.ndarray, width: float, height: float) -> tuple[Any, ...]:
     """d(pixel)/d(camera point): xx, xz, yy, yz; and whether x and y were inside the linearised field."""
     fx, fy, cx, cy = view[12], view[13], view[14], view[15]
     inverse = np.float32(1) / pz
@@ -62,7 +61,7 @@ def _jacobian(px, py, pz, view, width, height):
 
 
 @compiled
-def _image_axes(jacobian, view, rotation):
+def _image_axes(jacobian: tuple[Any, ...], view: np.ndarray, rotation: tuple[Any, ...]) -> tuple[Any, Any]:
     """J W [2, 3] and J W R [2, 3], six numbers each."""
     xx, xz, yy, yz = jacobian[0], jacobian[1], jacobian[2], jacobian[3]
     t = (
@@ -79,16 +78,19 @@ def _image_axes(jacobian, view, rotation):
 
 
 @compiled
-def _bare(xx, xy, yy):
+def _bare(xx: Any, xy: Any, yy: Any) -> Any:
     """The determinant of a covariance without its blur."""
     return (xx - BLUR) * (yy - BLUR) - xy * xy
 
 
 @compiled
-def project(parameters, view, width, height, antialiased, ellipses, depths):
-    """Fill ellipses [N, 8] and depths [N]; a depth of 0 marks what cannot be seen in this view.
+def project(
+    parameters: np.ndarray, view: np.ndarray, width: float, height: float, antialiased: bool,
+    ellipses: np.ndarray, depths: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill ellipses [N, 8] and depths [N]; a Gaussian that is not visible in this view has a depth of 0.
 
-    Antialiased, an ellipse that the blur has widened is fainter by as much.
+    If antialiased, an ellipse is fainter by as much as the blur has widened it.
     """
     one, two = np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
@@ -128,8 +130,11 @@ def project(parameters, view, width, height, antialiased, ellipses, depths):
 
 
 @compiled
-def project_backward(parameters, view, width, height, antialiased, ellipses, depths, flat, gradients):
-    """From gradients in the image, flat [N, 9] (see raster.py), to those of the parameters' first 14 rows."""
+def project_backward(
+    parameters: np.ndarray, view: np.ndarray, width: float, height: float, antialiased: bool,
+    ellipses: np.ndarray, depths: np.ndarray, flat: np.ndarray, gradients: np.ndarray,
+) -> None:  # fmt: skip
+    """Propagate gradients of the ellipses, flat [N, 9] (see blending.py), to the parameters' first 14 rows."""
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
         if depths[i] == 0:
@@ -196,7 +201,9 @@ def project_backward(parameters, view, width, height, antialiased, ellipses, dep
 
 
 @compiled
-def _rotation_backward(t, d_u, unit, inverse_norm, i, gradients):
+def _rotation_backward(
+    t: tuple[Any, ...], d_u: tuple[Any, ...], unit: tuple[Any, ...], inverse_norm: Any, i: int, gradients: np.ndarray
+) -> None:
     """dL/dR = (J W)^T dL/dU, then through the quaternion and its normalisation."""
     two = np.float32(2)
     w, x, y, z = unit

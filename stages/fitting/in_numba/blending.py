@@ -1,10 +1,11 @@
-"""Blend ellipses front to back into one image, and bring the image's gradient back to each of them.
+"""Blend ellipses front to back into one image, and propagate the image's gradient back to each of them.
 
-An image is a row of blocks of 4 x 4 pixels, sixteen lanes each, so that a block is one vector. Ellipses are drawn one
-after the other, nearest first, each into the blocks that it reaches; what was drawn is remembered (block and the
-sixteen alphas), so that the way back needs no exponential and visits nothing that was hidden or too faint.
+An image is a sequence of blocks of 4 x 4 pixels, so that each channel of a block is one vector of sixteen lanes.
+Ellipses are drawn one after the other, nearest first, each into the blocks that it reaches. Every drawn block is kept
+as an entry (its number and the sixteen alphas), so that the backward pass needs no exponential and visits nothing that
+was hidden or too faint.
 
-canvas [B, 5, 16]: red, green, blue, transmittance as the drawing sees it (0 once a pixel is full), final transmittance.
+canvas [B, 5, 16]: red, green, blue, transmittance while drawing (0 once a pixel is full), final transmittance.
 slope  [B, 5, 16]: dL/d(red, green, blue), transmittance before the next ellipse, what lies behind times the gradient.
 flat   [N, 9]: dL/d(red, green, blue), then with v = dL/d(log alpha) the sums of v, v x, v y, v x x, v x y, v y y.
 """
@@ -12,12 +13,12 @@ flat   [N, 9]: dL/d(red, green, blue), then with v = dL/d(log alpha) the sums of
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from stages.fitting.compiled import compiled
-from stages.fitting.lanes import LANES, largest, load, spread, store, total, where_at_least, where_less
-from stages.fitting.projection import (
+from stages.common.compiled import compiled
+from stages.fitting.in_numba.projection import (
     ALPHA,
     CENTER_X,
     CENTER_Y,
@@ -28,6 +29,7 @@ from stages.fitting.projection import (
     HALF_HEIGHT,
     REACH,
 )
+from stages.fitting.in_numba.vectors import LANES, largest, load, spread, store, total, where_at_least, where_less
 
 SIDE = 4  # pixels of a block's edge
 CANVAS = 5 * LANES
@@ -39,14 +41,15 @@ _FARTHEST = np.float32(6.0)  # exp(-6) is below CUT
 OFFSETS = np.concatenate([np.tile(np.arange(SIDE), SIDE), np.repeat(np.arange(SIDE), SIDE)]).astype(np.float32)  # x, y
 
 
-def blocks_along(pixels: int) -> int:
+def count_blocks(pixels: int) -> int:
+    """The number of blocks along a side of so many pixels."""
     return -(-pixels // SIDE)
 
 
 def to_blocks(image: np.ndarray) -> np.ndarray:
     """[H, W, C] to [B, C, 16], padded with zeros."""
     height, width, channels = image.shape
-    rows, columns = blocks_along(height), blocks_along(width)
+    rows, columns = count_blocks(height), count_blocks(width)
     padded = np.zeros((rows * SIDE, columns * SIDE, channels), np.float32)
     padded[:height, :width] = image
     split = padded.reshape(rows, SIDE, columns, SIDE, channels).transpose(0, 2, 4, 1, 3)
@@ -55,14 +58,16 @@ def to_blocks(image: np.ndarray) -> np.ndarray:
 
 def from_blocks(blocks: np.ndarray, height: int, width: int) -> np.ndarray:
     """[B, C, 16] to [H, W, C]."""
-    rows, columns = blocks_along(height), blocks_along(width)
+    rows, columns = count_blocks(height), count_blocks(width)
     split = blocks.reshape(rows, columns, -1, SIDE, SIDE).transpose(0, 3, 1, 4, 2)
     return split.reshape(rows * SIDE, columns * SIDE, -1)[:height, :width]
 
 
 @compiled
-def sort_by_depth(depths, order, spare, keys, counts):
-    """Fill order with the visible ones, nearest first; returns their number. Ties keep their index order.
+def sort_by_depth(
+    depths: np.ndarray, order: np.ndarray, spare: np.ndarray, keys: np.ndarray, counts: np.ndarray
+) -> int:
+    """Fill order with the visible ones, nearest first; return their number. Ties keep the order of their indices.
 
     A radix sort over the bits of the positive floats, eleven at a time. Scratch: spare [N], keys [N], counts [2048].
     """
@@ -90,7 +95,7 @@ def sort_by_depth(depths, order, spare, keys, counts):
 
 
 @compiled
-def _exp_minus(q):
+def _exp_minus(q: Any) -> Any:
     """exp(-q) for 0 <= q <= 6, to 1e-6: a polynomial for exp(-q / 16), squared four times."""
     x = where_less(q, spread(_FARTHEST), q, spread(_FARTHEST)) * spread(np.float32(1 / 16))
     y = spread(np.float32(-0.006917927652258515)) * x + spread(np.float32(0.0410837019534876))
@@ -105,8 +110,19 @@ def _exp_minus(q):
 
 
 @compiled
-def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, columns):
-    """First and past-the-last block that the ellipse touches between two heights, relative to its centre."""
+def _columns(
+    a: Any,
+    b: Any,
+    c: Any,
+    determinant: Any,
+    reach: Any,
+    center_x: Any,
+    top: Any,
+    bottom: Any,
+    half_height: Any,
+    columns: int,
+) -> tuple[int, int]:
+    """The range of columns that the ellipse touches between two heights; these are relative to its centre."""
     top, bottom = max(top, -half_height), min(bottom, half_height)
     widest = b / c * math.sqrt(reach * c / determinant)  # height of the leftmost point; the rightmost is its mirror
     right_y, left_y = min(max(-widest, top), bottom), min(max(widest, top), bottom)
@@ -118,11 +134,15 @@ def _columns(a, b, c, determinant, reach, center_x, top, bottom, half_height, co
 
 
 @compiled
-def draw(colors, ellipses, order, visible, columns, rows, offsets, canvas, full, blocks, alphas, starts):
+def draw(
+    colors: np.ndarray, ellipses: np.ndarray, order: np.ndarray, visible: int, columns: int, rows: int,
+    offsets: np.ndarray, canvas: np.ndarray, full: np.ndarray, blocks: np.ndarray, alphas: np.ndarray,
+    starts: np.ndarray,
+) -> int:  # fmt: skip
     """Draw the visible ellipses in colors [3, N].
 
     Flat arrays: canvas [B * 80], blocks [E], alphas [E * 16]; starts [N + 1], full [B].
-    Returns the number of entries, or -1 where blocks and alphas are too small.
+    Return the number of entries E, or -1 if blocks and alphas are too small for them.
     """
     zero, one, half = spread(np.float32(0)), spread(np.float32(1)), np.float32(0.5)
     offset_x, offset_y = load(offsets, 0), load(offsets, LANES)
@@ -188,8 +208,11 @@ def draw(colors, ellipses, order, visible, columns, rows, offsets, canvas, full,
 
 
 @compiled
-def draw_backward(colors, ellipses, order, visible, columns, offsets, blocks, alphas, starts, slope, flat):
-    """Fill flat [N, 9] for the visible, after `draw`; slope [B * 80] is as `compare` leaves it, and is used up."""
+def draw_backward(
+    colors: np.ndarray, ellipses: np.ndarray, order: np.ndarray, visible: int, columns: int, offsets: np.ndarray,
+    blocks: np.ndarray, alphas: np.ndarray, starts: np.ndarray, slope: np.ndarray, flat: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill flat [N, 9] for the visible ellipses, after `draw`. Overwrites slope [B * 80], which `compare` filled."""
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     offset_x, offset_y = load(offsets, 0), load(offsets, LANES)
     for k in range(visible):
@@ -231,10 +254,12 @@ def draw_backward(colors, ellipses, order, visible, columns, offsets, blocks, al
 
 
 @compiled
-def compare(canvas, target, background, full_slope, slope, cells):
-    """L1 of the image on a background against target [cells * 4 * 16] (premultiplied RGB, alpha); fills slope.
+def compare(
+    canvas: np.ndarray, target: np.ndarray, background: np.ndarray, full_slope: Any, slope: np.ndarray, cells: int
+) -> float:
+    """Compare the image on a background with target [cells * 4 * 16] (premultiplied RGB, alpha), and fill slope.
 
-    Within full_slope of the target the loss is a parabola. Padding has an alpha below zero. Returns the mean error.
+    Return the sum of absolute errors. The loss is a parabola for errors below full_slope. Padding has an alpha below 0.
     """
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     error = zero

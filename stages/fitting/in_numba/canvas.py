@@ -1,14 +1,15 @@
-"""The CPU engine's drawing: every buffer is made once an object and used at every step."""
+"""Draw Gaussians with the CPU engine; every buffer is allocated once per object and used at every step."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from stages.fitting import harmonics, raster
-from stages.fitting.projection import COLOR, ELLIPSE, REST, project, project_backward
+from stages.fitting.in_numba import blending, harmonics
+from stages.fitting.in_numba.projection import ELLIPSE, project, project_backward
+from stages.fitting.parameters import COLOR, REST, degree_of
 from stages.fitting.quality import premultiply
 
-_ROOM = 16  # entries (blocks that a Gaussian was drawn into) a Gaussian, to begin with
+_ROOM = 16  # entries (blocks that a Gaussian was drawn into) per Gaussian, at first
 
 
 def camera_row(intrinsics: np.ndarray, world_to_camera: np.ndarray) -> np.ndarray:
@@ -18,20 +19,20 @@ def camera_row(intrinsics: np.ndarray, world_to_camera: np.ndarray) -> np.ndarra
 
 
 class Canvas:
-    """Draws Gaussians, given as rows [R, N], into images of one size, and brings an image's gradient back to them."""
+    """Draws Gaussians, given as rows [R, N], into images of one size, and propagates an image's gradient to them."""
 
     def __init__(self, rows: int, count: int, height: int, width: int, antialiased: bool = False):
         self.height, self.width = height, width
         self.antialiased = antialiased
-        self.degree = harmonics.degree_of(rows)
-        self.columns, self.rows = raster.blocks_along(width), raster.blocks_along(height)
+        self.degree = degree_of(rows)
+        self.columns, self.rows = blending.count_blocks(width), blending.count_blocks(height)
         self.cells = self.columns * self.rows
         self.ellipses = np.zeros((count, ELLIPSE), np.float32)
         self.depths = np.zeros(count, np.float32)
         self.order, self.spare, self.keys = (np.zeros(count, np.int32) for _ in range(3))
         self.counts = np.zeros(2048, np.int32)
-        self.image = np.zeros(self.cells * raster.CANVAS, np.float32)
-        self.slope = np.zeros(self.cells * raster.CANVAS, np.float32)
+        self.image = np.zeros(self.cells * blending.CANVAS, np.float32)
+        self.slope = np.zeros(self.cells * blending.CANVAS, np.float32)
         self.full = np.zeros(self.cells, np.bool_)
         self.starts = np.zeros(count + 1, np.int32)
         self.flat = np.zeros((count, 9), np.float32)
@@ -43,10 +44,10 @@ class Canvas:
 
     def _make_room(self, entries: int) -> None:
         self.blocks = np.zeros(entries, np.int32)
-        self.alphas = np.zeros(entries * raster.LANES, np.float32)
+        self.alphas = np.zeros(entries * blending.LANES, np.float32)
 
     def _colors(self, rows: np.ndarray) -> np.ndarray:
-        """[3, N]: as the eye of the present camera sees them."""
+        """[3, N]: as seen from the present camera."""
         return self.shades if self.degree else rows[COLOR:REST]
 
     def draw(self, rows: np.ndarray, camera: np.ndarray) -> None:
@@ -55,20 +56,20 @@ class Canvas:
         project(rows, camera, *size, self.antialiased, self.ellipses, self.depths)
         if self.degree:
             harmonics.shade(rows, self.degree, _eye(camera), self.depths, *self._harmonics, self.shades)
-        self.visible = raster.sort_by_depth(self.depths, self.order, self.spare, self.keys, self.counts)
+        self.visible = blending.sort_by_depth(self.depths, self.order, self.spare, self.keys, self.counts)
         while self._draw(self._colors(rows)) < 0:
             self._make_room(2 * len(self.blocks))
 
     def _draw(self, colors: np.ndarray) -> int:
-        return raster.draw(
-            colors, self.ellipses, self.order, self.visible, self.columns, self.rows, raster.OFFSETS,
+        return blending.draw(
+            colors, self.ellipses, self.order, self.visible, self.columns, self.rows, blending.OFFSETS,
             self.image, self.full, self.blocks, self.alphas, self.starts,
         )  # fmt: skip
 
     def draw_backward(self, rows: np.ndarray, camera: np.ndarray) -> None:
         """Fill `gradients` from `slope`, after `draw` with the same arguments."""
-        raster.draw_backward(
-            self._colors(rows), self.ellipses, self.order, self.visible, self.columns, raster.OFFSETS,
+        blending.draw_backward(
+            self._colors(rows), self.ellipses, self.order, self.visible, self.columns, blending.OFFSETS,
             self.blocks, self.alphas, self.starts, self.slope, self.flat,
         )  # fmt: skip
         size = np.float32(self.width), np.float32(self.height)
@@ -82,9 +83,9 @@ class Canvas:
 
     def pixels(self) -> np.ndarray:
         """[H, W, 4] float32: premultiplied colour and alpha of what was drawn."""
-        blocks = self.image.reshape(self.cells, 5, raster.LANES)[:, [0, 1, 2, 4]].copy()
+        blocks = self.image.reshape(self.cells, 5, blending.LANES)[:, [0, 1, 2, 4]].copy()
         blocks[:, 3] = 1 - blocks[:, 3]
-        return raster.from_blocks(blocks, self.height, self.width)
+        return blending.from_blocks(blocks, self.height, self.width)
 
 
 def _eye(camera: np.ndarray) -> np.ndarray:
@@ -95,7 +96,7 @@ def _eye(camera: np.ndarray) -> np.ndarray:
 def targets(colors: np.ndarray) -> np.ndarray:
     """[V, B * 64] float32 of [V, H, W, 4] uint8: premultiplied colour and alpha in blocks; padding has alpha -1."""
     images = premultiply(colors)
-    outside = raster.to_blocks(np.ones((*images.shape[1:3], 1), np.float32))[:, 0] == 0
-    blocks = np.stack([raster.to_blocks(image) for image in images])
+    outside = blending.to_blocks(np.ones((*images.shape[1:3], 1), np.float32))[:, 0] == 0
+    blocks = np.stack([blending.to_blocks(image) for image in images])
     blocks[:, outside.nonzero()[0], 3, outside.nonzero()[1]] = -1
     return blocks.reshape(len(images), -1)

@@ -1,4 +1,4 @@
-"""What the batched engine needs of gsplat: images of parameters [..., N, R] (see projection.py), whatever the batch."""
+"""Draw Gaussians with gsplat: parameters [..., N, R] (see parameters.py) with any leading dimensions."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 import torch
 
 from stages.artifacts.splat import SH_ZERO
-from stages.fitting.harmonics import degree_of
-from stages.fitting.projection import BLUR, COLOR, LOG_SCALE, MEAN, NEAR, OPACITY, QUATERNION, REST
+from stages.fitting.conventions import BLUR, NEAR
+from stages.fitting.parameters import COLOR, LOG_SCALE, MEAN, OPACITY, QUATERNION, REST, degree_of
 
 _PARTS = (LOG_SCALE - MEAN, QUATERNION - LOG_SCALE, OPACITY - QUATERNION, COLOR - OPACITY, REST - COLOR)
 
 
-class Raster:
-    """`rasterization` is gsplat's, or anything with its arguments."""
+class Rasterizer:
+    """Calls `rasterization`, which is gsplat's, or another function with its arguments."""
 
     def __init__(self, rasterization: Callable[..., Any]):
         self.rasterization = rasterization
 
     def draw(
         self, parameters: torch.Tensor, world_to_camera: torch.Tensor, intrinsics: torch.Tensor,
-        height: int, width: int, antialiased: bool,
+        size: tuple[int, int], antialiased: bool,
     ) -> torch.Tensor:  # fmt: skip
-        """[..., C, H, W, 4]: premultiplied colour and alpha; cameras [..., C, 4, 4] and [..., C, 3, 3]."""
+        """[..., C, H, W, 4]: premultiplied colour and alpha; cameras [..., C, 4, 4] and [..., C, 3, 3]; size H, W."""
+        height, width = size
         columns = parameters.shape[-1]
         means, log_scales, quaternions, logits, color, rest = parameters.split([*_PARTS, columns - REST], dim=-1)
         degree = degree_of(columns)
