@@ -1,1 +1,1 @@
-"""What several stages use: checkpoints of models, results computed in advance, a progress bar."""
+"""What several stages use: checkpoints of models, results computed in advance, a progress bar, compiled functions."""
