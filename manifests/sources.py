@@ -23,23 +23,22 @@ from urllib.parse import urlsplit
 from manifests.folders import SourceError, find
 from manifests.store import is_uri
 
-MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
 _DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
 
 
-def read_source(source: str) -> list[dict[str, Any]]:
-    """The rows of a source, in a fixed order."""
+def read_source(source: str, endings: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
     source = source.removeprefix("file://")  # local files are named by path, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
         rows = [_to_row(place, entry, source) for place, entry in _read_list(source)]
     else:
-        base, uris = _find_meshes(source)
+        base, uris = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
     if not rows:
-        raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(MESH_ENDINGS)}")
+        raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(endings)}")
     _mark_duplicate_ids(rows)
     return rows
 
@@ -71,33 +70,33 @@ def _relative(uri: str, base: str) -> str:
     return uri[len(base) :].lstrip("/") if base and uri.startswith(base) else uri
 
 
-def _find_meshes(source: str) -> tuple[str, list[str]]:
+def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
     """Return the folder that ids are relative to, and the URIs of the meshes."""
     if is_uri(source):
-        return _find_remote_meshes(source)
+        return _find_remote_meshes(source, endings)
     path = Path(source).expanduser().absolute()
     if path.is_dir():
-        return str(path), sorted(find(str(path), ("**", "*"), MESH_ENDINGS, hidden=True))
+        return str(path), sorted(find(str(path), ("**", "*"), endings, hidden=True))
     if path.exists():
-        if not source.lower().endswith(MESH_ENDINGS):
+        if not source.lower().endswith(endings):
             raise SourceError(
-                f"{source}: neither a mesh file ({', '.join(MESH_ENDINGS)}) nor a list file ({', '.join(LIST_ENDINGS)})"
+                f"{source}: neither a mesh file ({', '.join(endings)}) nor a list file ({', '.join(LIST_ENDINGS)})"
             )
         return str(path.parent), [str(path)]
     if glob.has_magic(source):
         fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
         parts = path.parts[len(fixed) :]
         base = str(Path(*fixed))
-        return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, MESH_ENDINGS, hidden=False)))
+        return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, endings, hidden=False)))
     raise SourceError(
         f"{source}: does not exist; pass a folder, a glob, a mesh, or a list file ({', '.join(LIST_ENDINGS)})"
     )
 
 
-def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
+def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
     import fsspec
 
-    if source.lower().endswith(MESH_ENDINGS) and not glob.has_magic(source):
+    if source.lower().endswith(endings) and not glob.has_magic(source):
         return source.rsplit("/", 1)[0], [source]
     with _reading(source):
         scheme = urlsplit(source).scheme
@@ -106,7 +105,7 @@ def _find_remote_meshes(source: str) -> tuple[str, list[str]]:
         files = fsspec.filesystem(scheme)
         found = files.glob(source) if glob.has_magic(source) else files.find(source)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
-    return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(MESH_ENDINGS))
+    return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(endings))
 
 
 @contextmanager

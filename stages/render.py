@@ -31,10 +31,11 @@ from stages.contract.stage import (
     each,
     read_input,
 )
-from stages.meshes.model import Limits, Model, normalization
-from stages.meshes.reading import read_model
+from stages.meshes.formats import read_mesh
+from stages.meshes.model import Limits, Model
 from stages.rendering import cameras, encoding
 from stages.rendering.memory import give_back_memory
+from stages.rendering.normalization import normalization
 
 if TYPE_CHECKING:
     from stages.rendering.drawing import Renderer
@@ -149,7 +150,7 @@ class Render(Stage):
             raise StageError("bad_up", f"up is {up!r}; it may be y or z")
         limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
         max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
-        model = read_model(archive, row["mesh_name"], row["format"], limits, max_side)
+        model = read_mesh(archive, row["mesh_name"], row["format"], limits, max_side)
         views = self.draw(model, normalization(model, up), renderer)
         columns = {
             "view_count": self.views,

@@ -32,6 +32,7 @@ from pipeline.running.messages import Result
 from pipeline.running.placement import Placement
 from pipeline.running.scheduler import Scheduler
 from stages.corpus.corpus import Corpus
+from stages.meshes.formats import ENDINGS
 
 _FLUSH_SECONDS = 10.0
 _FLUSH_RECORDS = 5_000
@@ -82,7 +83,7 @@ def build(request: BuildRequest) -> Report:
     lease = Lease.acquire(store)
     try:
         if request.recipe.corpus:
-            rows = read_source(_make_corpus(request, store))
+            rows = read_source(_make_corpus(request, store), ENDINGS)
         before = read_listing(store)
         listing = before if rows is None else update_listing(store, _limited(rows, request, before), lease.epoch)
         placement = _open_placement(request.engine)
@@ -151,7 +152,7 @@ def _read_rows(request: BuildRequest, store: Store) -> list[dict[str, Any]] | No
         if not len(read_listing(store)):
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None
-    return read_source(request.source)
+    return read_source(request.source, ENDINGS)
 
 
 def _limited(rows: list[dict[str, Any]], request: BuildRequest, before: Listing) -> list[dict[str, Any]]:

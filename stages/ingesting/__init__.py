@@ -1,1 +1,1 @@
-"""What stands behind `stages.ingest`: where files come from, what format they are, what they refer to."""
+"""What stands behind `stages.ingest`: where a mesh comes from, and the files that it refers to."""

@@ -1,8 +1,8 @@
-"""Where a mesh and its companions come from: a local folder, an object store through fsspec, or a web server.
+"""Read a mesh and its companions from a local folder, from an object store through fsspec, or from a web server.
 
-Every origin reads with a budget of bytes and says no before memory is taken. Companions are asked for by a name that
-is relative to the mesh's own folder; what that name may be is decided in `references.py`, and the local origin also
-refuses a link that leads out of the folder.
+Every origin limits the bytes that it reads, and checks the limit before it takes memory. Companions are read by names
+relative to the mesh's own folder, which `stages/meshes/references.py` has checked; the local origin also refuses links
+that lead out of the folder.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from urllib.parse import quote, unquote, urlsplit
 from stages.contract.stage import StageError
 
 _CHUNK = 1 << 20
-_FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)  # to the path or query of a URL
+# characters that are not allowed in the path or query of a URL
+_FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
 class Origin(ABC):
-    """One mesh file and the folder around it. `files` lists what was looked at: [path, size, mtime_ns]."""
+    """A mesh file and its folder. `files` lists the local files that were looked for: [path, size, mtime_ns]."""
 
-    name: str  # the mesh's file name, for messages and for its extension
+    name: str  # the mesh's file name, for messages and for its ending
 
     def __init__(self, name: str, max_bytes: int):
         self.name = name
@@ -37,23 +38,22 @@ class Origin(ABC):
 
     @abstractmethod
     def main(self) -> bytes:
-        """The mesh file itself."""
+        """Read the mesh file itself."""
 
     @abstractmethod
     def companion(self, name: str) -> bytes | None:
-        """A file of the mesh's folder, None where there is none."""
+        """Read a file in the mesh's folder; None if it does not exist."""
 
     def allow(self, size: int, name: str) -> None:
-        """Refuse what would exceed the budget, before it is read."""
+        """Refuse a file that would exceed max_bytes, before it is read."""
         if self.taken + size > self.max_bytes:
             raise StageError(
                 "too_large",
-                f"{name} brings the mesh to {self.taken + size:,} bytes with its companions; "
-                f"max_bytes is {self.max_bytes:,}",
+                f"the mesh has {self.taken + size:,} bytes with {name}; max_bytes is {self.max_bytes:,}",
             )
 
     def drain(self, stream: BinaryIO, name: str) -> bytes:
-        """Read a stream to its end within the budget, whatever size it announced."""
+        """Read a stream to its end within max_bytes, whatever size it declared."""
         chunks: list[bytes] = []
         size = 0
         while chunk := stream.read(_CHUNK):
@@ -99,7 +99,7 @@ class LocalOrigin(Origin):
         return self.companion(spelled) if spelled not in (None, name) else None
 
     def _other_spelling(self, name: str) -> str | None:
-        """The name of a file that differs in capitals alone: many authors' systems do not tell these apart."""
+        """The name of a file that differs only in upper and lower case, which many systems do not distinguish."""
         folder, parts = self.folder, []
         for part in PurePosixPath(name).parts:
             self._check_inside(folder, name)
@@ -115,15 +115,16 @@ class LocalOrigin(Origin):
     def _check_inside(self, path: str, name: str) -> None:
         inside = os.path.join(os.path.realpath(self.folder), "")
         if not os.path.join(os.path.realpath(path), "").startswith(inside):
-            raise StageError("external_reference", f"{self.name} refers to {name!r}, a link out of its own folder")
+            detail = f"{self.name} refers to {name!r}, a link that leads out of its own folder"
+            raise StageError("external_reference", detail)
 
     def _read(self, path: str) -> bytes:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever, a folder cannot be read
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block forever
             self.files.append([path, status.st_size, status.st_mtime_ns])
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
-            raise StageError("not_a_file", f"{path} is no regular file")
+            raise StageError("not_a_file", f"{path} is not a regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             self.files.append([path, status.st_size, status.st_mtime_ns])
@@ -167,12 +168,12 @@ class RemoteOrigin(Origin):
             raise StageError("unreadable", f"{uri}: {error}") from None
         except StageError:
             raise
-        except Exception as error:  # every scheme has its own errors of transport
+        except Exception as error:  # every scheme raises errors of its own
             raise StageError("fetch_failed", f"{uri}: {_line(error)}", transient=True) from None
 
 
-class _SamePlace(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect of the mesh itself to http(s) alone, and none of a companion."""
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects of the mesh itself, to http(s) only, and none of a companion."""
 
     def __init__(self, follow: bool):
         self.follow = follow
@@ -200,14 +201,14 @@ class WebOrigin(Origin):
         return self._read(f"{self.folder}/{quote(name)}", follow=False)
 
     def _read(self, url: str, follow: bool) -> bytes | None:
-        opener = urllib.request.build_opener(_SamePlace(follow))
+        opener = urllib.request.build_opener(_Redirects(follow))
         try:
             with opener.open(url, timeout=self.timeout_seconds) as answer:
-                announced = answer.headers.get("Content-Length", "")
-                self.allow(int(announced) if announced.isdigit() else 0, url)
+                declared = answer.headers.get("Content-Length", "")
+                self.allow(int(declared) if declared.isdigit() else 0, url)
                 data = self.drain(answer, url)
-                if announced.isdigit() and len(data) < int(announced):
-                    raise StageError("fetch_failed", f"{url}: the answer broke off", transient=True)
+                if declared.isdigit() and len(data) < int(declared):
+                    raise StageError("fetch_failed", f"{url}: the connection ended early", transient=True)
                 return data
         except urllib.error.HTTPError as error:
             if error.code in (404, 410):
@@ -216,14 +217,14 @@ class WebOrigin(Origin):
                 raise StageError("unreadable", f"{url}: HTTP {error.code}") from None
             busy = error.code >= 500 or error.code in (408, 425, 429)
             raise StageError("fetch_failed", f"{url}: HTTP {error.code}", transient=busy) from None
-        except (http.client.InvalidURL, UnicodeError) as error:  # no port, or no host that there can be
+        except (http.client.InvalidURL, UnicodeError) as error:  # an invalid port or host
             raise StageError("unreadable", f"{url}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
             raise StageError("fetch_failed", f"{url}: {_line(error)}", transient=True) from None
 
 
 def _encoded(url: str) -> str:
-    """A URL as a server takes it: what may not stand in one is percent-encoded, what is so already stays."""
+    """Percent-encode the characters that are not allowed in a URL; what is encoded already stays."""
     parts = urlsplit(url)
     path, query = (_FOREIGN.sub(lambda found: quote(found[0]), part) for part in (parts.path, parts.query))
     return parts._replace(path=path, query=query).geturl()

@@ -1,4 +1,4 @@
-"""Texture images: sizes are checked before pixels are decoded, and every mode becomes RGBA with 8 bits."""
+"""Decode texture images to RGBA with 8 bits; sizes are checked before pixels are decoded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stages.contract.stage import StageError
-from stages.ingesting import formats
 from stages.meshes import ktx2
 from stages.meshes.model import Limits
+from stages.meshes.unknown_files import describe
 
-Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the size in the header, and is a setting
+Image.MAX_IMAGE_PIXELS = None  # decode() checks the size in the header against a setting
 
 
 def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
-    """[H, W, 4] uint8; larger sides than max_side are reduced: a small view cannot show more."""
+    """[H, W, 4] uint8. An image with a side longer than max_side is reduced: a small view cannot show more."""
     if data.startswith(ktx2.IDENTIFIER[:8]):
         return np.array(_reduced(Image.fromarray(ktx2.decode(data, name, limits, max_side)), max_side))
     try:
@@ -28,14 +28,13 @@ def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
                 image.draft("RGB", (max_side, max_side))
             image.load()
             return np.array(_reduced(_rgba(image), max_side))
-    except UnidentifiedImageError:  # whose own words hold an address in memory
-        raise StageError("bad_texture", f"texture {name} is no image that is read ({formats.guess(data)})") from None
+    except UnidentifiedImageError:  # its message contains a memory address
+        raise StageError("bad_texture", f"texture {name} is not an image that can be read ({describe(data)})") from None
     except (StageError, MemoryError):
         raise
-    except Exception as error:  # each of Pillow's decoders has its own errors
-        raise StageError(
-            "bad_texture", f"texture {name} cannot be decoded: {' '.join(str(error).split())[:200]}"
-        ) from None
+    except Exception as error:  # each of Pillow's decoders raises errors of its own
+        detail = " ".join(str(error).split())[:200]
+        raise StageError("bad_texture", f"texture {name} cannot be decoded: {detail}") from None
 
 
 def _reduced(image: Image.Image, max_side: int) -> Image.Image:
@@ -44,7 +43,7 @@ def _reduced(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def _rgba(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it at 255
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         levels, clear = np.asarray(image).astype(np.uint32), image.info.get("transparency")
         image = Image.fromarray((levels >> 8).clip(0, 255).astype(np.uint8))
         if isinstance(clear, int):

@@ -1,53 +1,84 @@
-"""OFF as a Model: the text form, with normals, colours of vertices or faces, and polygons of any shape."""
+"""Read OFF files: the text form, with normals, colours of vertices or faces, and polygons of any shape."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.meshes.model import UNPAINTED, Limits, Material, Model, part, srgb_colors
+from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
+from stages.meshes.mesh_file import MeshFile
+from stages.meshes.model import Limits, Material, Model, part
 from stages.meshes.polygons import triangles
 from stages.meshes.text_numbers import numbers_of, table_of
 
-_HEADER = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
+_KEYWORD = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
 
 
-def read(data: bytes, name: str, limits: Limits) -> Model:
-    try:
-        return _read(data, name, limits)
-    except (ValueError, IndexError, OverflowError) as error:
-        raise StageError("corrupt_file", f"{name}: {' '.join(str(error).split())[:200]}") from None
+class OffFile(MeshFile):
+    format = "off"
+    endings = (".off",)
+
+    @staticmethod
+    def sniff(data: bytes, head: bytes) -> bool:
+        return _KEYWORD.match(_without_comments(head.lstrip()[:4096])) is not None
+
+    def check(self) -> None:
+        words = _KEYWORD.sub(b"", _without_comments(self.data[:65536]), count=1).split(maxsplit=3)
+        if words[:1] == [b"BINARY"]:
+            raise StageError("unsupported", f"{self.name} is a binary OFF file; only text is read")
+        try:
+            vertices, faces = int(words[0]), int(words[1])
+        except (ValueError, IndexError):
+            detail = "the header does not give the numbers of vertices and faces"
+            raise StageError("corrupt_file", f"{self.name}: {detail}") from None
+        least = vertices * 6 + faces * 2  # bytes: "0 0 0\n" and "0\n" are the shortest lines
+        if vertices < 0 or faces < 0 or least > len(self.data):
+            declared = f"{vertices:,} vertices and {faces:,} faces, too many for {len(self.data):,} bytes"
+            raise StageError("corrupt_file", f"{self.name}: the header declares {declared}")
+
+    def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
+        try:
+            return _read(self.data, self.name, limits)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise StageError("corrupt_file", f"{self.name}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _without_comments(data: bytes) -> bytes:
+    return re.sub(rb"#[^\r\n]*", b"", data.removeprefix(b"\xef\xbb\xbf")).lstrip()
 
 
 def _read(data: bytes, name: str, limits: Limits) -> Model:
     line_count = data.count(b"\n") + data.count(b"\r")
     if line_count > 4 * (limits.max_vertices + limits.max_faces):
-        raise StageError("too_large", f"{name} has {line_count:,} lines, more than max_vertices and max_faces can need")
-    text = re.sub(rb"#[^\r\n]*", b"", data.removeprefix(b"\xef\xbb\xbf")).lstrip()
-    kind = _HEADER.match(text)
+        detail = f"{line_count:,} lines, more than max_vertices and max_faces allow"
+        raise StageError("too_large", f"{name} has {detail}")
+    text = _without_comments(data)
+    kind = _KEYWORD.match(text)
     if kind is None or kind.group(4):
-        raise StageError("unsupported", f"{name} starts {text[:12]!r}; OFF, COFF, NOFF and STOFF are read")
+        raise StageError("unsupported", f"{name} starts with {text[:12]!r}; OFF, COFF, NOFF and STOFF are read")
     lines = [line for line in text[kind.end() :].splitlines() if line.strip()]
     vertex_count, face_count = (int(word) for word in lines[0].split()[:2])
     limits.check("vertices", vertex_count)
     limits.check("faces", face_count)
     if len(lines) < 1 + vertex_count + face_count:
-        raise StageError("corrupt_file", f"{name} ends after {len(lines) - 1:,} of {vertex_count + face_count:,} lines")
+        detail = f"{vertex_count + face_count:,} lines, but has {len(lines) - 1:,}"
+        raise StageError("corrupt_file", f"{name} declares {detail}")
     if not face_count:
         raise StageError("no_faces", "the file has points and no triangles")
     table = table_of(lines[1 : 1 + vertex_count], 3, 10)
-    corners, counts, behind = _polygons(lines[1 + vertex_count : 1 + vertex_count + face_count])
+    corners, counts, extras = _polygons(lines[1 + vertex_count : 1 + vertex_count + face_count])
     limits.check("faces", int(np.maximum(counts - 2, 0).sum()))
     if len(corners) and (corners.min() < 0 or corners.max() >= vertex_count):
         wrong = corners.min() if corners.min() < 0 else corners.max()
-        raise StageError("corrupt_file", f"{name}: a face names vertex {wrong:,} of {vertex_count:,}")
-    return _model(kind, table, corners, counts, behind)
+        raise StageError("corrupt_file", f"{name}: a face uses vertex {wrong:,}, but there are {vertex_count:,}")
+    return _model(kind, table, corners, counts, extras)
 
 
 def _model(
-    kind: re.Match[bytes], table: np.ndarray, corners: np.ndarray, counts: np.ndarray, behind: list[np.ndarray]
+    kind: re.Match[bytes], table: np.ndarray, corners: np.ndarray, counts: np.ndarray, extras: list[np.ndarray]
 ) -> Model:
     positions, normals, column = table[:, :3], None, 3
     if kind.group(3) and table.shape[1] >= 6:
@@ -55,28 +86,28 @@ def _model(
     colors = srgb_colors(table[:, column : column + 4]) if kind.group(2) and table.shape[1] >= column + 3 else None
     faces = triangles(positions[corners], counts)
     model = Model()
-    of_faces = _face_colors(behind, model) if colors is None else None
-    if of_faces is not None:
-        positions, colors = positions[corners], np.repeat(of_faces, counts, axis=0)
+    face_colors = _face_colors(extras, model) if colors is None else None
+    if face_colors is not None:
+        positions, colors = positions[corners], np.repeat(face_colors, counts, axis=0)
         normals = normals[corners] if normals is not None else None
     else:
         faces = corners[faces]
     alpha = "BLEND" if colors is not None and colors[:, 3].min(initial=1) < 1 else "OPAQUE"
-    factor = UNPAINTED if colors is None else (1.0, 1.0, 1.0, 1.0)
+    factor = UNPAINTED if colors is None else WHITE
     model.parts.append(part(positions, faces, Material(alpha=alpha), normals=normals, colors=colors, factor=factor))
     return model
 
 
 def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """[C] vertex of each corner, [P] corners of each polygon, and the numbers behind them on each polygon's line."""
+    """[C] vertex of each corner, [P] corners of each polygon, and the further numbers on each polygon's line."""
     widths = np.fromiter(map(len, map(bytes.split, lines)), np.int64, len(lines))
     numbers = numbers_of(b" ".join(lines))
     if len(numbers) != widths.sum():
-        raise ValueError("a face has a word that is no number")
+        raise ValueError("a face line has a word that is not a number")
     starts = np.cumsum(widths) - widths
     counts = numbers[starts].astype(np.int64)
     if (counts < 0).any() or (counts >= widths).any():
-        raise ValueError("a face has fewer corners than it says")
+        raise ValueError("a face has fewer corners than its line declares")
     firsts = np.cumsum(counts) - counts
     corners = numbers[np.repeat(starts + 1 - firsts, counts) + np.arange(counts.sum())].astype(np.int64)
     if (widths == counts + 1).all():
@@ -85,16 +116,16 @@ def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[np.ndarr
     return corners, counts, [numbers[start:end] for start, end in zip(starts + counts + 1, ends, strict=True)]
 
 
-def _face_colors(behind: list[np.ndarray], model: Model) -> np.ndarray | None:
+def _face_colors(extras: list[np.ndarray], model: Model) -> np.ndarray | None:
     """[P, 4] float32 linear, grey where a face has none; None where no face has one."""
-    painted = np.array([len(numbers) >= 3 for numbers in behind], bool)
-    if any(len(numbers) == 1 for numbers in behind):
+    painted = np.array([len(numbers) >= 3 for numbers in extras], bool)
+    if any(len(numbers) == 1 for numbers in extras):
         model.warn("colours that are numbers of a colour map are not known")
     if not painted.any():
         return None
-    colors = np.tile(np.array(UNPAINTED, np.float32), (len(behind), 1))
-    alphas = [numbers[3] if len(numbers) > 3 else np.nan for numbers in behind if len(numbers) >= 3]
-    values = np.array([numbers[:3] for numbers in behind if len(numbers) >= 3])
+    colors = np.tile(np.array(UNPAINTED, np.float32), (len(extras), 1))
+    alphas = [numbers[3] if len(numbers) > 3 else np.nan for numbers in extras if len(numbers) >= 3]
+    values = np.array([numbers[:3] for numbers in extras if len(numbers) >= 3])
     opaque = np.where(np.isnan(alphas), 255.0 if values.max() > 2 else 1.0, alphas)
     colors[painted] = srgb_colors(np.column_stack([values, opaque]))
     return colors

@@ -1,17 +1,17 @@
-"""Polygons as triangles: fans, which are right for convex ones, and ears clipped one by one where a fan would be wrong.
+"""Split polygons into triangles: into fans where they are convex, else by clipping ears.
 
-A polygon of n corners always gives n - 2 triangles, in the order of the polygons.
+A polygon of n corners always becomes n - 2 triangles, in the order of the polygons.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_MOST_TESTS = 100_000  # of corners, in one mesh: some seconds; what is left then stays a fan
+_MOST_TESTS = 100_000  # of corners in one mesh, which take some seconds; the polygons left then stay fans
 
 
 def fans(counts: np.ndarray) -> np.ndarray:
-    """[F, 3] numbers of corners: each of P polygons, of counts[P] corners, as triangles around its first one."""
+    """[F, 3] indices of corners: P polygons of counts[P] corners, each as triangles around its first corner."""
     starts = np.cumsum(counts) - counts
     triangles = np.maximum(counts - 2, 0)
     polygon = np.repeat(np.arange(len(counts)), triangles)
@@ -20,22 +20,22 @@ def fans(counts: np.ndarray) -> np.ndarray:
 
 
 def triangles(points: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """[F, 3] numbers of corners; points: [sum of counts, 3] where the corners lie."""
+    """[F, 3] indices of corners. points: [sum of counts, 3], the positions of the corners."""
     found = fans(counts)
     if counts.max(initial=0) <= 3:
         return found
     starts = np.cumsum(counts) - counts
     firsts = np.cumsum(np.maximum(counts - 2, 0)) - np.maximum(counts - 2, 0)
-    left = [_MOST_TESTS]
+    budget = [_MOST_TESTS]
     for polygon, normal in _concave(points, counts, found):
         start, count = starts[polygon], counts[polygon]
-        clipped = _clipped(_flat(points[start : start + count], normal), left)
+        clipped = _clipped(_projected(points[start : start + count], normal), budget)
         found[firsts[polygon] : firsts[polygon] + count - 2] = np.array(clipped) + start
     return found
 
 
 def _concave(points: np.ndarray, counts: np.ndarray, found: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Polygons whose fan has a triangle that faces backwards, and their normals."""
+    """The polygons whose fan has a triangle that faces backwards, and their normals."""
     polygon = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
     many = counts[polygon] > 3
     polygon, corners = polygon[many], points[found[many]]
@@ -44,11 +44,11 @@ def _concave(points: np.ndarray, counts: np.ndarray, found: np.ndarray) -> list[
         normals = np.stack([np.bincount(polygon, axis, len(counts)) for axis in faces.T], 1)
         along = (faces * normals[polygon]).sum(1)
         backwards = along < -1e-6 * (normals[polygon] ** 2).sum(1)
-    return [(number, normals[number]) for number in np.unique(polygon[backwards])]
+    return [(index, normals[index]) for index in np.unique(polygon[backwards])]
 
 
-def _flat(points: np.ndarray, normal: np.ndarray) -> list[tuple[float, float]]:
-    """Seen along the axis that the normal is nearest to, counter-clockwise."""
+def _projected(points: np.ndarray, normal: np.ndarray) -> list[tuple[float, float]]:
+    """The points projected along the axis closest to the normal, counter-clockwise."""
     axis = int(np.abs(normal).argmax())
     first, second = (axis + 1) % 3, (axis + 2) % 3
     if normal[axis] < 0:
@@ -56,14 +56,14 @@ def _flat(points: np.ndarray, normal: np.ndarray) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in points[:, [first, second]]]
 
 
-def _clipped(points: list[tuple[float, float]], left: list[int]) -> list[tuple[int, int, int]]:
-    """Triangles of a simple polygon; of one that crosses itself, or when left[0] tests are spent, a fan of the rest."""
+def _clipped(points: list[tuple[float, float]], budget: list[int]) -> list[tuple[int, int, int]]:
+    """The triangles of a simple polygon. If it crosses itself, or budget[0] is spent, the rest becomes a fan."""
     ring = list(range(len(points)))
     found = []
     at = missed = 0
-    while len(ring) > 3 and missed < len(ring) and left[0] > 0:
+    while len(ring) > 3 and missed < len(ring) and budget[0] > 0:
         ear = (ring[at - 1], ring[at], ring[(at + 1) % len(ring)])
-        left[0] -= 1 + len(ring) // 64
+        budget[0] -= 1 + len(ring) // 64
         if _is_ear(points, ring, ear):
             found.append(ear)
             del ring[at]
@@ -74,11 +74,11 @@ def _clipped(points: list[tuple[float, float]], left: list[int]) -> list[tuple[i
 
 
 def _is_ear(points: list[tuple[float, float]], ring: list[int], ear: tuple[int, int, int]) -> bool:
-    """Whether the triangle lies within the polygon: it turns left, and no other corner is in it."""
+    """Whether the triangle is inside the polygon: it turns left, and no other corner is in it."""
     a, b, c = (points[corner] for corner in ear)
     turn = _turn(a, b, c)
     if turn <= 0:
-        return turn == 0  # on a line: nothing is lost with it
+        return turn == 0  # a triangle without area can go
     for corner in ring:
         p = points[corner]
         if p in (a, b, c):

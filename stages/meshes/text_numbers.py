@@ -1,4 +1,4 @@
-"""Numbers of text formats, without an object for each."""
+"""Parse the numbers of text formats into arrays."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 
 import numpy as np
 
-_NO_NUMBER = re.compile(rb"[^\s\d.+\-einfatyEINFATY]")
+_FOREIGN = re.compile(rb"[^\s\d.+\-einfatyEINFATY]")
 
 
 def numbers_of(text: bytes, dtype: type = np.float64) -> np.ndarray:
-    """The numbers that a text begins with, parted by white space; fewer than it has words where one is no number."""
+    """The numbers at the start of a text, separated by white space, up to the first word that is not a number."""
     for _ in range(2):
         try:
             return np.fromstring(text, dtype, sep=" ")
         except ValueError:
-            wrong = _NO_NUMBER.search(text)
+            wrong = _FOREIGN.search(text)
             end = wrong.start() if wrong else 0
             text = text[: max(text.rfind(blank, 0, end) for blank in (b" ", b"\n", b"\r", b"\t")) + 1]
     return np.zeros(0, dtype)
 
 
 def table_of(lines: list[bytes], least: int, most: int) -> np.ndarray:
-    """[N, W] float64, W in least..most: each line's first numbers; a number that other lines have is 1 where missing.
+    """[N, W] float64, W in least..most: the first numbers of each line; one that only other lines have is set to 1.
 
-    '#' begins a comment. ValueError where a word is no number, or a line has fewer than `least`.
+    '#' starts a comment. Raises ValueError if a word is not a number, or a line has fewer than `least`.
     """
     if not lines:
         return np.zeros((0, least))
@@ -35,7 +35,7 @@ def table_of(lines: list[bytes], least: int, most: int) -> np.ndarray:
     rows = [[float(word) for word in line.split(b"#", 1)[0].split()[:most]] for line in lines]
     width = max(map(len, rows))
     if min(map(len, rows)) < least:
-        raise ValueError(f"a line with fewer than {least} numbers")
+        raise ValueError(f"a line has fewer than {least} numbers")
     return np.array([row + [1.0] * (width - len(row)) for row in rows])
 
 

@@ -16,9 +16,8 @@ from manifests.store import open_store
 from stages.contract.stage import Context, Done, Row
 from stages.corpus.corpus import Corpus
 from stages.ingest import Ingest
+from stages.meshes.formats import ENDINGS
 from stages.render import Render
-
-_FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 
 
 def rendered(out: Path, size: int, views: int, demo: int, folder: Path | None, count: int) -> list[Path]:
@@ -36,7 +35,7 @@ def rendered(out: Path, size: int, views: int, demo: int, folder: Path | None, c
 def _textured(folder: Path) -> list[Path]:
     """Meshes that name a picture: colours are what makes a fit hard."""
     names = (b"image/png", b"image/jpeg", b".png", b".jpg", b".jpeg")
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _FORMATS]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
     return [path for path in paths if any(name in path.read_bytes() for name in names)]
 
 

@@ -27,17 +27,17 @@ from manifests.store import open_store
 from stages.contract.stage import Context, Row, StageError
 from stages.corpus.corpus import Corpus
 from stages.ingest import Ingest
+from stages.meshes.formats import ENDINGS
 from stages.render import Render
 from tests.benchmarks.render_script import draw_as_people_do
 
-_FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 _PHASES = ("load", "upload", "draw", "read-back", "encode")
 _LOOK_AT = (50, 100, 200, 300, 400, 500, 1000, 2000)
 
 
 def meshes_in(folder: Path, count: int) -> list[Path]:
     """So many, evenly spread over the folder's names."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _FORMATS]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
     return [paths[index * len(paths) // count] for index in range(count)] if count < len(paths) else paths
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests import sources
 from manifests.listing import update_listing
-from manifests.sources import SourceError, read_source
+from manifests.sources import SourceError
 from manifests.store import open_store
+
+read_source = partial(sources.read_source, endings=(".glb", ".gltf", ".obj", ".ply", ".stl", ".off"))
 
 
 def write(folder: Path, *names: str) -> None:

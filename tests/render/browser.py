@@ -20,7 +20,9 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 
 from stages.artifacts.views import Views
-from stages.ingesting import references
+from stages.meshes import references
+from stages.meshes.obj.format import ObjFile
+from stages.meshes.ply.format import PlyFile
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "node_modules"
@@ -56,7 +58,7 @@ class Eye:
                 "folder": folder,
                 "url": folder + quote(mesh_name),
                 "libraries": _libraries(members, mesh_name),
-                "textures": references.ply_textures(members[mesh_name]) if mesh_name.endswith(".ply") else [],
+                "textures": PlyFile(members[mesh_name], mesh_name).textures() if mesh_name.endswith(".ply") else [],
                 "size": size,
                 "normalization": views.normalization.tolist(),
                 "intrinsics": views.intrinsics.astype(float).tolist(),
@@ -84,8 +86,9 @@ class Eye:
 
 def _libraries(members: dict[str, bytes], mesh_name: str) -> list[str]:
     """Names of an OBJ's material libraries among the members."""
-    uris = references.obj_libraries(members[mesh_name]) if mesh_name.endswith(".obj") else []
-    return [name for uri in uris for name in references.names_of(uri, mesh_name) if name in members]
+    uris = ObjFile(members[mesh_name], mesh_name).libraries() if mesh_name.endswith(".obj") else []
+    found = (references.find(uri, mesh_name, members) for uri in uris)
+    return [name for name in found if name is not None]
 
 
 def _handler(eye: Eye) -> type[BaseHTTPRequestHandler]:

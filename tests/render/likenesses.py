@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from manifests.store import open_store
+from stages.artifacts import bundle
 from stages.artifacts.views import Views
 from stages.contract.stage import Context, Done, Outcome, Row, StageError, Work
 from stages.ingest import Ingest
-from stages.ingesting import bundle
 from stages.render import Render
 from tests.render.browser import Eye, EyeError
 from tests.render.comparing import LEAST_IOU, MOST_DIFFERENCE, Likeness, likeness, on_white

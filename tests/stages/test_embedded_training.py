@@ -191,7 +191,7 @@ import sys, numpy as np
 from pathlib import Path
 from stages.embedded.training.objects import TRAIN
 from stages.embedded.training.renders import directions
-from stages.ingesting import bundle
+from stages.artifacts import bundle
 from stages.render import Render
 from stages.rendering.drawing import Renderer
 class Seen(Render):

@@ -17,9 +17,10 @@ from manifests.store import open_store
 from stages.artifacts.views import Views
 from stages.contract.stage import Context, Done, Outcome, StageError, Work
 from stages.ingest import Ingest
-from stages.meshes.model import Limits, normalization
-from stages.meshes.reading import read_model
+from stages.meshes.formats import read_mesh
+from stages.meshes.model import Limits
 from stages.render import Render
+from stages.rendering.normalization import normalization
 from tests.stages import meshes
 
 FRONT = {"cameras": "orbit", "elevation_deg": 0.0, "views": 4, "size": 64}  # from +z, +x, -z, -x
@@ -166,7 +167,7 @@ def model_of(data: bytes, folder: Path, name: str = "a.glb", **limits: int) -> A
     ((_, taken),) = Ingest().open(None)([{"id": "a", "uri": str(folder / name)}])  # type: ignore[arg-type]
     assert isinstance(taken, Done), taken
     columns = taken.columns
-    return read_model(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
+    return read_mesh(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
 
 
 def test_skins_and_morph_targets(tmp_path: Path) -> None:

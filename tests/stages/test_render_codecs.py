@@ -12,10 +12,11 @@ import pytest
 
 from stages.contract.stage import Done, StageError
 from stages.ingest import Ingest
-from stages.meshes import gltf, images
-from stages.meshes.gltf_data import GltfData
+from stages.meshes import images
+from stages.meshes.formats import read_mesh
+from stages.meshes.gltf.data import GltfData
+from stages.meshes.gltf.format import GlbFile
 from stages.meshes.model import Limits, Model
-from stages.meshes.reading import read_model
 from tests.stages import meshes, packing
 from tests.stages.packing import ETC1S_QUARTERS, HEADER, Packed, packed_cube, uastc
 
@@ -33,7 +34,7 @@ def ingested(path: Path) -> Done:
 def model_of(path: Path, **limits: int) -> Model:
     taken = ingested(path)
     columns = taken.columns
-    return read_model(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
+    return read_mesh(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
 
 
 def glb_file(folder: Path, document: dict[str, Any], binary: bytes) -> Path:
@@ -70,7 +71,7 @@ def test_meshopt_gives_back_what_was_packed(tmp_path: Path, extension: str, mode
 
 
 def test_a_view_is_unpacked_once() -> None:
-    data = GltfData({"a.glb": packed_cube().glb()}, "a.glb", "glb", Limits())
+    data = GltfData(GlbFile(packed_cube().glb(), "a.glb"), {}, Limits())
     assert data.view(0) is data.view(0)
 
 
@@ -152,7 +153,7 @@ def test_noise_in_meshopt_is_corrupt_or_drawn() -> None:
         places = random.integers(0, len(binary), random.integers(1, 20))
         binary[places] = random.integers(0, 256, len(places))
         try:
-            gltf.read({"a.glb": meshes.glb(document, binary.tobytes())}, "a.glb", "glb", Limits(), 64)
+            GlbFile(meshes.glb(document, binary.tobytes()), "a.glb").read({}, Limits(), 64)
         except StageError as error:
             reasons.add(error.reason)
     assert reasons == {"corrupt_file"}
@@ -245,7 +246,7 @@ def test_damaged_ktx2_has_its_reason(name: str) -> None:
 
 @pytest.mark.parametrize("unpacked", [0x7FFFFFFF, 0xFFFFFFFFFFFFFFFF])
 def test_what_ktx2_claims_is_judged_before_it_is_unpacked(unpacked: int) -> None:
-    with pytest.raises(StageError, match=f"claims {unpacked:,} bytes, of 64 at most") as caught:
+    with pytest.raises(StageError, match=f"declares {unpacked:,} bytes, but has at most 64") as caught:
         pixels(claims(unpacked))
     assert caught.value.reason == "bad_texture"
 

@@ -15,8 +15,8 @@ import pytest
 
 from stages.contract.stage import Done, StageError
 from stages.ingest import Ingest
+from stages.meshes.formats import read_mesh
 from stages.meshes.model import Limits
-from stages.meshes.reading import read_model
 from tests.stages import meshes
 
 _MOST_BYTES = 64 << 20
@@ -114,7 +114,7 @@ def read(data: bytes, path: Path) -> tuple[Any, int]:
         ((_, outcome),) = taken
         if isinstance(outcome, Done):
             columns = outcome.columns
-            outcome = read_model(outcome.artifact or b"", columns["mesh_name"], columns["format"], Limits(), 2048)
+            outcome = read_mesh(outcome.artifact or b"", columns["mesh_name"], columns["format"], Limits(), 2048)
     except StageError as error:
         outcome = error
     finally:

@@ -12,8 +12,8 @@ from PIL import Image
 from stages.contract.stage import StageError
 from stages.ingest import Ingest
 from stages.meshes import images
+from stages.meshes.formats import read_mesh
 from stages.meshes.model import Limits, Model
-from stages.meshes.reading import read_model
 from tests.stages import meshes
 
 
@@ -21,7 +21,7 @@ def model(folder: Path, made: meshes.Gltf) -> Model:
     path = folder / "a.glb"
     path.write_bytes(made.glb())
     taken = Ingest().fetch({"uri": str(path)})
-    return read_model(taken.artifact or b"", taken.columns["mesh_name"], taken.columns["format"], Limits(), 2048)
+    return read_mesh(taken.artifact or b"", taken.columns["mesh_name"], taken.columns["format"], Limits(), 2048)
 
 
 def textured() -> meshes.Gltf:

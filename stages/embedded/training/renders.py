@@ -23,10 +23,11 @@ from PIL import Image
 from manifests.store import LocalStore
 from stages.corpus.glb import Painted, glb
 from stages.embedded.training.objects import SPLITS
-from stages.meshes import gltf
-from stages.meshes.model import Limits, normalization
+from stages.meshes.gltf.format import GlbFile
+from stages.meshes.model import Limits
 from stages.rendering import cameras, encoding
 from stages.rendering.drawing import Renderer
+from stages.rendering.normalization import normalization
 
 RENDERED = 128  # as the demo renders; then made smaller, as a model's processor does it
 _FOV_DEG = 40.0
@@ -61,7 +62,7 @@ def _draw(
     renderer: Renderer, title: str, solids: list[Painted], towards: np.ndarray, side: int
 ) -> tuple[np.ndarray, list[int]]:
     """[V, S, S, 3] uint8 and the pixels covered"""
-    model = gltf.read({"mesh.glb": glb(title, solids)}, "mesh.glb", "glb", Limits(), 2048)
+    model = GlbFile(glb(title, solids), "mesh.glb").read({}, Limits(), 2048)
     poses = cameras.look_at_centre(towards, _FOV_DEG)
     intrinsics = cameras.intrinsics(len(towards), RENDERED, _FOV_DEG)
     seen, covered = [], []

@@ -1,4 +1,4 @@
-"""A mesh and its companions in one deterministic zip, and the hash that stands for them."""
+"""Pack files into a zip that depends only on their names and bytes, and hash them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import hashlib
 import io
 import zipfile
 
-_MOMENT = (1980, 1, 1, 0, 0, 0)  # zip members carry a time; a fixed one keeps equal content equal bytes
+_TIME = (1980, 1, 1, 0, 0, 0)  # a zip holds a time for each member; a fixed one keeps equal content equal bytes
 
 
 def pack(members: dict[str, bytes]) -> bytes:
-    """The members in the order given, uncompressed: meshes and images are mostly compressed already."""
+    """Pack the members in the given order, uncompressed, since most meshes and images are compressed already."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data)
+            archive.writestr(zipfile.ZipInfo(name, _TIME), data)
     return buffer.getvalue()
 
 
@@ -24,7 +24,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 
 def digest(members: dict[str, bytes]) -> str:
-    """sha256 over names and bytes; a length before each keeps the borders between them unambiguous."""
+    """The sha256 of names and bytes, each preceded by its length."""
     total = hashlib.sha256()
     for name, data in members.items():
         for part in (name.encode("utf-8", "surrogatepass"), data):

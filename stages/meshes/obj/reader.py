@@ -1,7 +1,6 @@
-"""Wavefront OBJ as a Model: polygons of any shape, negative indices, vertex colours, several libraries.
+"""Read OBJ files: polygons of any shape, negative indices, vertex colours, several libraries.
 
-Colours are taken as sRGB, as OBJ files are written; v = 0 is the last row of an image there. What belongs to materials
-is in mtl.py.
+Colours are taken as sRGB, as OBJ files are written. In OBJ, v = 0 is the last row of an image.
 """
 
 from __future__ import annotations
@@ -9,26 +8,32 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.ingesting import references
-from stages.meshes import mtl
-from stages.meshes.model import Limits, Model, part, srgb_colors
+from stages.meshes.colors import srgb_colors
+from stages.meshes.model import Limits, Model, part
+from stages.meshes.obj.materials import Surface, read_libraries, read_textures
 from stages.meshes.polygons import triangles
+from stages.meshes.references import decoded
 from stages.meshes.text_numbers import numbers_of, table_of
 
-_LONG = 1 << 16  # bytes of a line that is looked at before it is taken apart
+if TYPE_CHECKING:
+    from stages.meshes.obj.format import ObjFile
+
+_LONG = 1 << 16  # bytes; a longer line is checked before it is split
 _FREE_FORM = "free-form curves and surfaces are not drawn"
 _UNDRAWN = {
     b"l": "points and lines are not drawn", b"p": "points and lines are not drawn",
     b"curv": _FREE_FORM, b"curv2": _FREE_FORM, b"surf": _FREE_FORM,
 }  # fmt: skip
-# how Microsoft's C library wrote NaN and infinity, with a sign that elsewhere begins a comment
+# how Microsoft's C library wrote NaN and infinity; elsewhere a # starts a comment
 _ODD_NUMBER = re.compile(rb"\d\.#(?:IND|QNAN|SNAN|INF)\d*")
-_CONTINUED = re.compile(rb"^([^#\n]*)\\[ \t]*\r?\n", re.MULTILINE)  # but a comment may end in a backslash
+_CONTINUED = re.compile(rb"^([^#\n]*)\\[ \t]*\r?\n", re.MULTILINE)  # a comment may end in a backslash
 
 
 @dataclass
@@ -36,7 +41,7 @@ class _Faces:
     """The face lines of one material."""
 
     lines: list[bytes] = field(default_factory=list)
-    # (number of a line, vertices, texture coordinates, normals read before it), wherever these have changed
+    # (index of a line; how many vertices, texture coordinates and normals come before it), wherever these have changed
     counted: list[tuple[int, int, int, int]] = field(default_factory=list)
 
 
@@ -58,10 +63,10 @@ class _Tables:
     normals: np.ndarray  # [N, 3]
 
 
-def read(members: dict[str, bytes], name: str, limits: Limits, max_side: int) -> Model:
-    model = Model()
+def read(file: ObjFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
+    name, model = file.name, Model()
     try:
-        statements = _statements(_plain(members[name]), limits)
+        statements = _statements(_plain(file.data), limits)
         limits.check("vertices", len(statements.vertices))
         vertices, uv = table_of(statements.vertices, 3, 6), table_of(statements.uv, 1, 2)
         uv = uv if uv.shape[1] == 2 else np.hstack([uv, np.zeros_like(uv)])
@@ -71,23 +76,23 @@ def read(members: dict[str, bytes], name: str, limits: Limits, max_side: int) ->
         raise StageError("corrupt_file", f"{name}: {' '.join(str(error).split())[:200]}") from None
     limits.check("faces", sum(int(np.maximum(counts - 2, 0).sum()) for _, counts in groups.values()))
     if not groups and statements.undrawn == {_FREE_FORM}:
-        raise StageError("unsupported", f"{name} has free-form curves or surfaces alone; polygons are drawn")
+        raise StageError("unsupported", f"{name} has only free-form curves or surfaces; only polygons are drawn")
     if not groups:
-        raise StageError("no_faces", f"{name} has no polygons, {len(vertices):,} points and perhaps lines alone")
+        raise StageError("no_faces", f"{name} has {len(vertices):,} points and no polygons")
     for text in sorted(statements.undrawn):
         model.warn(text)
-    titles = {key: references.decoded(key) for key in groups}
-    surfaces = mtl.read_libraries(members, name, model)
-    mtl.read_textures(surfaces, list(titles.values()), members, limits, max_side)
+    titles = {key: decoded(key) for key in groups}
+    surfaces = read_libraries(file, members, model)
+    read_textures(surfaces, list(titles.values()), members, limits, max_side)
     for key, (corners, counts) in groups.items():
         if titles[key] not in surfaces and titles[key] and surfaces:
             model.warn(f"missing material: {titles[key][:100]}")
-        _add(model, surfaces.get(titles[key], mtl.Surface()), tables, corners, counts)
+        _add(model, surfaces.get(titles[key], Surface()), tables, corners, counts)
     return model
 
 
 def _plain(text: bytes) -> bytes:
-    """Without a byte order mark, continued lines, line ends of old Macs, and numbers with a '#'."""
+    """The text without a byte order mark, continued lines, line ends of old Macs, and numbers that contain a '#'."""
     text = text.removeprefix(b"\xef\xbb\xbf")
     if b"\n" not in text:
         text = text.replace(b"\r", b"\n")
@@ -100,7 +105,7 @@ def _statements(text: bytes, limits: Limits) -> _Statements:
     limits.check("vertices", text.count(b"\nv "))
     limits.check("faces", text.count(b"\nf "))
     if text.count(b"\n") > 2 * (limits.max_vertices + limits.max_faces):
-        raise StageError("too_large", "more lines than max_vertices and max_faces can need")
+        raise StageError("too_large", "the file has more lines than max_vertices and max_faces allow")
     found = _Statements()
     material, changed = b"", True
     for line in io.BytesIO(text):
@@ -137,11 +142,11 @@ def _check_long(keyword: bytes, rest: bytes, limits: Limits) -> None:
     if keyword == b"f":
         limits.check("faces", rest.count(b" ") + rest.count(b"\t") - 2)
     elif keyword in (b"v", b"vt", b"vn"):
-        raise ValueError(f"a {keyword.decode()} line of {len(rest):,} bytes")
+        raise ValueError(f"a {keyword.decode()} line has {len(rest):,} bytes")
 
 
 def _corners(faces: _Faces) -> tuple[np.ndarray, np.ndarray]:
-    """[C, 3] int64 numbers from 0 of vertex, uv, normal (-1: none) of all corners; [P] corners of each polygon."""
+    """[C, 3] int64: indices from 0 of each corner's vertex, uv and normal (-1: none); [P]: corners of each polygon."""
     counts = np.fromiter(map(len, map(bytes.split, faces.lines)), np.int64, len(faces.lines))
     joined = b" ".join(faces.lines)
     slashes = faces.lines[0].split(None, 1)[0].count(b"/")
@@ -149,7 +154,7 @@ def _corners(faces: _Faces) -> tuple[np.ndarray, np.ndarray]:
     if joined.count(b"/") == slashes * counts.sum() and len(numbers) == (slashes + 1) * counts.sum():
         table = np.zeros((counts.sum(), 3), np.int64)
         table[:, : slashes + 1] = numbers.reshape(-1, slashes + 1)[:, :3]
-    else:  # corners of several forms, or comments
+    else:  # corners are written in several ways, or there are comments
         split = [line.split(b"#", 1)[0].split() for line in faces.lines]
         counts = np.array([len(polygon) for polygon in split], np.int64)
         padded = [(word.split(b"/") + [b"", b""])[:3] for polygon in split for word in polygon]
@@ -160,33 +165,34 @@ def _corners(faces: _Faces) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_from_front(table: np.ndarray, counts: np.ndarray, counted: list[tuple[int, int, int, int]]) -> None:
-    """Makes indices that count back from the last line read plain ones; those that lead beyond the first stay below."""
+    """Replace indices that count back from the last line by indices from the front; invalid ones stay negative."""
     known = np.array(counted, np.int64)
     line = np.repeat(np.arange(len(counts)), counts)
     before = known[np.searchsorted(known[:, 0], line, "right") - 1, 1:]
-    plain = table + before + 1
+    from_front = table + before + 1
     back = table < 0
-    table[back] = np.where(plain[back] > 0, plain[back], np.iinfo(np.int64).min // 2)
+    table[back] = np.where(from_front[back] > 0, from_front[back], np.iinfo(np.int64).min // 2)
 
 
-def _add(model: Model, surface: mtl.Surface, tables: _Tables, corners: np.ndarray, counts: np.ndarray) -> None:
+def _add(model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, counts: np.ndarray) -> None:
     if not len(corners):
         return
     _check_corners(corners, tables, model)
-    rows, place = _distinct(corners, tables)
+    rows, row_of = _distinct(corners, tables)
     vertices = tables.vertices[rows[:, 0]]
     coordinates = np.zeros((len(rows), 4), np.float32)
     for column, keyword in ((0, "map_kd"), (2, "map_ke")):
         line = surface.maps.get(keyword) or (surface.maps.get("map_d") if keyword == "map_kd" else None)
         if line is not None and len(tables.uv):
-            coordinates[:, column : column + 2] = np.where(rows[:, 1:2] >= 0, line.place(tables.uv[rows[:, 1]]), 0)
+            uv = line.transformed(tables.uv[rows[:, 1]])
+            coordinates[:, column : column + 2] = np.where(rows[:, 1:2] >= 0, uv, 0)
     normals = np.where(rows[:, 2:3] >= 0, tables.normals[rows[:, 2]], 0) if len(tables.normals) else None
     colors = srgb_colors(vertices[:, 3:6]) if vertices.shape[1] >= 6 else None
     factor = (1.0, 1.0, 1.0, surface.alpha) if colors is not None and surface.plain else surface.factor
     model.parts.append(
         part(
             vertices[:, :3],
-            place[triangles(tables.vertices[corners[:, 0], :3], counts)],
+            row_of[triangles(tables.vertices[corners[:, 0], :3], counts)],
             surface.material,
             normals=normals,
             uv=coordinates,
@@ -198,26 +204,26 @@ def _add(model: Model, surface: mtl.Surface, tables: _Tables, corners: np.ndarra
 
 
 def _check_corners(corners: np.ndarray, tables: _Tables, model: Model) -> None:
-    named = ((tables.vertices, "vertex"), (tables.uv, "texture coordinate"), (tables.normals, "normal"))
-    for column, (table, what) in enumerate(named):
+    kinds = ((tables.vertices, "vertex"), (tables.uv, "texture coordinate"), (tables.normals, "normal"))
+    for column, (table, what) in enumerate(kinds):
         most = corners[:, column].max()
         if column and not len(table) and most >= 0:
             model.warn(f"faces name a {what}, and the file has none")
             corners[:, column] = -1
         elif most >= len(table):
-            raise StageError("corrupt_file", f"a face names {what} {most + 1:,} of {len(table):,}")
+            raise StageError("corrupt_file", f"a face uses {what} {most + 1:,}, but there are {len(table):,}")
     if corners[:, 0].min() < 0 or corners.min() < -1:
         raise StageError(
-            "corrupt_file", "a face counts back beyond the first line, or names vertex 0; they count from 1"
+            "corrupt_file", "a face counts back beyond the first line, or uses vertex 0; vertices count from 1"
         )
 
 
 def _distinct(corners: np.ndarray, tables: _Tables) -> tuple[np.ndarray, np.ndarray]:
-    """[M, 3] the different corners, and [C] which of them each corner is."""
+    """[M, 3] the distinct corners, and [C] the index among them of each corner."""
     most = len(tables.vertices) * (len(tables.uv) + 1) * (len(tables.normals) + 1)
     if most > np.iinfo(np.int64).max:
-        rows, place = np.unique(corners, axis=0, return_inverse=True)
-        return rows, place.reshape(-1)
+        rows, row_of = np.unique(corners, axis=0, return_inverse=True)
+        return rows, row_of.reshape(-1)
     keys = (corners[:, 0] * (len(tables.uv) + 1) + corners[:, 1] + 1) * (len(tables.normals) + 1) + corners[:, 2] + 1
-    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    return corners[first], place.reshape(-1)
+    _, first, row_of = np.unique(keys, return_index=True, return_inverse=True)
+    return corners[first], row_of.reshape(-1)

@@ -1,31 +1,30 @@
-"""Reads the binary side of glTF: buffers, packed views, accessors (strided, normalised, sparse), Draco primitives."""
+"""Read the binary data of glTF: buffers, compressed views, accessors and Draco primitives."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.ingesting import formats, references
-from stages.meshes import gltf_meshopt
+from stages.meshes import references
+from stages.meshes.gltf import meshopt
+from stages.meshes.gltf.format import COMPONENTS, WIDTHS, GltfFile
 from stages.meshes.model import Limits
 
-_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-_VERTEX_BYTES = 128  # that compressed views may hold for each vertex of the limit: plenty with skins and colours
+_VERTEX_BYTES = 128  # of decompressed views, for each vertex that max_vertices allows: plenty with skins and colours
 
 
 class GltfData:
-    """A glTF document with what it needs to be read. Its claims have been checked by ingest."""
+    """A glTF document and its binary data. Ingest has checked its buffer views and accessors."""
 
-    def __init__(self, members: dict[str, bytes], name: str, form: str, limits: Limits):
+    def __init__(self, file: GltfFile, members: Mapping[str, bytes], limits: Limits):
         self.members = members
-        self.name = name
+        self.name = file.name
         self.limits = limits
-        data = members[name]
-        self.document: dict[str, Any] = formats.check(data, form, name) or {}
-        self._chunk = formats.glb_chunks(data, name)[1] if form == "glb" else None
+        self.document = file.document
+        self._chunk = file.chunk
         self._buffers: dict[int, bytes] = {}
         self._unpacked: dict[int, memoryview] = {}  # by view
         self._unpacked_bytes = 0
@@ -34,59 +33,60 @@ class GltfData:
         return self.document.get(field) or []
 
     def entry(self, field: str, number: Any) -> Any:
-        """One of a list; a number that it has not would else count from the list's end, or say nothing of its place."""
+        """An entry of a list. Refuses negative indices too, which Python would count from the end of the list."""
         entries = self.list(field)
         if not isinstance(number, int) or not 0 <= number < len(entries):
-            raise StageError("corrupt_file", f"{self.name} names {field} number {number!r}, and has {len(entries):,}")
+            raise StageError("corrupt_file", f"{self.name} uses {field} number {number!r}, but has {len(entries):,}")
         return entries[number]
 
     def resource(self, uri: str, kind: str) -> bytes | None:
-        """The bytes behind a uri of this document; None where the file is missing."""
+        """The bytes of a uri of this document; None if the file is missing."""
         if references.is_embedded(uri):
             return references.embedded(uri, kind)
-        found = [name for name in references.names_of(uri, self.name) if name in self.members]
-        return self.members[found[0]] if found else None
+        name = references.find(uri, self.name, self.members)
+        return self.members[name] if name is not None else None
 
     def view(self, index: int) -> memoryview:
         view = self.entry("bufferViews", index)
-        packed = formats.meshopt(view)
+        packed = meshopt.compressed(view)
         if packed is None:
             return self._slice(view)
         if index not in self._unpacked:
-            place = f"bufferView {index}"
-            self._unpacked_bytes += gltf_meshopt.size(packed, place)
+            name = f"bufferView {index}"
+            self._unpacked_bytes += meshopt.unpacked_bytes(packed, name)
             most = self.limits.max_vertices * _VERTEX_BYTES
             if self._unpacked_bytes > most:
-                found = f"compressed views of {self._unpacked_bytes:,} bytes when unpacked"
-                raise StageError("too_large", f"{found}; max_vertices allows {most:,}")
-            self._unpacked[index] = gltf_meshopt.unpacked(packed, self._slice(packed), place)
+                detail = f"compressed views decompress to {self._unpacked_bytes:,} bytes; max_vertices allows {most:,}"
+                raise StageError("too_large", detail)
+            self._unpacked[index] = meshopt.unpacked(packed, self._slice(packed), name)
         return self._unpacked[index]
 
-    def _slice(self, place: dict[str, Any]) -> memoryview:
-        number, start = place["buffer"], place.get("byteOffset", 0)
+    def _slice(self, stored: dict[str, Any]) -> memoryview:
+        """The bytes that a view, or a view's extension, names."""
+        number, start = stored["buffer"], stored.get("byteOffset", 0)
         if number not in self._buffers:
             uri = self.entry("buffers", number).get("uri")
             data = self._chunk if uri is None and number == 0 else self.resource(uri, "buffer") if uri else None
             if data is None:
                 raise StageError("missing_file", f"buffer {number} has no data")
             self._buffers[number] = data
-        return memoryview(self._buffers[number])[start : start + place["byteLength"]]
+        return memoryview(self._buffers[number])[start : start + stored["byteLength"]]
 
     def accessor(self, index: int) -> np.ndarray:
-        """[count, width] as stored, or float32 where the accessor is normalised."""
+        """[count, width] as stored, or float32 if the accessor is normalised."""
         accessor = self.entry("accessors", index)
-        dtype, width, count = np.dtype(_TYPES[accessor["componentType"]]), _WIDTHS[accessor["type"]], accessor["count"]
+        dtype, width = np.dtype(COMPONENTS[accessor["componentType"]]), WIDTHS[accessor["type"]]
+        count = accessor["count"]
         if "bufferView" in accessor:
             values = self._strided(accessor, dtype, width, count)
         else:
             values = np.zeros((count, width), dtype)
         if "sparse" in accessor:
             sparse = accessor["sparse"]
-            places = self._packed(
-                sparse["indices"], np.dtype(_TYPES[sparse["indices"]["componentType"]]), 1, sparse["count"]
-            )
+            kind = np.dtype(COMPONENTS[sparse["indices"]["componentType"]])
+            indices = self._packed(sparse["indices"], kind, 1, sparse["count"])[:, 0]
             values = values.copy()
-            values[places[:, 0]] = self._packed(sparse["values"], dtype, width, sparse["count"])
+            values[indices] = self._packed(sparse["values"], dtype, width, sparse["count"])
         return dequantized(values) if accessor.get("normalized") else values
 
     def _strided(self, accessor: dict[str, Any], dtype: np.dtype, width: int, count: int) -> np.ndarray:
@@ -99,9 +99,10 @@ class GltfData:
         rows = np.lib.stride_tricks.as_strided(raw, (count, element), (stride, 1), writeable=False)
         return np.ascontiguousarray(rows).view(dtype).reshape(count, width)
 
-    def _packed(self, place: dict[str, Any], dtype: np.dtype, width: int, count: int) -> np.ndarray:
-        view = self.view(place["bufferView"])
-        return np.frombuffer(view, dtype, count * width, place.get("byteOffset", 0)).reshape(count, width)
+    def _packed(self, part: dict[str, Any], dtype: np.dtype, width: int, count: int) -> np.ndarray:
+        """Without gaps: the indices or values of a sparse accessor."""
+        view = self.view(part["bufferView"])
+        return np.frombuffer(view, dtype, count * width, part.get("byteOffset", 0)).reshape(count, width)
 
     def draco(self, extension: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Attributes by glTF name and the indices of a compressed primitive."""

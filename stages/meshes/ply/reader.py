@@ -1,65 +1,71 @@
-"""PLY as a Model: polygons and strips, normals, colours of vertices or faces, and MeshLab's textures.
+"""Read PLY files: polygons and strips, normals, colours of vertices or faces, and MeshLab's textures.
 
-Colours are taken as sRGB; v = 0 is the last row of an image.
+Colours are taken as sRGB. In PLY, v = 0 is the last row of an image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.ingesting import references
-from stages.meshes import images
-from stages.meshes.model import UNPAINTED, Limits, Material, Model, Texture, part, srgb_colors
-from stages.meshes.ply_data import Element, Lists, read_elements, read_header
+from stages.meshes import images, references
+from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
+from stages.meshes.model import Limits, Material, Model, Texture, part
+from stages.meshes.ply.elements import Element, Lists, read_elements, read_header
 from stages.meshes.polygons import triangles
+
+if TYPE_CHECKING:
+    from stages.meshes.ply.format import PlyFile
 
 _COLORS = (
     ("red", "green", "blue", "alpha"), ("diffuse_red", "diffuse_green", "diffuse_blue", "diffuse_alpha"),
     ("r", "g", "b", "a"), ("diffuse_r", "diffuse_g", "diffuse_b", "diffuse_a"),
 )  # fmt: skip
 _COORDINATES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"), ("tx", "ty"), ("tu", "tv"))
-_SPLAT = {"f_dc_0", "opacity", "rot_0", "scale_0"}  # what the vertices of Gaussian splats have, and packed ones:
+# properties of the vertices of Gaussian splats, and of compressed ones
+_SPLAT = {"f_dc_0", "opacity", "rot_0", "scale_0"}
 _PACKED_SPLAT = {"packed_position", "packed_rotation", "packed_scale"}
 
 
 @dataclass
 class _Corners:
-    """What the corners of all polygons have, once shared vertices are told apart where they must be."""
+    """The vertices and triangles of all polygons; corners that need different values have different vertices."""
 
     positions: np.ndarray  # [N, 3] float64
     normals: np.ndarray | None
     colors: np.ndarray | None
     uv: np.ndarray | None
     faces: np.ndarray  # [F, 3]
-    owners: np.ndarray  # [F] polygon of each triangle
+    polygons: np.ndarray  # [F] the polygon of each triangle
 
 
-def read(members: dict[str, bytes], name: str, limits: Limits, max_side: int) -> Model:
+def read(file: PlyFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
     model = Model()
     try:
-        _check_header(read_header(members[name])[1], limits)
-        elements = read_elements(members[name])
+        _check_header(read_header(file.data)[1], limits)
+        elements = read_elements(file.data)
         face = elements.get("face")
         corners = _corners(elements.get("vertex", Element("vertex", 0)), face, elements.get("tristrips"), limits)
-        textures = _textures(members, name, model, limits, max_side) if corners.uv is not None else []
+        textures = _textures(file, members, model, limits, max_side) if corners.uv is not None else []
         _add(model, corners, textures, face.columns.get("texnumber") if face is not None else None)
     except (ValueError, KeyError, IndexError, OverflowError) as error:
-        raise StageError("corrupt_file", f"{name}: {' '.join(str(error).split())[:200]}") from None
+        raise StageError("corrupt_file", f"{file.name}: {' '.join(str(error).split())[:200]}") from None
     return model
 
 
 def _check_header(elements: list[Element], limits: Limits) -> None:
-    """Before anything is read."""
+    """Check what the header declares, before any element is read."""
     counts = {element.name: element.count for element in elements}
     if not counts.get("face") and not counts.get("tristrips"):
         kinds = {prop.name for element in elements for prop in element.properties}
         if kinds >= _SPLAT or kinds >= _PACKED_SPLAT:
             raise StageError("no_faces", "the file is a Gaussian splat, not a mesh: it has points and no triangles")
         raise StageError("no_faces", "the file has points and no triangles")
-    for name, count in counts.items():  # what is not drawn has to be read past
+    for name, count in counts.items():  # elements that are not drawn are read too
         limits.check("vertices" if name == "vertex" else "faces", count)
 
 
@@ -76,28 +82,36 @@ def _corners(vertex: Element, face: Element | None, strips: Element | None, limi
         raise StageError("no_faces", "the file has points and no triangles")
     if indices.min() < 0 or indices.max() >= vertex.count:
         wrong = indices.min() if indices.min() < 0 else indices.max()
-        raise StageError("corrupt_file", f"a face names vertex {wrong:,} of {vertex.count:,}")
+        raise StageError("corrupt_file", f"a face uses vertex {wrong:,}, but there are {vertex.count:,}")
     positions = _group(vertex, ("x", "y", "z"))
     if positions is None:
-        raise StageError("corrupt_file", "the vertices have no x, y and z")
+        raise StageError("corrupt_file", "the vertices lack x, y or z")
     positions = positions.astype(np.float64)
     normals, colors, uv = _group(vertex, ("nx", "ny", "nz")), _painted(vertex), None
     for names in _COORDINATES:
         uv = _group(vertex, names) if uv is None else uv
     faces = triangles(positions[indices], counts)
-    of_faces, of_corners = (_painted(face), face.columns.get("texcoord")) if face is not None else (None, None)
-    if of_faces is not None and colors is not None and not _varies(of_faces):
-        of_faces = None  # one colour for all faces beside a colour of each vertex
-    own_uv = isinstance(of_corners, Lists) and len(of_corners.values) == 2 * len(indices)
-    if own_uv or of_faces is not None:  # what belongs to corners or faces asks for vertices of their own
+    face_colors = _painted(face) if face is not None else None
+    if face_colors is not None and colors is not None and not _varies(face_colors):
+        face_colors = None  # all faces have one colour, and the vertices have their own
+    corner_uv = _corner_uv(face, len(indices))
+    if corner_uv is not None or face_colors is not None:  # values of corners or faces need vertices of their own
         positions = positions[indices]
         normals, colors, uv = (values[indices] if values is not None else None for values in (normals, colors, uv))
-        uv = of_corners.values.reshape(-1, 2) if own_uv else uv
-        colors = np.repeat(of_faces, counts, axis=0) if of_faces is not None else colors
+        uv = corner_uv if corner_uv is not None else uv
+        colors = np.repeat(face_colors, counts, axis=0) if face_colors is not None else colors
     else:
         faces = indices[faces]
-    owners = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
-    return _Corners(positions, normals, colors, uv, faces, owners)
+    polygon_of = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
+    return _Corners(positions, normals, colors, uv, faces, polygon_of)
+
+
+def _corner_uv(face: Element | None, corners: int) -> np.ndarray | None:
+    """[C, 2]: MeshLab's texture coordinates of each corner."""
+    lists = face.columns.get("texcoord") if face is not None else None
+    if isinstance(lists, Lists) and len(lists.values) == 2 * corners:
+        return lists.values.reshape(-1, 2)
+    return None
 
 
 def _varies(colors: np.ndarray) -> bool:
@@ -105,11 +119,11 @@ def _varies(colors: np.ndarray) -> bool:
 
 
 def _add(model: Model, corners: _Corners, textures: list[Texture | None], number: np.ndarray | Lists | None) -> None:
-    """A part for each texture; faces that name none of them are drawn without."""
+    """Add a part for each texture, and one for the faces without a texture."""
     if len(textures) > 1 and isinstance(number, np.ndarray):
-        wanted = number.astype(np.int64)[corners.owners]
+        wanted = number.astype(np.int64)[corners.polygons]
     else:
-        wanted = np.zeros(len(corners.owners), np.int64)
+        wanted = np.zeros(len(corners.polygons), np.int64)
         textures = textures[:1]
     coordinates = np.zeros((len(corners.positions), 4), np.float32)
     if corners.uv is not None:
@@ -127,7 +141,7 @@ def _add(model: Model, corners: _Corners, textures: list[Texture | None], number
                 normals=corners.normals,
                 uv=coordinates,
                 colors=colors,
-                factor=UNPAINTED if colors is None and texture is None else (1.0, 1.0, 1.0, 1.0),
+                factor=UNPAINTED if colors is None and texture is None else WHITE,
             )
         )
 
@@ -141,7 +155,7 @@ def _indices(element: Element | None) -> Lists | None:
 
 
 def _strip_corners(strips: Lists | None) -> np.ndarray:
-    """[3 F] of triangle strips, which a negative index ends."""
+    """[3 F]: the vertices of triangle strips; a negative index ends a strip."""
     if strips is None or not len(strips.values):
         return np.zeros(0, np.int64)
     line = strips.values.astype(np.int64)
@@ -157,10 +171,9 @@ def _strip_corners(strips: Lists | None) -> np.ndarray:
 
 
 def _group(element: Element, names: tuple[str, ...]) -> np.ndarray | None:
-    columns = [element.columns.get(name) for name in names]
-    if any(column is None or isinstance(column, Lists) for column in columns):
-        return None
-    return np.stack(columns, 1)
+    """[R, len(names)]; None if one of the properties is missing or a list."""
+    columns = [column for name in names if isinstance(column := element.columns.get(name), np.ndarray)]
+    return np.stack(columns, 1) if len(columns) == len(names) else None
 
 
 def _painted(element: Element) -> np.ndarray | None:
@@ -174,15 +187,15 @@ def _painted(element: Element) -> np.ndarray | None:
 
 
 def _textures(
-    members: dict[str, bytes], name: str, model: Model, limits: Limits, max_side: int
+    file: PlyFile, members: Mapping[str, bytes], model: Model, limits: Limits, max_side: int
 ) -> list[Texture | None]:
-    """The textures that the header names, in its order; None where a file is missing."""
+    """The textures in the order of the header; None where a file is missing."""
     textures: list[Texture | None] = []
     left = limits.max_texture_pixels
-    for uri in references.ply_textures(members[name]):
-        found = [key for key in references.names_of(uri, name) if key in members]
-        if found:
-            pixels = images.decode(members[found[0]], uri, replace(limits, max_texture_pixels=left), max_side)
+    for uri in file.textures():
+        found = references.find(uri, file.name, members)
+        if found is not None:
+            pixels = images.decode(members[found], uri, replace(limits, max_texture_pixels=left), max_side)
             left -= pixels.shape[0] * pixels.shape[1]
             textures.append(Texture(pixels))
         else:

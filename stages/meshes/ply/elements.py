@@ -1,15 +1,16 @@
-"""Reads the elements of a PLY file, text or binary of either byte order, into columns."""
+"""Read the elements of a PLY file, text or binary of either byte order, into columns."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from stages.meshes.text_numbers import numbers_of
 
-_TYPES = {
+TYPES = {  # NumPy's name of each type; its second letter is the number of bytes
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
     "double": "f8", "float64": "f8",
@@ -20,13 +21,13 @@ _END = re.compile(rb"end_header[^\r\n]*(?:\r\n|\r|\n|$)")
 @dataclass(frozen=True)
 class Property:
     name: str
-    kind: str  # NumPy's name of the type
+    kind: str  # as in TYPES
     counted_by: str = ""  # the type of a list's length; "" for a single value
 
 
 @dataclass
 class Lists:
-    """A list in each row, end to end."""
+    """One list per row, stored end to end."""
 
     counts: np.ndarray  # [R]
     values: np.ndarray  # [sum of counts]
@@ -41,7 +42,7 @@ class Element:
 
 
 def read_elements(data: bytes) -> dict[str, Element]:
-    """Elements by name with their columns filled; ValueError where the file does not hold what its header says."""
+    """Elements by name, with their columns; ValueError if the file does not hold what its header declares."""
     form, elements, start = read_header(data)
     if form == "ascii":
         numbers = numbers_of(data[start:])
@@ -52,7 +53,7 @@ def read_elements(data: bytes) -> dict[str, Element]:
         for element in elements:
             start = _from_bytes(element, data, start, order)
     else:
-        raise ValueError(f"format {form!r} is none of PLY's")
+        raise ValueError(f"unknown PLY format {form!r}; expected ascii, binary_little_endian or binary_big_endian")
     return {element.name: element for element in elements}
 
 
@@ -60,7 +61,7 @@ def read_header(data: bytes) -> tuple[str, list[Element], int]:
     """The format, the elements, and where the body starts."""
     end = _END.search(data)
     if end is None:
-        raise ValueError("a header without end_header")
+        raise ValueError("the header has no end_header")
     form, elements = "", []
     for line in re.split(r"[\r\n]+", data[: end.start()].decode("latin-1")):
         words = line.split()
@@ -76,13 +77,13 @@ def read_header(data: bytes) -> tuple[str, list[Element], int]:
 
 
 def _type(word: str) -> str:
-    if word not in _TYPES:
-        raise ValueError(f"{word!r} is no type of PLY's")
-    return _TYPES[word]
+    if word not in TYPES:
+        raise ValueError(f"unknown property type {word!r}")
+    return TYPES[word]
 
 
 def _from_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
-    """Fills the element's columns and gives back the numbers behind them."""
+    """Fill the element's columns, and return the numbers after them."""
     widths = _even_widths(element, numbers)
     if widths is None:
         return _from_uneven_numbers(element, numbers)
@@ -100,13 +101,14 @@ def _from_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
 
 
 def _even_widths(element: Element, numbers: np.ndarray) -> list[int] | None:
-    """How many numbers each property has, list lengths included; None where rows differ."""
-    widths, lengths = [], []
+    """The count of numbers of each property, list lengths included; None if rows differ."""
+    widths: list[int] = []
+    lengths = []
     for prop in element.properties:
         length = 0
         if prop.counted_by and element.count:
             if sum(widths) >= len(numbers):
-                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+                raise _text_ends(element)
             lengths.append((sum(widths), numbers[sum(widths)]))
             length = max(int(np.nan_to_num(numbers[sum(widths)])), 0)
         widths.append(1 + length if prop.counted_by else 1)
@@ -114,14 +116,14 @@ def _even_widths(element: Element, numbers: np.ndarray) -> list[int] | None:
     if needed > len(numbers):
         if lengths:
             return None
-        raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+        raise _text_ends(element)
     table = numbers[:needed].reshape(element.count, -1) if needed else numbers[:0]
     even = all((table[:, column] == length).all() for column, length in lengths)
     return widths if even else None
 
 
 def _from_uneven_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
-    """Rows whose lists differ in length, one by one."""
+    """Read rows whose lists differ in length, one by one."""
     starts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
     counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
     words = numbers.tolist()
@@ -133,26 +135,34 @@ def _from_uneven_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
                 length = int(words[at])
                 at += 1
             if length < 0 or at + length > len(words):
-                raise ValueError(f"the file ends within its {element.name} lines, or has a word that is no number")
+                raise _text_ends(element)
             starts[prop.name].append(at)
             counts[prop.name].append(length)
             at += length
     for prop in element.properties:
         lengths = np.array(counts[prop.name], np.int64)
         firsts = np.cumsum(lengths) - lengths
-        places = np.repeat(np.array(starts[prop.name], np.int64) - firsts, lengths) + np.arange(lengths.sum())
-        values = _cast(numbers[places], prop.kind)
+        indices = np.repeat(np.array(starts[prop.name], np.int64) - firsts, lengths) + np.arange(lengths.sum())
+        values = _cast(numbers[indices], prop.kind)
         element.columns[prop.name] = Lists(lengths, values) if prop.counted_by else values
     return numbers[at:]
 
 
+def _text_ends(element: Element) -> ValueError:
+    return ValueError(f"the file ends within the {element.name} lines, or one of their words is not a number")
+
+
+def _data_ends(element: Element) -> ValueError:
+    return ValueError(f"the file ends within the {element.name} rows")
+
+
 def _cast(values: np.ndarray, kind: str) -> np.ndarray:
-    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is judged where it is used
+    with np.errstate(invalid="ignore", over="ignore"):  # values that do not fit are checked where they are used
         return values.astype(kind)
 
 
 def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
-    """Fills the element's columns and gives back where the next element starts."""
+    """Fill the element's columns, and return where the next element starts."""
     lengths = _first_lengths(element, data, start, order)
     fields: list[tuple] = []
     for prop in element.properties:
@@ -174,20 +184,20 @@ def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
                     element.columns[prop.name] = values
             return start + row.itemsize * element.count
     if not lengths:
-        raise ValueError(f"the file ends within its {element.name} rows")
-    return _ragged(element, data, start, order)
+        raise _data_ends(element)
+    return _from_uneven_bytes(element, data, start, order)
 
 
 def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dict[str, int]:
-    """How long the lists of the first row are: mostly those of all rows."""
+    """The lengths of the lists in the first row, which most files have in all rows."""
     lengths = {}
     for prop in element.properties if element.count else []:
         if prop.counted_by:
             if start + np.dtype(prop.counted_by).itemsize > len(data):
-                raise ValueError(f"the file ends within its {element.name} rows")
+                raise _data_ends(element)
             length = int(np.frombuffer(data, order + prop.counted_by, 1, start)[0])
             if length > len(data):
-                raise ValueError(f"the file ends within a list of {length:,} in its {element.name} rows")
+                raise ValueError(f"a list of {length:,} in the {element.name} rows is longer than the file")
             lengths[prop.name] = max(length, 0)
             start += np.dtype(prop.counted_by).itemsize + lengths[prop.name] * np.dtype(prop.kind).itemsize
         else:
@@ -195,11 +205,11 @@ def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dic
     return lengths or {prop.name: 0 for prop in element.properties if prop.counted_by}
 
 
-def _ragged(element: Element, data: bytes, start: int, order: str) -> int:
-    """Rows whose lists differ in length, one by one."""
+def _from_uneven_bytes(element: Element, data: bytes, start: int, order: str) -> int:
+    """Read rows whose lists differ in length, one by one."""
     found: dict[str, list[bytes]] = {prop.name: [] for prop in element.properties}
     counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
-    byte_order = "little" if order == "<" else "big"
+    byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
     for _ in range(element.count):
         for prop in element.properties:
             length = 1
@@ -210,7 +220,7 @@ def _ragged(element: Element, data: bytes, start: int, order: str) -> int:
                 start += size
             end = start + length * int(prop.kind[1])
             if end > len(data):
-                raise ValueError(f"the file ends within its {element.name} rows")
+                raise _data_ends(element)
             found[prop.name].append(data[start:end])
             start = end
     for prop in element.properties:

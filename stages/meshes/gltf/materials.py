@@ -1,4 +1,4 @@
-"""Materials of glTF as this project draws them: base colour, emission, alpha; metalness and roughness are left out."""
+"""Read the materials of glTF: base colour, emission and alpha. Metalness and roughness are ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.meshes import images
-from stages.meshes.gltf_data import GltfData
+from stages.meshes.gltf.data import GltfData
 from stages.meshes.model import Limits, Material, Model, Texture
 
 _REPEAT = 10497
@@ -18,7 +18,7 @@ _WRAPS = (_REPEAT, 33071, 33648)  # and CLAMP_TO_EDGE, MIRRORED_REPEAT
 
 @dataclass(frozen=True)
 class Slot:
-    """Which texture coordinates a texture takes, and how they are transformed first."""
+    """The set of texture coordinates that a texture uses, and their transform."""
 
     uv_set: int = 0
     transform: np.ndarray | None = None  # [2, 3]
@@ -26,7 +26,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Surface:
-    """A material with the factors that go into the vertices."""
+    """A material, and the factors that go into the vertices."""
 
     material: Material
     factor: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -36,7 +36,7 @@ class Surface:
 
 
 class Materials:
-    """Surfaces by their number in the document, each read once."""
+    """The surfaces of a document by their index; each is read once."""
 
     def __init__(self, data: GltfData, model: Model, limits: Limits, max_side: int):
         self.data = data
@@ -96,7 +96,7 @@ class Materials:
         return self._textures[number]
 
     def _source(self, entry: dict[str, Any]) -> int | None:
-        """A texture names one image plainly, and others by the extensions for their formats."""
+        """The image of a texture; those of extensions come before the plain one."""
         extensions = entry.get("extensions") or {}
         for name in ("KHR_texture_basisu", "EXT_texture_webp", "EXT_texture_avif"):
             if "source" in (extensions.get(name) or {}):
@@ -110,6 +110,7 @@ class Materials:
         if number not in self._images:
             entry = self.data.entry("images", number)
             name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:200]
+            content: bytes | None
             if entry.get("bufferView") is not None:
                 content = bytes(self.data.view(entry["bufferView"]))
             else:
@@ -130,13 +131,17 @@ class Materials:
             self.model.warn("a texture names a sampler that the file has not")
             number = None
         sampler = {} if number is None else samplers[number]
-        wrap = [sampler.get(name, _REPEAT) for name in ("wrapS", "wrapT")]
         return Texture(
             pixels,
-            wrap=tuple(way if way in _WRAPS else _REPEAT for way in wrap),
+            wrap=(_wrap(sampler, "wrapS"), _wrap(sampler, "wrapT")),
             magnify=9728 if sampler.get("magFilter") == 9728 else 9729,
-            minify=9987 if sampler.get("minFilter", 9987) != 9728 else 9984,  # always from mipmaps: no shimmering
+            minify=9987 if sampler.get("minFilter", 9987) != 9728 else 9984,  # always with mipmaps, against shimmering
         )
+
+
+def _wrap(sampler: dict[str, Any], name: str) -> int:
+    mode = sampler.get(name, _REPEAT)
+    return mode if mode in _WRAPS else _REPEAT
 
 
 def _slot(reference: dict[str, Any] | None) -> Slot:

@@ -1,36 +1,38 @@
-"""glTF 2.0 as a Model: the default scene with its transforms, skins in bind pose, morph targets at default weights."""
+"""Read the default scene of glTF 2.0 with its transforms, instances, skins, and morph targets at default weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.ingesting import formats
-from stages.meshes.gltf_data import GltfData, dequantized
-from stages.meshes.gltf_materials import Materials, Slot
+from stages.meshes.gltf import meshopt, transforms
+from stages.meshes.gltf.data import GltfData, dequantized
+from stages.meshes.gltf.format import GltfFile
+from stages.meshes.gltf.materials import Materials, Slot
 from stages.meshes.model import Limits, Model, part
 
 SUPPORTED = {
     "KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit",
     "KHR_materials_pbrSpecularGlossiness", "KHR_materials_emissive_strength", "EXT_texture_webp",
-    "EXT_texture_avif", "KHR_texture_basisu", "EXT_mesh_gpu_instancing", *formats.MESHOPT,
+    "EXT_texture_avif", "KHR_texture_basisu", "EXT_mesh_gpu_instancing", *meshopt.EXTENSIONS,
 }  # fmt: skip
-# their base colour is drawn, the finer look is not
+# required extensions that only change how a surface looks, or nothing that is drawn
 _IGNORED = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "KHR_node_")
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 
 
-def read(members: dict[str, bytes], name: str, form: str, limits: Limits, max_side: int) -> Model:
-    data = GltfData(members, name, form, limits)
+def read(file: GltfFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
+    data = GltfData(file, members, limits)
     try:
         for extension in data.list("extensionsRequired"):
             if extension not in SUPPORTED and not extension.startswith(_IGNORED):
-                raise StageError("unsupported", f"the file requires {extension}")
+                raise StageError("unsupported", f"{file.name} requires {extension}, which is not supported")
         return _Reader(data, limits, max_side).read()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise StageError("corrupt_file", f"{name}: broken glTF ({type(error).__name__}: {error})") from None
+        raise StageError("corrupt_file", f"{file.name}: invalid glTF ({type(error).__name__}: {error})") from None
 
 
 class _Reader:
@@ -39,7 +41,7 @@ class _Reader:
         self.limits = limits
         self.model = Model()
         self.materials = Materials(data, self.model, limits, max_side)
-        self.globals: dict[int, np.ndarray] = {}  # node number to [4, 4]
+        self.globals: dict[int, np.ndarray] = {}  # [4, 4] of each node
 
     def read(self) -> Model:
         nodes = self.data.list("nodes")
@@ -51,11 +53,11 @@ class _Reader:
             mesh = self.data.entry("meshes", node["mesh"])
             weights = node.get("weights") or mesh.get("weights") or []
             skin = self._skin(node["skin"]) if "skin" in node else None
-            places = self._instances(node, self.globals[number])
+            instances = self._instances(node, self.globals[number])
             if len(_with_positions(mesh)) < len(mesh["primitives"]):
                 self.model.warn("a primitive without positions is not drawn")
             for primitive in _with_positions(mesh):
-                self._primitive(primitive, places, weights, skin)
+                self._primitive(primitive, instances, weights, skin)
         if not drawn:
             raise StageError("empty_scene", "the scene has no mesh")
         return self.model
@@ -68,22 +70,22 @@ class _Reader:
         return [number for number in range(len(self.data.list("nodes"))) if number not in children]
 
     def _walk(self) -> list[int]:
-        """Numbers of the scene's nodes that have a mesh, in document order; fills `globals`."""
+        """The indices of the scene's nodes that have a mesh, in document order. Fills `globals`."""
         todo = [(number, np.eye(4)) for number in reversed(self._roots())]
         drawn = []
         while todo:
             number, parent = todo.pop()
             if number in self.globals:
-                raise StageError("corrupt_file", f"node {number} is reached twice: its hierarchy is no tree")
+                raise StageError("corrupt_file", f"node {number} has two parents, or is its own ancestor")
             node = self.data.entry("nodes", number)
-            self.globals[number] = parent @ _local(node)
+            self.globals[number] = parent @ transforms.local(node)
             if "mesh" in node:
                 drawn.append(number)
             todo += [(child, self.globals[number]) for child in reversed(node.get("children") or [])]
         return drawn
 
     def _count(self, drawn: list[int]) -> None:
-        """Claims of all instances together, before the first accessor is read."""
+        """Check the size of all instances together, before the first accessor is read."""
         vertices = faces = 0
         for number in drawn:
             node = self.data.list("nodes")[number]
@@ -100,15 +102,15 @@ class _Reader:
         return self.data.entry("accessors", accessor)["count"]
 
     def _instances(self, node: dict[str, Any], matrix: np.ndarray) -> np.ndarray:
-        """[I, 4, 4]: where a node's mesh is drawn, once but for EXT_mesh_gpu_instancing."""
+        """[I, 4, 4]: the transforms of a node's mesh; one, unless EXT_mesh_gpu_instancing gives more."""
         values = {name.lower(): self.data.accessor(index) for name, index in _instance_accessors(node).items()}
         if not values:
             return matrix[None]
         count = min(map(len, values.values()))
-        return matrix @ _matrices(**{name: rows[:count].astype(np.float64) for name, rows in values.items()})
+        return matrix @ transforms.matrices(**{name: rows[:count].astype(np.float64) for name, rows in values.items()})
 
     def _skin(self, number: int) -> np.ndarray:
-        """[J, 4, 4]: what each joint does to a vertex in the pose the nodes stand in."""
+        """[J, 4, 4]: the transform of a vertex by each joint, in the pose of the nodes."""
         skin = self.data.entry("skins", number)
         for joint in skin["joints"]:
             self.data.entry("nodes", joint)
@@ -118,7 +120,9 @@ class _Reader:
         inverse = self.data.accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
         return joints @ inverse[: len(joints)].astype(np.float64)
 
-    def _primitive(self, primitive: dict, places: np.ndarray, weights: list[float], skin: np.ndarray | None) -> None:
+    def _primitive(
+        self, primitive: dict[str, Any], instances: np.ndarray, weights: list[float], skin: np.ndarray | None
+    ) -> None:
         mode = primitive.get("mode", _TRIANGLES)
         if mode not in (_TRIANGLES, _STRIP, _FAN):
             self.model.warn("points and lines are not drawn")
@@ -128,16 +132,16 @@ class _Reader:
         normals = values["NORMAL"].astype(np.float64) if "NORMAL" in values else np.zeros_like(positions)
         for weight, target in zip(weights, primitive.get("targets") or [], strict=False):
             if weight:
-                positions = (
-                    positions + weight * self.data.accessor(target["POSITION"]) if "POSITION" in target else positions
-                )
-                normals = normals + weight * self.data.accessor(target["NORMAL"]) if "NORMAL" in target else normals
+                if "POSITION" in target:
+                    positions = positions + weight * self.data.accessor(target["POSITION"])
+                if "NORMAL" in target:
+                    normals = normals + weight * self.data.accessor(target["NORMAL"])
         faces = _triangles(np.arange(len(positions)) if indices is None else indices, mode)
         if skin is not None and "JOINTS_0" in values and "WEIGHTS_0" in values:
-            positions, normals = _skinned(positions, normals, values, skin)
-            places = places[:1]
+            positions, normals = transforms.skinned(positions, normals, values, skin)
+            instances = instances[:1]
         else:
-            positions, normals, faces = _placed(positions, normals, faces, places)
+            positions, normals, faces = transforms.instanced(positions, normals, faces, instances)
         surface = self.materials.surface(primitive.get("material"))
         uv = np.hstack([self._uv(values, surface.color_slot), self._uv(values, surface.emission_slot)])
         colors = _colors(values.get("COLOR_0"))
@@ -147,8 +151,8 @@ class _Reader:
                 faces,
                 surface.material,
                 normals=normals,
-                uv=np.tile(uv, (len(places), 1)),
-                colors=None if colors is None else np.tile(colors, (len(places), 1)),
+                uv=np.tile(uv, (len(instances), 1)),
+                colors=None if colors is None else np.tile(colors, (len(instances), 1)),
                 factor=surface.factor,
                 emission=surface.emission,
             )
@@ -178,44 +182,13 @@ class _Reader:
 
 
 def _with_positions(mesh: dict[str, Any]) -> list[dict[str, Any]]:
-    """The primitives that can be drawn: where positions are left out, an extension that is not known gives them."""
+    """The primitives that can be drawn: positions that are left out come from an extension that is not supported."""
     return [primitive for primitive in mesh["primitives"] if "POSITION" in primitive["attributes"]]
 
 
 def _instance_accessors(node: dict[str, Any]) -> dict[str, int]:
-    told = ((node.get("extensions") or {}).get("EXT_mesh_gpu_instancing") or {}).get("attributes") or {}
-    return {name: index for name, index in told.items() if name in ("TRANSLATION", "ROTATION", "SCALE")}
-
-
-def _local(node: dict[str, Any]) -> np.ndarray:
-    """[4, 4] float64"""
-    if "matrix" in node:
-        return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    told = {name: np.array([node[name]], np.float64) for name in ("translation", "rotation", "scale") if name in node}
-    return _matrices(**told)[0] if told else np.eye(4)
-
-
-def _matrices(
-    translation: np.ndarray | None = None, rotation: np.ndarray | None = None, scale: np.ndarray | None = None
-) -> np.ndarray:
-    """[I, 4, 4] float64, of [I, 3] translations, [I, 4] quaternions (x, y, z, w) of any length, and [I, 3] scales."""
-    count = next(len(values) for values in (translation, rotation, scale) if values is not None)
-    matrices = np.tile(np.eye(4), (count, 1, 1))
-    if rotation is not None:
-        x, y, z, w = rotation.T
-        size = x * x + y * y + z * z + w * w
-        s = np.where(size > 0, 2 / np.where(size > 0, size, 1), 0)
-        rows = [
-            [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
-            [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-            [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
-        ]
-        matrices[:, :3, :3] = np.moveaxis(np.array(rows), -1, 0)
-    if scale is not None:
-        matrices[:, :3, :3] *= scale[:, None, :]
-    if translation is not None:
-        matrices[:, :3, 3] = translation
-    return matrices
+    accessors = ((node.get("extensions") or {}).get("EXT_mesh_gpu_instancing") or {}).get("attributes") or {}
+    return {name: index for name, index in accessors.items() if name in ("TRANSLATION", "ROTATION", "SCALE")}
 
 
 def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
@@ -231,45 +204,8 @@ def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
     return faces
 
 
-def _placed(
-    positions: np.ndarray, normals: np.ndarray, faces: np.ndarray, places: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Through each of [I, 4, 4] transforms, one instance behind the other; a mirrored one turns the winding around."""
-    turns = places[:, :3, :3]
-    cofactors = np.stack([np.cross(turns[:, 1], turns[:, 2]), np.cross(turns[:, 2], turns[:, 0]),
-                          np.cross(turns[:, 0], turns[:, 1])], 1)  # fmt: skip
-    with np.errstate(invalid="ignore"):  # coordinates that are no numbers are refused later
-        mirrored = np.linalg.det(turns) < 0
-    cofactors[mirrored] *= -1
-    placed = positions @ turns.transpose(0, 2, 1) + places[:, None, :3, 3]
-    all_faces = faces + (np.arange(len(places)) * len(positions))[:, None, None]
-    all_faces[mirrored] = all_faces[mirrored][:, :, ::-1]
-    turned = normals @ cofactors.transpose(0, 2, 1)
-    return placed.reshape(-1, 3), turned.reshape(-1, 3), all_faces.reshape(-1, 3)
-
-
-def _skinned(
-    positions: np.ndarray, normals: np.ndarray, values: dict[str, np.ndarray], skin: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """By up to four joints a vertex and set; a skinned node's own transform counts for nothing."""
-    blend = np.zeros((len(positions), 4, 4))
-    total = np.zeros(len(positions))
-    for index in range(8):
-        joints, weights = values.get(f"JOINTS_{index}"), values.get(f"WEIGHTS_{index}")
-        if joints is None or weights is None:
-            break
-        weights = dequantized(weights).astype(np.float64)
-        for column in range(weights.shape[1]):
-            blend += weights[:, column, None, None] * skin[joints[:, column].astype(np.int64)]
-        total += weights.sum(1)
-    blend /= np.where(total > 0, total, 1)[:, None, None]
-    blend[total <= 0] = np.eye(4)
-    placed = np.einsum("nij,nj->ni", blend[:, :3, :3], positions) + blend[:, :3, 3]
-    return placed, np.einsum("nij,nj->ni", blend[:, :3, :3], normals)
-
-
 def _colors(values: np.ndarray | None) -> np.ndarray | None:
-    """[N, 4] float32, linear as glTF has them"""
+    """[N, 4] float32; those of glTF are linear."""
     if values is None:
         return None
     colors = dequantized(values).astype(np.float32)

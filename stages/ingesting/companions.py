@@ -1,0 +1,55 @@
+"""Fetch the files that a mesh refers to."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from stages.contract.stage import StageError
+from stages.ingesting.origins import Origin
+from stages.meshes.mesh_file import Companion
+from stages.meshes.references import names_of
+
+_MOST_COMPANIONS = 10_000
+
+
+class Companions:
+    """`found` has the files by their names relative to the mesh, `missing` the references without a file."""
+
+    def __init__(self, origin: Origin):
+        self._origin = origin
+        self.found: dict[str, bytes] = {}
+        self.missing: list[str] = []
+
+    def fetch(self, companions: Iterable[Companion], owner: str, folder: str = "") -> None:
+        """Fetch companions and what they refer to. owner: the file that refers to them, in `folder`."""
+        wanted: dict[str, Companion] = {}
+        for companion in companions:
+            wanted.setdefault(companion.uri, companion)
+        self._check_count(len(wanted) + len(self.found))
+        names = {uri: names_of(uri, owner, folder) for uri in wanted}  # all are checked before the first is opened
+        for uri, companion in wanted.items():
+            found = self._fetch(names[uri])
+            if found is not None:
+                if companion.companions is not None:
+                    self.fetch(companion.companions(self.found[found]), found, posixpath.dirname(found))
+            elif companion.needed:
+                raise StageError("missing_file", f"{owner} needs {uri[:200]!r}, but there is no such file")
+            else:
+                self.missing.append(uri[:200])
+
+    def _check_count(self, count: int) -> None:
+        if count > _MOST_COMPANIONS:
+            detail = f"{self._origin.name} refers to {count:,} files; at most {_MOST_COMPANIONS:,} are read"
+            raise StageError("too_large", detail)
+
+    def _fetch(self, names: list[str]) -> str | None:
+        """The first of the names that has a file, which is fetched once."""
+        for name in names:
+            if name not in self.found:
+                data = self._origin.companion(name)
+                if data is None:
+                    continue
+                self.found[name] = data
+            return name
+        return None

@@ -1,0 +1,1 @@
+"""glTF 2.0, as GLB or as JSON with files beside it."""

@@ -1,0 +1,52 @@
+"""Take apart the lines of material libraries (MTL)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stages.meshes.mesh_file import Companion
+from stages.meshes.references import decoded
+
+_TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# the most words that follow each option of a texture line; those of -o, -s and -t are numbers, and may be fewer
+_OPTIONS = {
+    "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-clamp": 1,
+    "-bm": 1, "-imfchan": 1, "-type": 1, "-cc": 1,
+}  # fmt: skip
+
+
+def lines(data: bytes) -> Iterator[tuple[str, str]]:
+    """(keyword in lower case, the rest) of each line."""
+    for line in re.split(r"[\r\n]+", decoded(data)):
+        keyword, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if rest.strip():
+            yield keyword.lower(), rest.strip()
+
+
+def companions(data: bytes) -> Iterator[Companion]:
+    """The textures of a library."""
+    for keyword, rest in lines(data):
+        if _TEXTURES.match(keyword):
+            yield Companion(texture_line(rest)[0])
+
+
+def texture_line(text: str) -> tuple[str, dict[str, list[str]]]:
+    """The file name at the end of a texture line, which may contain spaces, and the words of each option before it."""
+    rest = text.strip()
+    options: dict[str, list[str]] = {}
+    while rest.startswith("-"):
+        option, _, after = rest.partition(" ")
+        option = option.lower()
+        if option not in _OPTIONS:
+            break
+        rest = after.lstrip()
+        words = options[option] = []
+        for _ in range(_OPTIONS[option]):
+            word, _, after = rest.partition(" ")
+            if option in ("-o", "-s", "-t") and not _NUMBER.fullmatch(word):
+                break
+            words.append(word)
+            rest = after.lstrip()
+    return rest.strip('"'), options

@@ -1,0 +1,1 @@
+"""PLY, as text or binary."""

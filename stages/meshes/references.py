@@ -1,0 +1,71 @@
+"""References from a mesh file to other files: data URIs, and names inside the mesh's own folder."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+import re
+from collections.abc import Container
+from urllib.parse import unquote, unquote_to_bytes
+
+from stages.contract.stage import StageError
+
+_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
+
+
+def is_embedded(uri: str) -> bool:
+    return uri[:5].lower() == "data:"
+
+
+def embedded(uri: str, owner: str) -> bytes:
+    """The bytes of a data URI."""
+    head, _, body = uri.partition(",")
+    try:
+        return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+    except binascii.Error as error:
+        raise StageError("corrupt_file", f"{owner}: a data URI is not valid base64 ({error})") from None
+
+
+def names_of(uri: str, owner: str, folder: str = "") -> list[str]:
+    """The names, relative to the mesh's folder, under which a file that `owner` refers to is looked for.
+
+    Each is tried percent-decoded first, then as it is written; in `folder`, where the owner lies, before the mesh's own
+    folder. A reference that leads out of the mesh's folder is refused here, before any file is opened.
+    """
+    beside = _inside(f"{folder}/{uri}", owner) if folder and not _leads_out(uri) else []
+    return beside + [name for name in _inside(uri, owner) if name not in beside]
+
+
+def find(uri: str, owner: str, members: Container[str], folder: str = "") -> str | None:
+    """The name of the member that a reference means; None if it is missing."""
+    return next((name for name in names_of(uri, owner, folder) if name in members), None)
+
+
+def _inside(uri: str, owner: str) -> list[str]:
+    names: list[str] = []
+    for text in dict.fromkeys([unquote(uri), uri]):
+        if not text.isprintable() and any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+            raise StageError("corrupt_file", f"{owner} refers to {ascii(uri[:200])}, which is not text")
+        if _leads_out(text):
+            raise StageError(
+                "external_reference", f"{owner} refers to {uri[:200]!r}; only files in its own folder are read"
+            )
+        name = posixpath.normpath(text.replace("\\", "/"))
+        if name not in (".", *names):
+            names.append(name)
+    return names
+
+
+def _leads_out(text: str) -> bool:
+    path = text.replace("\\", "/")
+    outside = posixpath.normpath(path).split("/")[0] == ".."
+    return outside or path.startswith("/") or "\0" in path or _SCHEME.match(path) is not None
+
+
+def decoded(text: bytes) -> str:
+    """The text as UTF-8, or else as Latin-1, which accepts any byte: names that differ stay different."""
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
