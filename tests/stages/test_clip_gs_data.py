@@ -519,7 +519,7 @@ def test_a_row_with_vectors_of_another_length_is_left_out(tmp_path, caplog):
     rows = things(6)
     rows[3] = things(6, dimension=8)[3]
     assert rows[3].id not in ids(steps(write(tmp_path, rows), 4, batch=3))
-    assert "their vectors are do not have the dataset's dimension, 16: train-003" in caplog.text
+    assert "their vectors do not have the dataset's dimension, 16: train-003" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -341,7 +341,7 @@ def test_episodes_are_disjoint_balanced_and_follow_from_the_seed():
 
 def test_what_is_too_small_is_skipped_with_its_reason():
     truth = np.repeat(np.arange(12), 6)
-    found = few_shot.probes(np.random.default_rng(0).normalised(size=(72, D)), truth, seeds=2)
+    found = few_shot.probes(np.random.default_rng(0).normal(size=(72, D)), truth, seeds=2)
     assert found["5_way_10_shot"]["skipped"] == "0 of 12 classes have more than 10 objects"
     assert found["20_way_1_shot"]["skipped"] == "12 of 12 classes have more than 1 object"
     assert set(found["5_way_1_shot"]) == {"ways", "shots", "seeds", "asked", "mean", "deviation"}
