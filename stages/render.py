@@ -1,4 +1,4 @@
-"""Render: square views of one mesh with depth and cameras.
+"""Render: square views of one mesh, with depth and cameras.
 
 in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, or "z")
 out: views (see stages/artifacts/views.py), view_count, size, faces, vertices, warnings
@@ -40,13 +40,14 @@ from stages.rendering.normalization import normalization
 if TYPE_CHECKING:
     from stages.rendering.drawing import Renderer
 
-_LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192  # a view shows no more than eight texels a pixel
+# textures are reduced to eight texels for each pixel of a view, within these bounds
+_LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192
 
 
 class Render(Stage):
     """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
 
-    version = 3  # 2: of faces in one place the last is seen; 3: the sRGB curve, concave polygons; more of MTL, PLY
+    version = 3  # 2: of coincident faces the last is seen; 3: the sRGB curve, concave polygons, more of MTL and PLY
     needs = ("ingest",)
     reads = ("up",)
     artifact = "views"
@@ -54,7 +55,7 @@ class Render(Stage):
     limits: ClassVar[tuple[str, ...]] = ("max_faces", "max_vertices", "max_texture_pixels", "max_nodes")
     environment: ClassVar[dict[str, str]] = {
         "PYOPENGL_PLATFORM": "egl",
-        "LP_NUM_THREADS": "0",  # Mesa draws in the worker's own thread: as many workers as cores, and they do not fight
+        "LP_NUM_THREADS": "0",  # Mesa draws in the worker's own thread, so run as many workers as cores
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -77,51 +78,43 @@ class Render(Stage):
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason("bad_up", "`up` of the source list is neither y nor z"),
-        Reason("empty_scene", "no mesh, or all points in one place"),
+        Reason("empty_scene", "no mesh, or all points at one place"),
         Reason("no_faces", "only points or lines"),
         Reason("bad_coordinates", "coordinates that are NaN, infinite, too large to compute with, or 1e13 radii away"),
         Reason("bad_texture", "a texture that cannot be decoded"),
-        Reason("corrupt_file", "indices out of range, nodes in a cycle, accessors that do not fit"),
+        Reason("corrupt_file", "indices out of range, a cycle of nodes, accessors that do not fit"),
         Reason("missing_file", "a glTF buffer without data"),
-        Reason(
-            "unsupported",
-            "a required glTF extension, or a kind of KTX2; the detail names it",
-        ),
-        Reason(
-            "too_large",
-            "beyond `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes`, counted beforehand",
-        ),
+        Reason("unsupported", "a required glTF extension, or a kind of KTX2; the detail names it"),
+        Reason("too_large", "more than `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes` allow"),
         Reason("nothing_visible", "no view shows anything: all is transparent, seen from behind, or too thin"),
         Reason("renderer_failed", "OpenGL reported an error", True),
     )
-    default_schedule: ClassVar[Schedule] = Schedule(
-        cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500
-    )  # fmt: skip
+    default_schedule: ClassVar[Schedule] = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
 
     views: int = Field(24, ge=1, le=999)
-    """How many views."""
+    """Number of views."""
     size: int = Field(128, ge=8, le=4096)
-    """Width and height in pixels."""
+    """Width and height of a view in pixels."""
     cameras: Literal["fibonacci", "orbit"] = "fibonacci"
     """A spiral over the whole sphere, or a circle around the y axis."""
     fov_deg: float = Field(40.0, gt=1, lt=120)
-    """Field of view, across and down."""
+    """Field of view in degrees, horizontally and vertically."""
     elevation_deg: float = Field(20.0, gt=-90, lt=90)
-    """How high an orbit's cameras stand."""
+    """Elevation in degrees of the cameras of an orbit."""
     seed: int = Field(0, ge=0)
-    """Turns the spiral about the y axis."""
+    """Rotates the spiral about the y axis."""
     samples: int = Field(4, ge=1, le=16)
-    """Samples a pixel, against jagged edges."""
+    """Samples per pixel, against jagged edges."""
     light: Literal["sky", "none"] = "sky"
-    """A soft light from above that moves with the object, or the bare base colours."""
+    """A soft light from above that is fixed to the object, or only the base colours."""
     max_faces: int = Field(5_000_000, gt=0)
-    """Most triangles of one mesh, all instances counted."""
+    """Largest number of triangles of one mesh, with all instances."""
     max_vertices: int = Field(5_000_000, gt=0)
-    """Most vertices of one mesh, all instances counted."""
+    """Largest number of vertices of one mesh, with all instances."""
     max_texture_pixels: int = Field(1 << 27, gt=0)
-    """Most pixels of all textures of one mesh."""
+    """Largest number of pixels of all textures of one mesh."""
     max_nodes: int = Field(100_000, gt=0)
-    """Most nodes of one scene."""
+    """Largest number of nodes of one scene."""
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
@@ -147,7 +140,7 @@ class Render(Stage):
     def render(self, row: Row, archive: bytes, renderer: Renderer) -> Done:
         up = row.get("up") or "y"
         if up not in ("y", "z"):
-            raise StageError("bad_up", f"up is {up!r}; it may be y or z")
+            raise StageError("bad_up", f"up is {up!r}, expected 'y' or 'z'")
         limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
         max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
         model = read_mesh(archive, row["mesh_name"], row["format"], limits, max_side)
@@ -171,13 +164,14 @@ class Render(Stage):
             colors.append(encoding.color_png(color, window, self.size))
             depths.append(encoding.depth_png(depth, depth_scale, window, self.size))
         if not visible:
-            raise StageError("nothing_visible", "no view shows anything: all is clear, seen from behind, or too thin")
-        return Views(
-            colors, depths, intrinsics.astype(np.float32), poses.astype(np.float32), depth_scale, to_sphere
-        )  # fmt: skip
+            raise StageError(
+                "nothing_visible", "no view shows anything: all is transparent, seen from behind, or too thin"
+            )
+        matrices = intrinsics.astype(np.float32), poses.astype(np.float32)
+        return Views(colors, depths, *matrices, depth_scale, to_sphere)
 
     def directions(self) -> np.ndarray:
-        """[V, 3] where the cameras stand, as seen from the object"""
+        """[V, 3]: the directions of the cameras, as seen from the object."""
         if self.cameras == "orbit":
             return cameras.orbit(self.views, self.elevation_deg)
         return cameras.fibonacci(self.views, self.seed)

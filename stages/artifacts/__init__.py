@@ -1,1 +1,1 @@
-"""What one stage hands to the next: views, splats and vectors, to bytes and back."""
+"""What one stage hands to the next: zips of meshes, views, splats and vectors, to bytes and back."""

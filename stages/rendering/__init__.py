@@ -1,1 +1,1 @@
-"""What stands behind `stages.render`: cameras, the drawing itself, and encoding."""
+"""What stands behind `stages.render`: cameras, drawing over EGL, and encoding."""

@@ -1,4 +1,4 @@
-"""What of a model is on the driver's side: vertices and indices of each material, and textures."""
+"""Upload a Model to the OpenGL driver: the vertices and indices of each material, and textures."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LAYOUT = ((0, 3, 0), (1, 3, 3), (2, 4, 6), (3, 4, 10), (4, 3, 14))  # location,
 
 @dataclass
 class Batch:
-    """All parts of one material, uploaded."""
+    """The uploaded parts of one material."""
 
     material: Material
     array: int
     buffers: list[int]
     count: int  # indices
-    features: frozenset[str]  # of the programs that draw it
+    features: frozenset[str]  # of the shaders that draw it
     points: np.ndarray  # [M, 3] float32, the vertices that faces use
-    faces: np.ndarray | None = None  # [F, 3] uint32, kept for what must be sorted
-    centres: np.ndarray | None = None  # [F, 3] float32
+    faces: np.ndarray  # [F, 3] uint32; with centres, empty unless the batch is blended, and so sorted for each view
+    centres: np.ndarray  # [F, 3] float32
 
 
 class Batches:
-    """Those of one object at a time, in drawing order: blended ones last."""
+    """The batches of one object in the order of drawing: blended ones last."""
 
     def __init__(self, gl: Any):
         self._gl = gl
@@ -39,9 +39,9 @@ class Batches:
 
     def upload(self, model: Model, to_sphere: np.ndarray) -> None:
         groups: dict[Material, list[Part]] = {}
-        for piece in model.parts:
-            if len(piece.faces):
-                groups.setdefault(piece.material, []).append(piece)
+        for part in model.parts:
+            if len(part.faces):
+                groups.setdefault(part.material, []).append(part)
         for material, parts in sorted(groups.items(), key=lambda item: item[0].alpha == "BLEND"):
             self.batches.append(self._upload_batch(material, parts, to_sphere))
 
@@ -76,10 +76,9 @@ class Batches:
         used = np.zeros(len(vertices), bool)
         used[faces] = True
         features = _features(material, glowing=bool(vertices[:, 14:17].any()))
-        batch = Batch(material, array, buffers, faces.size, features, vertices[used, 0:3])
-        if material.alpha == "BLEND":
-            batch.faces, batch.centres = faces, vertices[:, 0:3][faces].mean(1)
-        return batch
+        kept = faces if material.alpha == "BLEND" else np.zeros((0, 3), np.uint32)
+        centres = vertices[:, 0:3][kept].mean(1)
+        return Batch(material, array, buffers, faces.size, features, vertices[used, 0:3], kept, centres)
 
     def _upload_texture(self, texture: Texture) -> int:
         GL = self._gl
@@ -99,19 +98,19 @@ class Batches:
 
 
 def _joined(parts: list[Part], to_sphere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N, _FLOATS] float32 vertices in the unit sphere, and [F, 3] uint32 faces of all parts."""
-    starts = np.cumsum([0] + [len(piece.positions) for piece in parts])
+    """[N, _FLOATS] float32: the vertices of all parts in the unit sphere; [F, 3] uint32: their faces."""
+    starts = np.cumsum([0] + [len(part.positions) for part in parts])
     vertices = np.empty((starts[-1], _FLOATS), np.float32)
     turn = to_sphere[:3, :3] * math.copysign(1.0, np.linalg.det(to_sphere[:3, :3]))
-    for start, piece in zip(starts, parts, strict=False):
-        rows = vertices[start : start + len(piece.positions)]
-        rows[:, 0:3] = piece.positions @ to_sphere[:3, :3].T + to_sphere[:3, 3]
-        normals = piece.normals @ turn.T.astype(np.float32)
+    for start, part in zip(starts, parts, strict=False):
+        rows = vertices[start : start + len(part.positions)]
+        rows[:, 0:3] = part.positions @ to_sphere[:3, :3].T + to_sphere[:3, 3]
+        normals = part.normals @ turn.T.astype(np.float32)
         size = np.linalg.norm(normals, axis=1, keepdims=True)
         rows[:, 3:6] = np.where(np.isfinite(size) & (size > 0), normals / np.where(size > 0, size, 1), 0)
-        rows[:, 6:10] = np.nan_to_num(piece.uv, posinf=0, neginf=0)
-        rows[:, 10:14], rows[:, 14:17] = piece.colors, piece.emission
-    faces = np.concatenate([piece.faces + np.uint32(start) for start, piece in zip(starts, parts, strict=False)])
+        rows[:, 6:10] = np.nan_to_num(part.uv, posinf=0, neginf=0)
+        rows[:, 10:14], rows[:, 14:17] = part.colors, part.emission
+    faces = np.concatenate([part.faces + np.uint32(start) for start, part in zip(starts, parts, strict=False)])
     return vertices, faces
 
 

@@ -1,4 +1,4 @@
-"""Camera sets. OpenCV axes (x right, y down, z forward) in a world with y up and the object in the unit sphere."""
+"""Place cameras around the unit sphere. Axes as in OpenCV (x right, y down, z forward); y is up in the world."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-_MARGIN = 1.02  # the unit sphere leaves a pixel or two free, so that no silhouette touches the border
+_MARGIN = 1.02  # leaves a pixel or two around the unit sphere, so that no silhouette touches the border
 
 
 def fibonacci(count: int, seed: int) -> np.ndarray:
-    """[V, 3] float64 unit vectors, a spiral from the top to the bottom; the seed turns it about the y axis."""
+    """[V, 3] float64 unit vectors, a spiral from the top to the bottom; the seed rotates it about the y axis."""
     turn = np.random.default_rng(seed).uniform(0, 2 * math.pi)
     index = np.arange(count)
     height = 1 - (2 * index + 1) / count
@@ -21,7 +21,7 @@ def fibonacci(count: int, seed: int) -> np.ndarray:
 
 
 def orbit(count: int, elevation_deg: float) -> np.ndarray:
-    """[V, 3] float64 unit vectors on a circle, from the front (+z) over the object's left (+x) around."""
+    """[V, 3] float64 unit vectors on a circle, from the front (+z) towards the object's left (+x)."""
     angle = 2 * math.pi * np.arange(count) / count
     elevation = math.radians(elevation_deg)
     ring = math.cos(elevation)
@@ -29,12 +29,12 @@ def orbit(count: int, elevation_deg: float) -> np.ndarray:
 
 
 def distance(fov_deg: float) -> float:
-    """From where the unit sphere just fits the frame."""
+    """The distance from which the unit sphere just fits the frame."""
     return _MARGIN / math.sin(math.radians(fov_deg) / 2)
 
 
 def look_at_centre(directions: np.ndarray, fov_deg: float) -> np.ndarray:
-    """[V, 4, 4] float64 camera-to-world of cameras that stand in these directions and see the origin, y up."""
+    """[V, 4, 4] float64: camera to world, of cameras in these directions that look at the origin with y up."""
     poses = np.tile(np.eye(4), (len(directions), 1, 1))
     for pose, direction in zip(poses, directions, strict=True):
         forward = -direction
@@ -47,6 +47,6 @@ def look_at_centre(directions: np.ndarray, fov_deg: float) -> np.ndarray:
 
 
 def intrinsics(count: int, size: int, fov_deg: float) -> np.ndarray:
-    """[V, 3, 3] float64, pixels; the axis meets the middle of the frame."""
+    """[V, 3, 3] float64, in pixels; the axis goes through the middle of the frame."""
     focal = size / 2 / math.tan(math.radians(fov_deg) / 2)
     return np.tile(np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]), (count, 1, 1))

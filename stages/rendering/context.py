@@ -1,4 +1,4 @@
-"""An OpenGL context without a window, through EGL: the first device that gives one, a GPU before Mesa's software."""
+"""Open an OpenGL context without a window, through EGL: on a GPU if there is one, else on Mesa's software driver."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ _PACKAGES = "libegl1, libgl1, libgles2 and libgl1-mesa-dri"
 
 
 def open_context(size: int) -> Any:
-    """A current pyrender.OffscreenRenderer. EGL_DEVICE_ID names the device, where it is set."""
-    os.environ.setdefault("PYGLET_HEADLESS", "true")  # pyrender imports pyglet, which else looks for X11's libraries
-    np.infty = np.inf  # pyrender 0.1.45 still uses a name that NumPy 2 has dropped
+    """A pyrender.OffscreenRenderer, made current. EGL_DEVICE_ID, if it is set, chooses the device."""
+    os.environ.setdefault(
+        "PYGLET_HEADLESS", "true"
+    )  # for pyglet, which pyrender imports, and which would load X11's libraries
+    vars(np)["infty"] = np.inf  # pyrender 0.1.45 uses a name that NumPy 2 has removed
     try:
         import pyrender
         from pyrender.platforms import egl
-    except (ImportError, AttributeError) as error:  # PyOpenGL's own words do not say what is missing
+    except (ImportError, AttributeError) as error:  # PyOpenGL's message does not say what is missing
         raise RuntimeError(f"EGL cannot be loaded ({error}); on Debian install {_PACKAGES}") from error
     from OpenGL.error import Error
 
     _let_ctypes_arguments_through()
-    asked = os.environ.get("EGL_DEVICE_ID")
+    chosen = os.environ.get("EGL_DEVICE_ID")
     failures = []
-    for number in [int(asked)] if asked else range(len(egl.query_devices())):
+    for number in [int(chosen)] if chosen else range(len(egl.query_devices())):
         os.environ["EGL_DEVICE_ID"] = str(number)
         try:
             return pyrender.OffscreenRenderer(size, size)
@@ -37,7 +39,7 @@ def open_context(size: int) -> Any:
 
 
 def _let_ctypes_arguments_through() -> None:
-    """PyOpenGL 3.1.0, which pyrender requires, knows what ctypes.byref() returns by a name from before Python 3.12."""
+    """Register the type of ctypes.byref(), which PyOpenGL 3.1.0 knows only by its name before Python 3.12."""
     from OpenGL.plugins import FormatHandler
 
     kind = type(ctypes.byref(ctypes.c_int()))

@@ -1,8 +1,8 @@
-"""Draws a Model from many cameras over EGL: a GPU's driver where there is one, Mesa's software driver else.
+"""Draw a Model from many cameras over EGL.
 
-One renderer lives as long as its worker. pyrender gives the context; the drawing is our own, since pyrender culls and
-lights mirrored and one-sided surfaces wrongly, mixes alpha wrongly, filters textures in sRGB and knows no texture
-transforms. A process that renders must never import torch.
+A worker keeps one renderer. pyrender gives the context, but does not draw: it culls and lights mirrored and one-sided
+surfaces wrongly, blends alpha wrongly, filters textures in sRGB and has no texture transforms. A process that renders
+must never import torch.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from stages.rendering.window import Window, clip_from_camera, window_of
 # linear light on a surface is base + slope . normal: brightest from above, the front (+z) and the object's left (+x)
 LIGHT_BASE = 0.64
 LIGHT_SLOPE = (0.11, 0.22, 0.15)
-_SOLID = 0.99  # of a blended material, what is at least this opaque covers what lies behind it
+_SOLID = 0.99  # fragments of a blended material with at least this alpha hide what is behind them
 
 
 class Renderer:
-    """Square views of `size` pixels, each with `samples` samples a pixel."""
+    """Draws square views of `size` pixels with `samples` samples per pixel."""
 
     def __init__(self, size: int, samples: int):
         self._context = open_context(size)
@@ -40,7 +40,7 @@ class Renderer:
         self._programs = Programs(GL)
         self._uploaded = Batches(GL)
         samples = min(samples, int(GL.glGetIntegerv(GL.GL_MAX_SAMPLES)))
-        samples = samples if samples > 1 else 0  # to a driver, 1 is a multisampled buffer of as many as it likes
+        samples = samples if samples > 1 else 0  # for 1, a driver may choose any number of samples
         self._smooth = self._framebuffer(samples, GL.GL_RGBA8, GL.GL_DEPTH_COMPONENT24)
         self._flat = self._framebuffer(0, GL.GL_RGBA8, GL.GL_DEPTH_COMPONENT32F)
         GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
@@ -53,9 +53,11 @@ class Renderer:
     def draw(
         self, model: Model, to_sphere: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray, albedo: bool
     ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """For each camera: the window that holds all that is seen, and in it [H, W] colours [.., 4] uint8 multiplied
-        by alpha, and depth float32, 0 where empty."""
-        self._context._platform.make_current()  # another renderer of this process may have been at work
+        """Yield for each camera the window that contains all that is visible, and the pixels in it.
+
+        These are [H, W, 4] uint8 colours multiplied by alpha, and [H, W] float32 depth, 0 where empty.
+        """
+        self._context._platform.make_current()  # another renderer of this process may have been current
         try:
             self._uploaded.upload(model, to_sphere)
             points = np.concatenate([batch.points for batch in self._uploaded.batches])
@@ -82,13 +84,14 @@ class Renderer:
         GL = self.gl
         frame = GL.glGenFramebuffers(1)
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
-        for kind, place in ((color, GL.GL_COLOR_ATTACHMENT0), (depth, GL.GL_DEPTH_ATTACHMENT)):
+        for kind, attachment in ((color, GL.GL_COLOR_ATTACHMENT0), (depth, GL.GL_DEPTH_ATTACHMENT)):
             buffer = GL.glGenRenderbuffers(1)
             GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, buffer)
             GL.glRenderbufferStorageMultisample(GL.GL_RENDERBUFFER, samples, kind, self.size, self.size)
-            GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, place, GL.GL_RENDERBUFFER, buffer)
+            GL.glFramebufferRenderbuffer(GL.GL_FRAMEBUFFER, attachment, GL.GL_RENDERBUFFER, buffer)
         if GL.glCheckFramebufferStatus(GL.GL_FRAMEBUFFER) != GL.GL_FRAMEBUFFER_COMPLETE:
-            raise RuntimeError(f"no framebuffer of {self.size} x {self.size} with {samples} samples on {self.device}")
+            detail = f"a framebuffer of {self.size} x {self.size} pixels with {samples} samples"
+            raise RuntimeError(f"{self.device} cannot make {detail}")
         return frame
 
     def _begin(self, frame: int) -> None:
@@ -96,7 +99,7 @@ class Renderer:
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
         GL.glViewport(0, 0, self.size, self.size)
         GL.glEnable(GL.GL_DEPTH_TEST)
-        GL.glDepthFunc(GL.GL_LEQUAL)  # of faces in one place the last is seen, as in the viewers that authors use
+        GL.glDepthFunc(GL.GL_LEQUAL)  # of coincident faces the last is seen, as in common viewers
         GL.glDisable(GL.GL_BLEND)
         GL.glDepthMask(True)
         GL.glClearColor(0, 0, 0, 0)
@@ -116,7 +119,7 @@ class Renderer:
             GL.glDisable(GL.GL_CULL_FACE)
         else:
             GL.glEnable(GL.GL_CULL_FACE)
-            GL.glCullFace(GL.GL_FRONT)  # rows run from the top down here, which turns the winding around
+            GL.glCullFace(GL.GL_FRONT)  # rows run from the top down here, which reverses the winding
         GL.glBindVertexArray(batch.array)
 
     def _triangles(self, batch: Batch) -> None:
@@ -144,7 +147,7 @@ class Renderer:
         return self._read(window, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, np.uint8, 4)
 
     def _color_program(self, batch: Batch, clip: np.ndarray, pose: np.ndarray, albedo: bool) -> Program:
-        """Ready to draw the batch."""
+        """The program that draws the batch, with its uniforms set."""
         GL = self.gl
         program = self._programs.use("color", batch.features - {"LIT"} if albedo else batch.features)
         self._bind(program, batch, clip)
@@ -154,7 +157,7 @@ class Renderer:
         return program
 
     def _draw_blended(self, batches: list[Batch], clip: np.ndarray, pose: np.ndarray, albedo: bool) -> None:
-        """What is translucent, triangles from far to near within a batch, batches by their farthest middle."""
+        """Draw translucent fragments: batches by the mean depth of their triangles, triangles from far to near."""
         GL = self.gl
         GL.glEnable(GL.GL_BLEND)
         GL.glBlendFunc(GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA)
@@ -172,7 +175,7 @@ class Renderer:
             self._triangles(batch)
 
     def _draw_depth(self, window: Window, clip: np.ndarray, near: float, far: float) -> np.ndarray:
-        """[H, W] float32: of the surface that the middle of each pixel sees, 0 where it sees nothing solid."""
+        """[H, W] float32: the depth at the middle of each pixel, 0 where there is nothing solid."""
         GL = self.gl
         self._begin(self._flat)
         for batch in self._uploaded.batches:
@@ -191,11 +194,11 @@ class Renderer:
         GL = self.gl
         GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, self._flat)
         height, width = window.bottom - window.top, window.right - window.left
-        pixels = np.empty((height, width, channels), dtype)
+        pixels: np.ndarray = np.empty((height, width, channels), dtype)
         GL.glReadPixels(window.left, window.top, width, height, form, kind, pixels)
         return pixels if channels > 1 else pixels[..., 0]
 
 
 def _cutoff(material: Material) -> float:
-    """Below which alpha a fragment is not there, for a pass that writes depth."""
+    """The alpha below which fragments are dropped in a pass that writes depth."""
     return {"OPAQUE": 0.0, "MASK": max(material.cutoff, 1e-6), "BLEND": _SOLID}[material.alpha]

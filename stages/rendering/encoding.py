@@ -1,7 +1,7 @@
-"""Pixels to PNG: straight alpha for colours, 16 bits for depth.
+"""Encode pixels as PNG: straight alpha for colours, 16 bits for depth.
 
-The PNGs are put together here, each row as the difference to the one above. Pillow tries every filter on every row,
-which takes three times as long and is no smaller for views: encoding was half of all the time.
+The PNGs are written here, with each row as its difference to the one above. Pillow tries every filter on every row,
+which takes three times as long and makes views no smaller.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from stages.rendering.window import Window
 DEPTH_STEPS = 65535
 _COMPRESS_LEVEL = 2  # a third of the time that zlib's fastest takes, and smaller
 _GREY, _RGBA = 0, 6  # PNG's colour types
-_ABOVE = 2  # PNG's filter type of a row that is given as the difference to the one above
+_ABOVE = 2  # PNG's filter type of a row that is stored as its difference to the one above
 
 
 def straight(pixels: np.ndarray) -> np.ndarray:
-    """[H, W, 4] uint8: colours that were multiplied by alpha, as they are; black where nothing is, as they were."""
+    """[H, W, 4] uint8: colours divided by alpha, of colours that are multiplied by it; black where alpha is 0."""
     made = np.array(pixels).reshape(-1, 4)
     alpha = np.ascontiguousarray(made[:, 3])
-    edge = np.flatnonzero(alpha - np.uint8(1) < 254)  # what is neither clear nor solid; clear wraps to 255
-    shown = made[edge].astype(np.uint16)  # [N, 4]
-    made[edge, :3] = np.minimum((shown[:, :3] * 255 + shown[:, 3:] // 2) // shown[:, 3:], 255)
+    edge = np.flatnonzero(alpha - np.uint8(1) < 254)  # alpha of 1 to 254; 0 wraps to 255
+    partial = made[edge].astype(np.uint16)  # [N, 4]
+    made[edge, :3] = np.minimum((partial[:, :3] * 255 + partial[:, 3:] // 2) // partial[:, 3:], 255)
     return made.reshape(pixels.shape)
 
 
@@ -34,15 +34,15 @@ def color_png(pixels: np.ndarray, window: Window, size: int) -> bytes:
 
 
 def depth_png(depth: np.ndarray, scale: float, window: Window, size: int) -> bytes:
-    """depth: [H, W] float32 in sphere radii; anything seen is at least one step away, so that 0 stays empty."""
+    """depth: [H, W] float32 in sphere radii. Anything visible is at least one step away, so that 0 means empty."""
     steps = np.where(depth > 0, np.clip(np.rint(depth / scale), 1, DEPTH_STEPS), 0)
     return _png(steps.astype(">u2"), window, size, 16, _GREY)
 
 
 def _png(pixels: np.ndarray, window: Window, size: int, bits: int, color_type: int) -> bytes:
-    """A square image of zeros with these pixels in the window."""
+    """A square image of zeros, with these pixels in the window."""
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
-    step = rows.shape[1] // pixels.shape[1]  # bytes a pixel
+    step = rows.shape[1] // pixels.shape[1]  # bytes per pixel
     filtered = np.zeros((size, 1 + size * step), np.uint8)
     filtered[:, 0] = _ABOVE
     inside = filtered[:, 1 + window.left * step : 1 + window.right * step]

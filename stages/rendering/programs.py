@@ -1,4 +1,4 @@
-"""Compiled programs, each made when it is first needed, and their uniforms."""
+"""Compile shader programs when they are first needed, and find their uniforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stages.rendering import shaders
 
 
 class Program:
-    """One linked program; `at` gives where a uniform is set, -1 where this program has none of that name."""
+    """One linked program. `at` gives the location of a uniform, -1 if the program has none of that name."""
 
     def __init__(self, gl: Any, vertex: str, fragment: str):
         from OpenGL.GL import shaders as compiler
@@ -19,17 +19,17 @@ class Program:
             gl.glAttachShader(self.name, compiler.compileShader(source, kind))
         gl.glLinkProgram(self.name)
         if not gl.glGetProgramiv(self.name, gl.GL_LINK_STATUS):
-            raise RuntimeError(f"the shader does not link: {gl.glGetProgramInfoLog(self.name)}")
-        self._places: dict[str, int] = {}
+            raise RuntimeError(f"the shader program cannot be linked: {gl.glGetProgramInfoLog(self.name)}")
+        self._locations: dict[str, int] = {}
 
     def at(self, uniform: str) -> int:
-        if uniform not in self._places:
-            self._places[uniform] = self._gl.glGetUniformLocation(self.name, uniform)
-        return self._places[uniform]
+        if uniform not in self._locations:
+            self._locations[uniform] = self._gl.glGetUniformLocation(self.name, uniform)
+        return self._locations[uniform]
 
 
 class Programs:
-    """Of one context."""
+    """The programs of one context."""
 
     def __init__(self, gl: Any):
         self._gl = gl

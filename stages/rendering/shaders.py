@@ -1,12 +1,12 @@
-"""The programs in GLSL, one for each set of features: a software driver pays for both sides of a branch.
+"""The shaders in GLSL, one pair for each set of features: in a software driver, both sides of a branch cost time.
 
 Light is computed linearly and written as sRGB, multiplied by alpha.
 """
 
 from __future__ import annotations
 
-# TEXTURED and GLOWING_TEXTURE look an image up, GLOWING adds emission, LIT shades by the normal, CUT drops fragments by
-# their alpha
+# features: TEXTURED and GLOWING_TEXTURE sample an image, GLOWING adds emission, LIT shades by the normal, CUT drops
+# fragments by their alpha
 _VERSION = "#version 330 core\n"
 
 _VERTEX = """
@@ -43,13 +43,13 @@ uniform sampler2D emission_texture;
 uniform vec3 eye;
 uniform float light_base;
 uniform vec3 light_slope;
-uniform float cutoff;      // fragments below are not there; 0 keeps all
+uniform float cutoff;      // fragments below are dropped; 0 keeps all
 uniform float ceiling;     // fragments from here on belong to another pass; above 1 keeps all
 uniform bool opaque;
 out vec4 pixel;
 
-// the power 1 / 2.4 as a polynomial of the root, a fifth of a level of 255 off at most: pow is much of a software
-// driver's time
+// the power 1 / 2.4 as a polynomial of the root, off by a fifth of a level of 255 at most: pow is slow in a software
+// driver
 vec3 srgb(vec3 light) {
     vec3 root = sqrt(light);
     vec3 curve = root * (1.44791463 + root * (-0.94492504 + root * (0.84289354 - 0.30962607 * root))) - 0.03700579;
@@ -102,6 +102,6 @@ void main() {
 
 
 def sources(kind: str, features: frozenset[str]) -> tuple[str, str]:
-    """A vertex and a fragment shader; kind: "color" or "depth"."""
+    """A vertex and a fragment shader. kind: "color" or "depth"."""
     head = _VERSION + "".join(f"#define {feature}\n" for feature in sorted(features))
     return head + _VERTEX, head + {"color": _COLOR, "depth": _DEPTH}[kind]

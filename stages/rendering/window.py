@@ -1,4 +1,4 @@
-"""Where an object lies in a view: what is outside is neither read back nor encoded."""
+"""Find the window of a view that contains the object: only that is read back and encoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Window(NamedTuple):
-    """Pixels from left to right and from top to bottom, the last ones left out."""
+    """The pixels from left up to right, and from top up to bottom."""
 
     left: int
     top: int
@@ -17,7 +17,7 @@ class Window(NamedTuple):
 
 
 def window_of(points: np.ndarray, clip: np.ndarray, size: int) -> Window:
-    """All that [N, 3] points in front of the camera can cover, and an empty pixel around where the frame has one."""
+    """The window that [N, 3] points in front of the camera can cover, with one empty pixel around it."""
     x, y, w = clip[[0, 1, 3], :3].astype(np.float32) @ points.T + clip[[0, 1, 3], 3:].astype(np.float32)
     pixels = [(axis / w + 1) * np.float32(size / 2) for axis in (x, y)]
     first = [min(max(int(np.floor(axis.min())) - 1, 0), size - 1) for axis in pixels]
@@ -26,7 +26,7 @@ def window_of(points: np.ndarray, clip: np.ndarray, size: int) -> Window:
 
 
 def clip_from_camera(intrinsics: np.ndarray, size: int, near: float, far: float) -> np.ndarray:
-    """[4, 4]: from OpenCV's camera frame to clip space, the first row of the image at the bottom of the window."""
+    """[4, 4]: OpenCV's camera frame to clip space, with the first row of the image at the bottom."""
     clip = np.zeros((4, 4))
     clip[0, :3] = 2 * intrinsics[0] / size - intrinsics[2]
     clip[1, :3] = 2 * intrinsics[1] / size - intrinsics[2]
