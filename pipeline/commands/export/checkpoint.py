@@ -1,4 +1,4 @@
-"""The command `export`: write a checkpoint for publication, in half precision and with a model card."""
+"""Write a checkpoint for publication, in half precision and with a model card."""
 
 from __future__ import annotations
 
@@ -12,29 +12,7 @@ from pipeline.commands.checkpoints import run_of
 from pipeline.planning.run import RunError
 
 
-def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser(
-        "export",
-        parents=[common],
-        help="write a checkpoint in half precision, with a model card",
-        description="Write weights in half precision and a model card to a folder that evaluate and encode can read.",
-    )
-    parser.add_argument("--checkpoint", required=True, help="a .pt file or a training's folder")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--name", help="name of the model in its card (default: name of the folder)")
-    parser.add_argument(
-        "--licence", "--license", default="", help="licence of the weights in the card, such as apache-2.0"
-    )
-    parser.add_argument(
-        "--evaluation",
-        action="append",
-        type=Path,
-        metavar="FILE",
-        help="a result of `evaluate` for the card; may be given several times (default: all of these weights)",
-    )
-
-
-def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
+def export_checkpoint(options: argparse.Namespace) -> int:
     from stages.clip_gs import card
     from stages.clip_gs.training.checkpoint import CheckpointError, identity, load_model, save_compact
 

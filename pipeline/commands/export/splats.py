@@ -1,0 +1,129 @@
+"""Write the splats of a run as files, one per object."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipeline.planning.plan import OK
+from pipeline.planning.run import Run, RunError, open_run
+from stages.artifacts.splat import Splat
+from stages.common.prefetch import prefetch
+from stages.common.progress_bar import progress_bar
+from stages.exporting import FORMATS, SplatFormat
+
+_ARTIFACT = "splat"  # the column that names the files
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class _Export:
+    """One object: its id, its index in the listing, and the file to write."""
+
+    id: str
+    index: int
+    path: Path
+
+
+def export_splats(options: argparse.Namespace) -> int:
+    """Write the files; return 1 if the splat of an object cannot be read."""
+    run = open_run(options.run)
+    splat_format = next(each for each in FORMATS if options.format in (None, each.name))
+    out = options.out.expanduser().absolute()
+    exports = _plan_exports(run, options.id, out, splat_format.name)
+    present = [export for export in exports if export.path.exists()]
+    if present and not options.force:
+        _refuse_changes(run, present, splat_format)
+    left = exports if options.force else [export for export in exports if not export.path.exists()]
+    failures = 0
+    for export, data in _encode(run, left, splat_format, "export"):
+        if isinstance(data, ValueError):
+            print(f"error: {export.id}: {data}", file=sys.stderr)
+            failures += 1
+        else:
+            _write(export.path, data)
+    counts = {"written": len(left) - failures, "unchanged": len(exports) - len(left), "failed": failures}
+    print(f"{out}: {splat_format.name} files:", ", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    return 1 if failures else 0
+
+
+def _plan_exports(run: Run, ids: list[str] | None, out: Path, suffix: str) -> list[_Export]:
+    """The objects to export, in the order of the listing, and their files. Raise RunError if an id has no splat."""
+    fitted = run.plan.states[_stage(run)] == OK
+    names = run.listing.ids.to_pylist()
+    if not fitted.any():
+        raise RunError(f"--run {run.store.root}: no object is fitted yet; run `build`")
+    if ids:
+        index_of = {name: index for index, name in enumerate(names)}
+        for name in ids:
+            if name not in index_of:
+                raise RunError(f"--id {name}: {run.store.root} has no object of this id")
+            if not fitted[index_of[name]]:
+                raise RunError(f"--id {name}: is not fitted; `status --run {run.store.root} --failed` may say why")
+        indices = sorted({index_of[name] for name in ids})
+    else:
+        indices = np.flatnonzero(fitted).tolist()
+    found: dict[Path, _Export] = {}
+    for index in indices:
+        path = out / _file_name(names[index], suffix)
+        export = found.setdefault(path, _Export(names[index], index, path))
+        if export.index != index:
+            raise RunError(f"{path}: would be the file of {export.id} and {names[index]}; export them one by one")
+    return list(found.values())
+
+
+def _stage(run: Run) -> str:
+    return next(name for name, step in run.plan.steps.items() if step.stage.artifact == _ARTIFACT)
+
+
+def _file_name(name: str, suffix: str) -> PurePosixPath:
+    """An id may be a path: the file stays below the folder."""
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")] or ["_"]
+    return PurePosixPath(*parts[:-1], f"{parts[-1]}.{suffix}")
+
+
+def _refuse_changes(run: Run, present: list[_Export], splat_format: SplatFormat) -> None:
+    """Raise RunError if a file has other content than its export."""
+    changed = [
+        export.path
+        for export, data in _encode(run, present, splat_format, "compare")
+        if isinstance(data, bytes) and export.path.read_bytes() != data
+    ]
+    if changed:
+        more = f" (and {len(changed) - 1} more files)" if len(changed) > 1 else ""
+        raise RunError(f"{changed[0]}: has other content{more}; pass --force to replace it, or a new --out folder")
+
+
+def _encode(
+    run: Run, exports: list[_Export], splat_format: SplatFormat, title: str
+) -> Iterator[tuple[_Export, bytes | ValueError]]:
+    """Read and encode splats; yield a ValueError for one that cannot be read."""
+    stage = _stage(run)
+
+    def encode(export: _Export) -> bytes | ValueError:
+        columns = run.plan.outcomes.find(stage, run.plan.key(stage, export.index)) or {}
+        try:
+            return splat_format.encode(Splat.from_ply(run.store.read(columns[_ARTIFACT])))
+        except (KeyError, FileNotFoundError):
+            return ValueError("its splat is missing; `clean --packed` deletes the splats that are in shards")
+        except ValueError as error:
+            return error
+
+    results: Iterable[bytes | ValueError] = prefetch(encode, exports, _THREADS)
+    with progress_bar(title) as report:
+        for done, (export, data) in enumerate(zip(exports, results, strict=True), 1):
+            yield export, data
+            report(done, len(exports))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_bytes(data)
+    draft.replace(path)
