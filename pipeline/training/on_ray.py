@@ -53,7 +53,7 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
         told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
         run = RunConfig(name="ray", storage_path=asked.folder, failure_config=FailureConfig(max_failures=_LOSSES))
         trainer = TorchTrainer(_work, train_loop_config=told, scaling_config=scaling, run_config=run)
-        with Stop((folder / _STOP).touch) as stop, Display(steps, asked.settings.batch) as display:
+        with Stop((folder / _STOP).touch) as stop, Display(asked.settings, steps) as display:
             _fit(trainer, folder / FILE, display)
         return stop.code
     finally:

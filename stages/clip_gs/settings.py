@@ -94,13 +94,23 @@ class Augment(_Settings):
         return self
 
 
-class Loss(_Settings):
-    """The contrastive losses between objects and the teacher's vectors of texts and views."""
+class LossWeights(_Settings):
+    """The terms of the loss: the field NAME is the weight of the term in training/losses/NAME.py."""
 
     text: float = Field(1.0, ge=0)
-    """Weight of the loss between objects and texts."""
+    """Weight of the contrastive loss between objects and texts."""
     image: float = Field(1.0, ge=0)
-    """Weight of the loss between objects and views."""
+    """Weight of the contrastive loss between objects and views."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term, by name."""
+        return {name: getattr(self, name) for name in LossWeights.model_fields}
+
+
+class Loss(LossWeights):
+    """The loss: a weighted sum of terms that compare objects with the teacher's vectors of texts and views."""
+
     voting: Literal["none", "paper", "softmax"] = "paper"
     """Weight of each view: none: equal; paper: its cosine to the text; softmax: a softmax of these cosines."""
     voting_temperature: float = Field(0.05, gt=0)
@@ -112,8 +122,8 @@ class Loss(_Settings):
 
     @model_validator(mode="after")
     def _has_some(self) -> Self:
-        if not self.text and not self.image:
-            raise ValueError("text and image are both 0: expected at least one above 0")
+        if not any(self.weights.values()):
+            raise ValueError(f"{', '.join(self.weights)} are all 0: expected at least one above 0")
         if self.start_scale > self.most_scale:
             raise ValueError(f"start_scale {self.start_scale:g} is above most_scale {self.most_scale:g}")
         return self

@@ -24,7 +24,7 @@ from stages.clip_gs.batch import Batch, Gaussians
 from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.network.patches import centres
 from stages.clip_gs.settings import Loss, Model
-from stages.clip_gs.training.losses import contrastive
+from stages.clip_gs.training.losses import compute_losses
 from tests.benchmarks.clock import seconds_of
 from tests.benchmarks.train_plain import PlainClipGs
 
@@ -66,8 +66,8 @@ class Step:
         return torch.autocast(self.batch.texts.device.type, torch.bfloat16, enabled=self.short)
 
     def loss(self, vectors: torch.Tensor) -> torch.Tensor:
-        parts = contrastive(vectors, self.batch, self.model.logit_scale.exp(), Loss(), lambda tensor: tensor)
-        return parts["text"] + parts["image"]
+        parts = compute_losses(vectors, self.batch, self.model.logit_scale.exp(), Loss(), lambda tensor: tensor)
+        return parts.total
 
     def __call__(self) -> None:
         with self.autocast():

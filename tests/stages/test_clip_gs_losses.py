@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from stages.clip_gs.batch import Batch, Others
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Loss
-from stages.clip_gs.training.losses import contrastive, votes_of
+from stages.clip_gs.training.losses import compute_losses
+from stages.clip_gs.training.losses.image import votes_of
 from tests.stages.clip_gs_objects import batch
 
 COUNT, DIMENSION, VIEWS = 8, 12, 3
@@ -106,30 +107,30 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
 def test_losses_are_those_of_the_loops(voting: str, told: Batch) -> None:
     loss = Loss(voting=voting, text=0.7, image=1.3)
     vectors = seen_by(told)
-    parts = contrastive(vectors, told, torch.tensor(9.0), loss, alone)
+    parts = compute_losses(vectors, told, torch.tensor(9.0), loss, alone)
     expected = slow(vectors, told, 9.0, loss)
-    assert {name: parts[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert {name: parts.terms[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_the_same_is_no_other() -> None:
     """With an equal object or caption elsewhere in the batch, and without it, the others' losses are the same."""
     told = batch(2, 4, DIMENSION, VIEWS)
     twins = replace(told, objects=torch.zeros(2, dtype=torch.int64))
-    parts = contrastive(seen_by(told), twins, torch.tensor(20.0), Loss(), alone)
-    assert parts["text"] == 0 and parts["image"] == 0  # nobody is left to be told apart from
+    parts = compute_losses(seen_by(told), twins, torch.tensor(20.0), Loss(), alone)
+    assert parts.terms["text"] == 0 and parts.terms["image"] == 0  # nobody is left to be told apart from
     zeros = torch.zeros(2, dtype=torch.int64)
     same_words = replace(told, meanings=zeros, own_meanings=zeros[:, None])
-    parts = contrastive(seen_by(told), same_words, torch.tensor(20.0), Loss(), alone)
-    assert parts["text"] == 0 and parts["image"] > 0  # their pictures are not the same
+    parts = compute_losses(seen_by(told), same_words, torch.tensor(20.0), Loss(), alone)
+    assert parts.terms["text"] == 0 and parts.terms["image"] > 0  # their pictures are not the same
 
 
 def test_accuracy_is_the_share_of_objects_whose_text_is_the_likest() -> None:
     told = replace(batch(4, 4, DIMENSION, VIEWS), texts=torch.eye(4, DIMENSION))
     vectors = F.normalize(told.texts + 2 * told.texts[[0, 1, 3, 2]], dim=-1)  # the last two are nearer to the other's
-    assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 0.5
+    assert compute_losses(vectors, told, torch.tensor(9.0), Loss(), alone).accuracy == 0.5
     meanings = torch.tensor([0, 1, 2, 2])
     told = replace(told, meanings=meanings, own_meanings=meanings[:, None])
-    assert contrastive(vectors, told, torch.tensor(9.0), Loss(), alone)["accuracy"] == 1
+    assert compute_losses(vectors, told, torch.tensor(9.0), Loss(), alone).accuracy == 1
 
 
 @pytest.mark.parametrize("voting", VOTING)
@@ -153,18 +154,18 @@ def test_the_scale_is_limited_and_learns_on_either_side() -> None:
     wrong = seen_by(told).roll(1, 0)  # a lower scale would be better
     for start in (4.0, 150.0):
         logit = torch.tensor(math.log(start), requires_grad=True)
-        parts = contrastive(wrong, told, logit.exp(), Loss(most_scale=100), alone)
-        expected = contrastive(wrong, told, torch.tensor(min(start, 100.0)), Loss(most_scale=100), alone)
-        assert parts["text"].item() == pytest.approx(expected["text"].item(), rel=1e-5)
-        parts["text"].backward()
+        parts = compute_losses(wrong, told, logit.exp(), Loss(most_scale=100), alone)
+        expected = compute_losses(wrong, told, torch.tensor(min(start, 100.0)), Loss(most_scale=100), alone)
+        assert parts.terms["text"].item() == pytest.approx(expected.terms["text"].item(), rel=1e-5)
+        parts.terms["text"].backward()
         assert logit.grad > 0
 
 
 def test_the_losses_are_made_in_full_precision_under_autocast() -> None:
     told = batch(COUNT, 4, DIMENSION, VIEWS)
-    expected = contrastive(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+    expected = compute_losses(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
     with torch.autocast("cpu", torch.bfloat16):
-        found = contrastive(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+        found = compute_losses(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
     assert found == expected
 
 
@@ -176,9 +177,9 @@ def learn(ranks: Ranks) -> dict[str, torch.Tensor]:
     weights = torch.randn(DIMENSION, DIMENSION, generator=torch.Generator().manual_seed(1)).requires_grad_()
     logit = torch.tensor(2.0, requires_grad=True)
     own = told.each(lambda tensor: tensor[rows])
-    parts = contrastive(F.normalize(inputs @ weights, dim=-1), own, logit.exp(), Loss(), ranks.gather)
-    (parts["text"] + parts["image"]).backward()
-    return {**{name: part.detach() for name, part in parts.items()}, "weights": weights.grad, "logit": logit.grad}
+    parts = compute_losses(F.normalize(inputs @ weights, dim=-1), own, logit.exp(), Loss(), ranks.gather)
+    parts.total.backward()
+    return {**{name: part.detach() for name, part in parts.terms.items()}, "weights": weights.grad, "logit": logit.grad}
 
 
 def learn_as_a_rank(rank: int, folder: str) -> None:

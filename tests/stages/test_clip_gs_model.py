@@ -17,7 +17,7 @@ from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.network.patches import centres, farthest_in_torch, nearest, nearest_in_torch
 from stages.clip_gs.rotations import matrices
 from stages.clip_gs.settings import Loss, Model
-from stages.clip_gs.training.losses import contrastive
+from stages.clip_gs.training.losses import compute_losses
 from tests.benchmarks.train_plain import PlainClipGs
 from tests.stages.clip_gs_objects import batch, gaussians
 
@@ -167,8 +167,8 @@ def test_it_is_the_network_that_is_written_down_plainly(shallow: None, size: str
 @pytest.mark.parametrize("size", ["mini", "base"])
 def test_every_parameter_gets_a_gradient(shallow: None, size: str, tokens: str) -> None:
     made, seen = model(size=size, tokens=tokens).train(), batch(6, 48, DIMENSION)
-    parts = contrastive(made(seen.gaussians), seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
-    (parts["text"] + parts["image"]).backward()
+    parts = compute_losses(made(seen.gaussians), seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
+    parts.total.backward()
     without = [name for name, each in made.named_parameters() if each.grad is None or not each.grad.abs().sum() > 0]
     assert without == []
 
@@ -280,9 +280,9 @@ def test_it_learns_sixteen_objects_by_heart(short: bool) -> None:
     for _ in range(60):
         with torch.autocast("cpu", torch.bfloat16, enabled=short):
             vectors = made(seen.gaussians)
-        parts = contrastive(vectors, seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
+        parts = compute_losses(vectors, seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
         optimiser.zero_grad()
-        (parts["text"] + parts["image"]).backward()
+        parts.total.backward()
         optimiser.step()
     likeness = made.eval()(seen.gaussians) @ seen.texts.T
     assert torch.equal(likeness.argmax(0), torch.arange(16)) and torch.equal(likeness.argmax(1), torch.arange(16))
@@ -298,6 +298,6 @@ def test_a_gpu_gives_the_vectors_of_a_cpu_and_learns(shallow: None, size: str, k
     torch.testing.assert_close(made(seen.gaussians).cpu(), expected, atol=1e-4, rtol=1e-3)
     with torch.autocast("cuda", torch.bfloat16):
         vectors = made.train()(seen.gaussians)
-    parts = contrastive(vectors, seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
-    (parts["text"] + parts["image"]).backward()
+    parts = compute_losses(vectors, seen, made.logit_scale.exp(), Loss(), lambda tensor: tensor)
+    parts.total.backward()
     assert all(each.grad.isfinite().all() and each.grad.abs().sum() > 0 for each in made.parameters())

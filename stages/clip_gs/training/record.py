@@ -23,7 +23,7 @@ class Record:
         text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
         (folder / SETTINGS).write_text(text)
         self._history = History(folder, first)
-        self._display = Display(steps, settings.batch)
+        self._display = Display(settings, steps)
         self._saved = time.monotonic()
 
     @property

@@ -28,7 +28,7 @@ from stages.clip_gs.settings import Training
 from stages.clip_gs.training import checkpoint
 from stages.clip_gs.training.checkpoint import CheckpointError
 from stages.clip_gs.training.folder import alone, clear
-from stages.clip_gs.training.losses import contrastive
+from stages.clip_gs.training.losses import compute_losses
 from stages.clip_gs.training.optimiser import Average, move, optimisers_of, share_at
 from stages.clip_gs.training.precision import autocast
 from stages.clip_gs.training.readiness import TrainingError, categories_of, check, steps_of
@@ -169,12 +169,13 @@ class Trainer:
         drawn = torch.Generator().manual_seed(self._seed("augment"))
         vectors = self._vectors(self.called, augmented(batch.gaussians, settings.augment, drawn))
         scale = model.logit_scale.exp()
-        parts = contrastive(vectors, batch, scale, settings.loss, self.ranks.gather)
-        loss = parts["text"] + parts["image"]
+        losses = compute_losses(vectors, batch, scale, settings.loss, self.ranks.gather)
         model.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.total.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip)
-        figures = _numbers({"loss": loss, **parts, "norm": norm, "scale": scale})
+        figures = _numbers(
+            {"loss": losses.total, **losses.terms, "accuracy": losses.accuracy, "norm": norm, "scale": scale}
+        )
         odd = not (math.isfinite(figures["loss"]) and math.isfinite(figures["norm"]))
         stop, odd = self.ranks.any(stop, odd)
         if odd:

@@ -12,7 +12,8 @@ from stages.clip_gs.data.loader import Loader
 from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Training
-from stages.clip_gs.training.losses import alike, contrastive, owned
+from stages.clip_gs.training.losses import compute_losses
+from stages.clip_gs.training.losses.comparison import equal_pairs, has_text
 
 _SPLITS = ("validation", "test")
 _MOST = 512  # objects
@@ -47,12 +48,11 @@ class Validation:
 
         parts = [vectors_from(start) for start in range(0, len(gaussians), share)]
         vectors, batch = torch.cat(parts), self._batch.to(device)
-        losses = contrastive(vectors, batch, scale, self._settings.loss, self._ranks.gather)
-        loss = losses["text"] + losses["image"]
+        loss = compute_losses(vectors, batch, scale, self._settings.loss, self._ranks.gather).total
         gather = self._ranks.gather
         vectors, texts, views = gather(vectors), gather(batch.texts), gather(batch.views)
-        same = alike(gather(batch.objects))
-        by_text = _ranks(texts, vectors, same | owned(gather(batch.own_meanings), gather(batch.meanings)).T)
+        same = equal_pairs(gather(batch.objects))
+        by_text = _ranks(texts, vectors, same | has_text(gather(batch.own_meanings), gather(batch.meanings)).T)
         by_view = [_ranks(views[:, view], vectors, same) for view in range(views.shape[1])]
         return {
             "check/loss": float(loss),
