@@ -77,7 +77,7 @@ class Corpus(BaseModel):
         traits = category.build(draw)
         two_colored = draw.pattern != "plain" or draw.uses(draw.second)
         ident = f"{index:06d}-{category.name.replace(' ', '-')}"
-        columns = {
+        columns: dict[str, Any] = {
             "id": ident,
             "uri": f"meshes/{ident}.glb",
             "category": category.name,

@@ -189,7 +189,8 @@ def _capped(solid: Solid, path: np.ndarray, points: np.ndarray, tangent: np.ndar
         centre = np.full(sides, base + sides)
         faces.append(np.stack([centre, after, here] if end == 0 else [centre, here, after], 1))
         base += sides + 1
-    return Solid(*(np.concatenate(each) for each in (parts, normals, uvs, faces)), solid.around)
+    points, normal, uv, face = (np.concatenate(each) for each in (parts, normals, uvs, faces))
+    return Solid(points, normal, uv, face, solid.around)
 
 
 def prism(outline: Sequence[tuple[float, float]], depth: float) -> Solid:

@@ -139,7 +139,7 @@ def _bed(draw: Draw) -> Traits:
     draw.add(headboard, draw.main)
     if foot:
         draw.add(box(wide + 0.08, 0.5, 0.09, 0.04).at(0, 0.4, deep / 2 + 0.05), draw.trim)
-    for x in (-1, 1):
+    for x in (-1.0, 1.0):
         for z in (-1, 1):
             draw.add(box(0.1, 0.3, 0.1).at(x * (wide / 2 - 0.03), 0.15, z * (deep / 2 - 0.03)), draw.trim)
     pillows = 1 if wide < 1 else 2
@@ -223,7 +223,7 @@ def _cabinet(draw: Draw) -> Traits:
     foot = 0.16
     draw.add(box(wide, high, deep, 0.03).at(0, foot + high / 2, 0), draw.main)
     draw.add(box(wide + 0.1, 0.08, deep + 0.1).at(0, foot + high, 0.01), draw.trim)
-    for x in (-1, 1):
+    for x in (-1.0, 1.0):
         for z in (-1, 1):
             draw.add(cylinder(0.06, foot + 0.05).at(x * (wide / 2 - 0.1), 0, z * (deep / 2 - 0.1)), draw.trim)
     knob = draw.fixed("yellow" if draw.color in ("black", "brown", "gray", "purple", "blue") else "black")

@@ -107,7 +107,7 @@ def _umbrella(draw: Draw) -> Traits:
     hook, length = draw.chance(0.6), draw.between(1.4, 1.6)
     low = 1.2 + high - length
     if hook:
-        path = [(0, 1.2 + high - 0.05, 0), (0, low + 0.2, 0)]
+        path: list[tuple[float, float, float]] = [(0, 1.2 + high - 0.05, 0), (0, low + 0.2, 0)]
         path += [(x, y, 0) for x, y in arc(0.17, 180, 360, 9, (0.17, low))]
         draw.add(tube(path, 0.045), draw.trim)
     else:

@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.corpus.draw import Category, Draw, Traits
 from stages.corpus.shapes import arc, ball, cylinder, lathe, ring, tube
+from stages.corpus.solid import Solid
 
 
 def _vessel(outside: list[tuple[float, float]], wall: float = 0.05) -> list[tuple[float, float]]:
@@ -14,7 +15,7 @@ def _vessel(outside: list[tuple[float, float]], wall: float = 0.05) -> list[tupl
     return [*outside, *inside, (0.0, inside[-1][1])]
 
 
-def _handle(x: float, y: float, wide: float, high: float, thick: float):
+def _handle(x: float, y: float, wide: float, high: float, thick: float) -> Solid:
     """A C-shaped handle on the +x side, its ends inside the body."""
     turn = np.radians(np.linspace(-100, 100, 16))
     path = [(x + wide * np.cos(t), y + high / 2 * np.sin(t), 0.0) for t in turn]
