@@ -1,11 +1,11 @@
-"""Put an object's captions through the teacher: a vector for each, and how well it agrees with the views.
+"""Compute a vector for each caption of an object with the teacher, and how well it agrees with the views.
 
 in:  captions of caption; view_vectors of embed
-out: caption_vectors (.npy, [T, D] float16, length 1, row for row with captions), caption_scores (for each caption the
-     mean cosine between its vector and those of the views), warnings (a caption that is longer than the teacher reads:
-     its vector is of its beginning)
+out: caption_vectors (.npy, [T, D] float16, length 1, in the order of the captions), caption_scores (for each caption
+     the mean cosine between its vector and those of the views), warnings (captions that are longer than the teacher's
+     context: their vectors describe the beginning)
 
-The teacher is embed's, and runs where embed runs.
+The model and its device are those of embed.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Align(Stage):
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
 
     batch_texts: int = Field(1024, ge=1)
-    """So many captions at once on a GPU; halved where memory ends."""
+    """Captions in a batch on a GPU; halved if memory runs out."""
     teacher: Embed | None = Field(None, exclude=True)
-    """Embed, with its model and device; filled in. Embed's keys are part of this stage's, so it is not."""
+    """The stage embed, with its model and device; filled in. It enters keys through the keys of embed."""
 
     @property
     def device(self) -> str:
@@ -79,25 +79,25 @@ class Align(Stage):
         return {"caption_vectors": list(artifact(from_bytes)), "captions": captions}
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Align:
-        return self.model_copy(update={"teacher": earlier["embed"]})
+        return self.model_copy(update={"teacher": (earlier or {}).get("embed")})
 
     def open(self, context: Context) -> Work:
         from stages.embedding.batches import Batches
 
         if self.teacher is None:
-            raise ValueError("align.teacher is not set: it should be the stage that embedded the views")
+            raise ValueError("align.teacher is not set; expected the stage embed")
         teacher = self.teacher.load(context)
-        batches = Batches(teacher.read, self.batch_texts, pooled=context.device == "cuda")
+        batches = Batches(teacher.embed_texts, self.batch_texts, pooled=context.device == "cuda")
         return lambda rows: _work(rows, context, teacher, batches)
 
 
 def _work(rows: list[Row], context: Context, teacher: Teacher, batches: Batches) -> Iterator[tuple[RowId, Outcome]]:
-    held = {row["id"]: row for row in rows}
-    for row_id, found in batches.run((row["id"], _texts(row)) for row in rows):
-        if isinstance(found, StageError):
-            yield row_id, found
+    by_id = {row["id"]: row for row in rows}
+    for row_id, vectors in batches.run((row["id"], _texts_to_embed(row)) for row in rows):
+        if isinstance(vectors, StageError):
+            yield row_id, vectors
             continue
-        row = held[row_id]
+        row = by_id[row_id]
         try:
             views = from_bytes(read_input(context.store, row["view_vectors"], "embed")).astype(np.float32)
         except StageError as error:
@@ -106,19 +106,22 @@ def _work(rows: list[Row], context: Context, teacher: Teacher, batches: Batches)
         except ValueError as error:
             yield row_id, DamagedInput("embed", error)
             continue
-        scores = (found.astype(np.float32) @ views.T).mean(axis=1)
-        columns = {"caption_scores": [round(float(score), 6) for score in scores], "warnings": _cut(row, teacher)}
-        yield row_id, Done(columns=columns, artifact=to_bytes(found))
+        scores = (vectors.astype(np.float32) @ views.T).mean(axis=1)
+        columns = {"caption_scores": [round(float(score), 6) for score in scores], "warnings": _warnings(row, teacher)}
+        yield row_id, Done(columns=columns, artifact=to_bytes(vectors))
 
 
-def _texts(row: Row) -> list[str] | StageError:
-    texts = [caption["text"] for caption in row["captions"]]
-    return texts or StageError("no_captions", "caption gave no text: expected at least one")
+def _texts(row: Row) -> list[str]:
+    return [caption["text"] for caption in row["captions"]]
 
 
-def _cut(row: Row, teacher: Teacher) -> list[str]:
-    """A line for each caption that the teacher cannot read to its end."""
-    lengths = teacher.lengths(_texts(row))
+def _texts_to_embed(row: Row) -> list[str] | StageError:
+    return _texts(row) or StageError("no_captions", "the stage caption gave no text; expected at least one")
+
+
+def _warnings(row: Row, teacher: Teacher) -> list[str]:
+    """One line for each caption that is longer than the teacher's context."""
+    lengths = teacher.token_counts(_texts(row))
     return [
         f"caption {number} ({row['captions'][number]['kind']}) has {length} tokens, of which the teacher reads the "
         f"first {teacher.context}"

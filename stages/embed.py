@@ -1,12 +1,12 @@
-"""Put an object's views through the teacher: a vector for each.
+"""Compute a vector for each view of an object with the teacher, a CLIP model or one like it.
 
 in:  views
-out: view_vectors (.npy, [V, D] float16, length 1, row for row with the views), teacher (NAME@HASH of a folder,
-     OWNER/NAME@COMMIT of a hub's model), dimension (D)
+out: view_vectors (.npy, [V, D] float16, length 1, in the order of the views), teacher (NAME@HASH of a folder,
+     OWNER/NAME@COMMIT of a model on the hub), dimension (D)
 
-Views are shown on white, and made ready by the checkpoint's own processor. A GPU reckons in bfloat16 and takes the
-views of several objects at once. A CPU reckons in float32 and takes an object at a time, so that its vectors do not
-depend on what else was at hand.
+Views are composited on white and prepared by the checkpoint's own processor. A GPU computes in bfloat16, with the views
+of several objects in a batch. A CPU computes in float32, one object at a time, so that its vectors do not depend on the
+other objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from manifests.dataset import TEXT, VECTORS, Column
 from manifests.store import Store
 from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.artifacts.views import Views
-from stages.common.models import PICTURES, TEXTS, ModelError, find, require
+from stages.common.models import PICTURES, TEXTS, Checkpoint, ModelError, find, require
 from stages.contract.schedule import Schedule
 from stages.contract.stage import (
     Context,
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 
 class Embed(Stage):
-    """Embed an object's views with a CLIP or its like.  in: views   out: view_vectors, teacher, dimension"""
+    """Embed an object's views with a CLIP model or a similar one.  in: views   out: view_vectors, teacher, dimension"""
 
     needs: ClassVar[tuple[str, ...]] = ("render",)
     artifact: ClassVar[str] = "view_vectors"
     suffix: ClassVar[str] = ".npy"
-    # `checkpoint` says what the model is. Precision and batches move vectors by less than they are apart.
+    # `checkpoint` identifies the model. Device and batch size change vectors by rounding only.
     unkeyed: ClassVar[tuple[str, ...]] = ("model", "revision", "device", "batch_images")
     gpu_field: ClassVar[str] = "device"
     columns: ClassVar[tuple[Column, ...]] = (
@@ -64,15 +64,15 @@ class Embed(Stage):
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
 
     model: str = Field(min_length=1)
-    """The teacher: a folder that transformers saved, or a hub's name. CLIP, SigLIP, MetaCLIP and kin."""
+    """The teacher, a CLIP, SigLIP, MetaCLIP or similar model: a folder that transformers saved or a name on the hub."""
     revision: str | None = None
-    """Of a hub's model: a branch, a tag or a commit; by default the newest."""
+    """A branch, tag or commit of a model on the hub; by default the newest commit."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where it runs; `auto` takes a GPU where there is one."""
+    """Where the model runs; `auto` takes a GPU where there is one."""
     batch_images: int = Field(256, ge=1)
-    """So many views at once on a GPU; halved where memory ends."""
+    """Views in a batch on a GPU; halved if memory runs out."""
     checkpoint: str = ""
-    """What `model` turned out to be; filled in."""
+    """The identity of `model`; filled in."""
 
     @property
     def on_gpu(self) -> bool:
@@ -80,11 +80,9 @@ class Embed(Stage):
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Embed:
         found = find(self.model, self.revision)
-        _refuse_others(self.model, found.config)
+        _require_teacher(found)
         require(found, PICTURES, TEXTS)
-        device = self.device if self.device != "auto" else "gpu" if gpus else "cpu"
-        told = {"model": found.place, "revision": found.revision, "checkpoint": found.identity, "device": device}
-        return self.model_copy(update=told)
+        return self.model_copy(update=found.settings(self.device, gpus))
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
@@ -94,7 +92,7 @@ class Embed(Stage):
         from stages.embedding.batches import Batches
 
         teacher = self.load(context)
-        batches = Batches(teacher.look, self.batch_images, pooled=context.device == "cuda")
+        batches = Batches(teacher.embed_pictures, self.batch_images, pooled=context.device == "cuda")
         return lambda rows: self._work(rows, context, teacher, batches)
 
     def load(self, context: Context) -> Teacher:
@@ -107,22 +105,21 @@ class Embed(Stage):
     ) -> Iterator[tuple[RowId, Outcome]]:
         from stages.common.prefetch import prefetch
 
-        ready = prefetch(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
-        for row_id, found in batches.run(ready):
-            if isinstance(found, StageError):
-                yield row_id, found
+        prepared = prefetch(lambda row: (row["id"], _prepare(row, context.store, teacher)), rows, context.threads)
+        for row_id, vectors in batches.run(prepared):
+            if isinstance(vectors, StageError):
+                yield row_id, vectors
             else:
-                columns = {"teacher": self.checkpoint or self.model, "dimension": found.shape[1]}
-                yield row_id, Done(columns=columns, artifact=to_bytes(found))
+                columns = {"teacher": self.checkpoint or self.model, "dimension": vectors.shape[1]}
+                yield row_id, Done(columns=columns, artifact=to_bytes(vectors))
 
 
-def _refuse_others(model: str, config: dict) -> None:
-    """As far as a configuration tells; the worker that loads the model sees the rest."""
-    makes_text = any("Generation" in name or "CausalLM" in name for name in config.get("architectures") or [])
-    if makes_text or not {"text_config", "vision_config"} <= config.keys():
+def _require_teacher(found: Checkpoint) -> None:
+    """Refuse other models by their configuration; what it does not show, the worker finds when it loads the model."""
+    if found.writes_text or not {"text_config", "vision_config"} <= found.config.keys():
         raise ModelError(
-            f"{model}: a {config['model_type']} model, and a teacher has vectors for pictures and for texts; "
-            "expected clip, siglip, metaclip_2 or the like"
+            f"{found.model}: a {found.config['model_type']} model has no vectors for both images and texts; "
+            "expected a model of type clip, siglip, metaclip_2 or similar"
         )
 
 
@@ -135,5 +132,5 @@ def _prepare(row: Row, store: Store, teacher: Teacher) -> list[Prepared] | Stage
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         return DamagedInput("render", error)
     if not pictures:
-        return StageError("bad_views", f"{name} holds no views: expected at least one")
+        return StageError("bad_views", f"{name} has no views; expected at least one")
     return teacher.prepare(pictures)

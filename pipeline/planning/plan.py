@@ -95,7 +95,7 @@ class Plan:
             self.blocks.load(log)
 
     def _source_rows(self, step: Step, indices: list[int]) -> list[Row]:
-        if step.stage.reads or step.stage.keyed_by_content:
+        if step.stage.reads or step.stage.also_reads or step.stage.keyed_by_content:
             return self.listing.rows(indices)
         return [{} for _ in indices]
 

@@ -1,4 +1,4 @@
-"""The artifacts of embed and align: vectors of length 1, a .npy file."""
+"""Convert the artifacts of embed and align to bytes and back: vectors of length 1 in a .npy file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def to_bytes(vectors: np.ndarray) -> bytes:
 
 
 def from_bytes(data: bytes) -> np.ndarray:
-    """[n, D] float16; ValueError where it is something else."""
+    """[n, D] float16; ValueError if the file is damaged or holds something else."""
     try:
         vectors = np.load(io.BytesIO(data), allow_pickle=False)
     except EOFError as error:
         raise ValueError("the file is empty") from error
     if vectors.dtype != np.float16 or vectors.ndim != 2:
-        raise ValueError(f"holds {vectors.dtype} of {vectors.ndim} dimensions, expected float16 of 2")
+        raise ValueError(f"the array is {vectors.dtype} with {vectors.ndim} dimensions; expected float16 with 2")
     return vectors

@@ -1,22 +1,22 @@
-"""Which views a model is shown: they show much of the object, from all around, and look like the object.
+"""Choose the views that a model is shown: they show much of the object, from different directions, and are typical.
 
-A view's worth is the product of
+The worth of a view is the product of
 
 - how much of the object it shows: the pixels it covers, as a share of what the best view covers;
-- how usual its direction is: things are seldom looked at from straight above, and seldomer from below;
-- where the teacher has run, how typical its vector is: its rank by likeness to the mean of all. Captioners invent
-  things where they are shown atypical views.
+- how usual its direction is: things are seldom seen from above, and even less often from below;
+- where the teacher has run, how typical its vector is: its rank by similarity to the mean of all. Captioners invent
+  things when they are shown atypical views.
 
-The first choice is the view of the greatest worth, each next one that of the greatest worth times distance to the
-nearest direction chosen. Views that show nothing are never chosen.
+The first view chosen has the greatest worth, each further one the greatest product of worth and distance to the nearest
+direction chosen. Views that show nothing are never chosen.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_ABOVE, _BELOW = 0.4, 0.6  # of its worth, what a view loses from straight above, from straight below
-_ATYPICAL = 0.7  # and the least typical one
+_ABOVE, _BELOW = 0.4, 0.6  # the share of its worth that a view from straight above, or straight below, loses
+_ATYPICAL = 0.7  # the share that the least typical view loses
 
 
 def choose(
@@ -26,33 +26,33 @@ def choose(
 
     covered: [V] pixels that show the object; camera_to_world: [V, 4, 4]; vectors: [V, D] of length 1
     """
-    places = camera_to_world[:, :3, 3].astype(np.float64)
-    directions = places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-9)  # [V, 3]
+    centres = camera_to_world[:, :3, 3].astype(np.float64)
+    directions = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)  # [V, 3]
     worth = covered / max(covered.max(initial=0), 1) * _usual(directions[:, 1])
     if vectors is not None:
         worth = worth * (1 - _ATYPICAL * (1 - typical(vectors)))
-    distance = np.ones(len(worth))  # to the nearest chosen direction: 0 there, 1 on the far side
+    distance = np.ones(len(worth))  # angle to the nearest chosen direction, from 0 to 1 for opposite directions
     chosen: list[int] = []
-    while len(chosen) < min(count, np.count_nonzero(covered)):
+    while len(chosen) < min(count, int(np.count_nonzero(covered))):
         gain = np.where(covered > 0, worth * distance, -1.0)
         gain[chosen] = -2.0
-        # Rounded, so that equal views are told apart by their numbers and not by the last bit.
+        # Rounded, so that of equal views the first is chosen, and not the one that differs in the last bit.
         chosen.append(int(np.argmax(gain.round(9))))
         distance = np.minimum(distance, np.arccos(np.clip(directions @ directions[chosen[-1]], -1, 1)) / np.pi)
     return chosen
 
 
 def _usual(height: np.ndarray) -> np.ndarray:
-    """[V] 1 at the height of the object, less above and below; height: the direction's part along y, -1 to 1."""
+    """[V] 1 for views from the side, less for those from above and below; height: the direction's y, -1 to 1."""
     return 1 - np.where(height > 0, _ABOVE * height**2, _BELOW * height**2)
 
 
 def typical(vectors: np.ndarray) -> np.ndarray:
-    """[V] 1 for the view that is most like all of them together, 0 for the one least so, by rank."""
+    """[V] each view's rank by similarity to the mean of all: 1 for the most similar, 0 for the least."""
     if len(vectors) < 2:
         return np.ones(len(vectors))
-    likeness = (vectors.astype(np.float64) @ vectors.astype(np.float64).mean(axis=0)).round(6)
-    order = np.lexsort((np.arange(len(vectors)), -likeness))  # most typical first, then by number
+    similarity = (vectors.astype(np.float64) @ vectors.astype(np.float64).mean(axis=0)).round(6)
+    order = np.lexsort((np.arange(len(vectors)), -similarity))  # most typical first, then by number
     ranks = np.empty(len(vectors))
     ranks[order] = np.arange(len(vectors))
     return 1 - ranks / (len(vectors) - 1)

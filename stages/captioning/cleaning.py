@@ -1,4 +1,4 @@
-"""From what a model said to a caption: of the object alone, without preamble, markdown, repetition, or loose ends."""
+"""Turn a model's answer into a caption: about the object only, without preamble, markdown, repetition or loose ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.captioning.texts import clean
 
 _TAGS = 20  # at most
 _TAG_WORDS = 5
-_READ = 20_000  # characters; nobody's caption goes on behind them
+_READ = 20_000  # characters of an answer that are read
 
 _THOUGHTS = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>|^.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _MARKUP = [
@@ -21,7 +21,7 @@ _MARKUP = [
     (re.compile(r"\*\*|__|`|~~"), ""),
     (re.compile(r"(?<!\w)[*_](?=\w)|(?<=\w|[.,;:!?])[*_](?!\w)"), ""),
 ]
-_LOOKED_AT = r"(?:images?|pictures?|photos?|photographs?|views?|render(?:ing)?s?|(?:3d )?models?|scenes?|objects?)"
+_PICTURES = r"(?:images?|pictures?|photos?|photographs?|views?|render(?:ing)?s?|(?:3d )?models?|scenes?|objects?)"
 _PREAMBLES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -30,9 +30,9 @@ _PREAMBLES = [
         r"(?:the |a |an )?(?:short |brief |detailed |long |one-sentence )?"
         r"(?:caption|description|answer|tags|keywords|phrase|output|response)\s*:\s*",
         rf"(?:based on|judging by|judging from|from|in|across) (?:the |these |this |all |all the |both )?"
-        rf"(?:provided |given |\w+ )?{_LOOKED_AT}(?: provided| given| shown)?\s*,\s*"
+        rf"(?:provided |given |\w+ )?{_PICTURES}(?: provided| given| shown)?\s*,\s*"
         r"(?:it is |this is |we see |there is )?",
-        rf"(?:the|this|these|those|all|each|your)(?: of the)? (?:\w+ ){{0,2}}?{_LOOKED_AT} (?:shown |provided )?"
+        rf"(?:the|this|these|those|all|each|your)(?: of the)? (?:\w+ ){{0,2}}?{_PICTURES} (?:shown |provided )?"
         r"(?:shows?|depicts?|displays?|features?|presents?|contains?|portrays?|illustrates?|captures?|represents?|"
         r"appears? to (?:be|show|depict)|seems? to (?:be|show|depict)|(?:is|are) (?:all )?(?:of|showing|depicting)|"
         r"(?:is|are)(?= an? | the ))\s+",
@@ -80,20 +80,20 @@ _EMPTY_TAGS = re.compile(
     r"3d render(?:ing)?|3d object|model|none|n/a|unknown|tags?|.*\b(?:background|backdrop|viewpoint|perspective)\b.*)",
     re.IGNORECASE,
 )
-_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?![a-z])|(?<=[。！？।؟])\s*")  # not behind `e.g.`
-_WIDE_ENDS = ("。", "！", "？")  # no space follows them
+_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?![a-z])|(?<=[。！？।؟])\s*")  # not after `e.g.`
+_WIDE_ENDS = ("。", "！", "？")  # without a space after them
 _ENDS = (".", "!", "?", "।", "؟", *_WIDE_ENDS)
 _QUOTES = "\"'“”‘’«»「」"
 
 
 class Unusable(ValueError):
-    """Nothing of what was said can be a caption; the text says why."""
+    """No part of an answer can be a caption. The text says why."""
 
 
-def tidy(said: str, kind: str, max_characters: int, cut: bool = False) -> str:
-    """The caption in what a model said. `cut`: it was stopped before it was through."""
-    text = _plain(said)
-    if not any(sign.isalpha() for sign in text):
+def tidy(answer: str, kind: str, max_characters: int, cut: bool = False) -> str:
+    """The caption in an answer, or Unusable. `cut`: the answer was stopped before its end."""
+    text = _plain(answer)
+    if not any(character.isalpha() for character in text):
         raise Unusable(f"no words: {text[:80]}" if text else "an empty answer")
     if _REFUSAL.match(text):
         raise Unusable(f"a refusal: {text[:80]}")
@@ -102,23 +102,24 @@ def tidy(said: str, kind: str, max_characters: int, cut: bool = False) -> str:
     if len(text) > max_characters:
         parts, gap = (text.split(", "), ", ") if kind == "tags" else (_sentences(text), " ")
         text = _bounded(parts, gap, max_characters) or clean(text, max_characters)
-    if 2 * sum(unicodedata.category(sign)[0] in "LM" for sign in text) < sum(not sign.isspace() for sign in text):
-        raise Unusable(f"more signs than letters: {text[:80]}")
+    letters = sum(unicodedata.category(character)[0] in "LM" for character in text)
+    if 2 * letters < sum(not character.isspace() for character in text):
+        raise Unusable(f"more symbols than letters: {text[:80]}")
     return text
 
 
-def _plain(said: str) -> str:
-    """Without thoughts, markdown and quotes around it all."""
-    text = _THOUGHTS.sub("", said[:_READ].replace("\ufffd", ""))
+def _plain(answer: str) -> str:
+    """Remove thoughts, markdown, and quotes around the whole answer."""
+    text = _THOUGHTS.sub("", answer[:_READ].replace("\ufffd", ""))
     if re.search(r"<think(?:ing)?>", text, re.IGNORECASE):
-        raise Unusable("thoughts without an end")
+        raise Unusable("thoughts that do not end")
     for pattern, kept in _MARKUP:
         text = pattern.sub(kept, text)
     return _unquoted(text)
 
 
 def _unquoted(text: str) -> str:
-    """Without quotes that are around all of it."""
+    """Remove quotes around the whole text."""
     text = text.strip()
     while len(text) > 1 and text[0] in _QUOTES and text.rstrip(".")[-1:] in _QUOTES and text[0] not in text[1:-2]:
         text = text.rstrip(".").strip(_QUOTES).strip()
@@ -132,10 +133,10 @@ def _detailed(text: str, cut: bool) -> str:
         sentences.pop()
     kept: dict[str, str] = {}
     for sentence in sentences:
-        spoken = _of_the_object(_without_preamble(sentence))
-        if spoken:
-            kept.setdefault(spoken.casefold(), spoken[0].upper() + spoken[1:])
-    return _said(_joined(kept.values()), looped)
+        about = _about_the_object(_without_preamble(sentence))
+        if about:
+            kept.setdefault(about.casefold(), about[0].upper() + about[1:])
+    return _usable(_joined(kept.values()), looped)
 
 
 def _short(text: str, cut: bool) -> str:
@@ -144,8 +145,8 @@ def _short(text: str, cut: bool) -> str:
     sentences = _sentences(text)
     if cut and len(sentences) == 1 and not text.endswith(_ENDS):
         sentences = [text.rpartition(" ")[0] or text]  # the last word may be half a word
-    kept = (_of_the_object(_without_preamble(sentence)) for sentence in sentences)
-    return _said(next((sentence for sentence in kept if sentence), ""), looped)
+    kept = (_about_the_object(_without_preamble(sentence)) for sentence in sentences)
+    return _usable(next((sentence for sentence in kept if sentence), ""), looped)
 
 
 def _joined(sentences: Iterable[str]) -> str:
@@ -155,11 +156,11 @@ def _joined(sentences: Iterable[str]) -> str:
     return text
 
 
-def _said(text: str, looped: bool) -> str:
+def _usable(text: str, looped: bool) -> str:
     if looped and len(text.split()) < 3 and len(text) < 20:
-        raise Unusable(f"it went round in a loop: {text[:80]}")
+        raise Unusable(f"only a loop: {text[:80]}")
     if not text:
-        raise Unusable("it speaks of nothing but the pictures")
+        raise Unusable("only about the pictures")
     return text
 
 
@@ -190,17 +191,17 @@ def _without_preamble(text: str) -> str:
     return text
 
 
-def _of_the_object(sentence: str) -> str:
-    """A sentence without what it says of background and viewpoint; "" where it is about nothing else."""
+def _about_the_object(sentence: str) -> str:
+    """Remove remarks on background and viewpoint from a sentence; "" if nothing is left or it is about pictures."""
     ending = sentence[-1:] if sentence.endswith(_ENDS) else ""
-    spoken = sentence
+    kept = sentence
     for pattern in (_BACKDROP, _SEEN_FROM):
-        spoken = pattern.sub("", spoken)
-    if spoken == sentence:
-        return "" if _ABOUT_PICTURES.search(spoken) else spoken
-    spoken = spoken.strip(" ,;.") + ending
-    # `It.`, `The chair.`: all that was said of it was the view.
-    return "" if _ABOUT_PICTURES.search(spoken) or _BARE.fullmatch(spoken) else spoken
+        kept = pattern.sub("", kept)
+    if kept == sentence:
+        return "" if _ABOUT_PICTURES.search(kept) else kept
+    kept = kept.strip(" ,;.") + ending
+    # `It.`, `The chair.`: nothing but the view was described.
+    return "" if _ABOUT_PICTURES.search(kept) or _BARE.fullmatch(kept) else kept
 
 
 def _sentences(text: str) -> list[str]:
@@ -208,7 +209,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _bounded(parts: list[str], gap: str, max_characters: int) -> str:
-    """As many whole sentences, or tags, as there is room for."""
+    """As many whole sentences or tags as fit."""
     within: list[str] = []
     for part in parts:
         if len(gap.join([*within, part])) > max_characters:

@@ -1,4 +1,4 @@
-"""One endpoint: a question sent, and sent again where that may help, until there is an answer or no more patience."""
+"""Send requests to a chat endpoint, and send them again after failures that may pass, until a deadline."""
 
 from __future__ import annotations
 
@@ -8,111 +8,110 @@ import json
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
+from stages.captioning.settings import CaptionSettings
 from stages.captioning.subject import Answer
 from stages.contract.stage import StageError
 
-if TYPE_CHECKING:
-    from stages.caption import Caption
-
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_FIRST_SECONDS, _MOST_SECONDS = 0.5, 30.0  # between tries: doubled each time
-_ANSWER_BYTES = 4 * 2**20
+_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_FIRST_SECONDS, _MOST_SECONDS = 0.5, 30.0  # between tries, doubled each time
+_MOST_BYTES = 4 * 2**20
 _TOO_LONG = ("context length", "context_length", "maximum context", "too many tokens", "prompt is too long")
 
 
-class _Passing(Exception):
-    """A failure that may pass. `wait`: seconds that the server asks to be left alone."""
+class _TransientError(Exception):
+    """A failure that may pass. `wait`: the seconds until the next try that the server asks for."""
 
-    def __init__(self, told: str, wait: float = 0.0):
-        super().__init__(told)
+    def __init__(self, message: str, wait: float = 0.0):
+        super().__init__(message)
         self.wait = wait
 
 
 class Endpoint:
-    def __init__(self, stage: Caption, key: str):
-        self.stage = stage
-        self.address = f"{stage.endpoint}/chat/completions"
+    def __init__(self, settings: CaptionSettings, key: str):
+        self.settings = settings
+        self.url = f"{settings.endpoint}/chat/completions"
         self._key = key
         self._session: aiohttp.ClientSession | None = None
 
     async def connect(self) -> None:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        connector = aiohttp.TCPConnector(limit=self.stage.in_flight)
+        connector = aiohttp.TCPConnector(limit=self.settings.in_flight)
         self._session = aiohttp.ClientSession(headers=headers, connector=connector)
 
     async def close(self) -> None:
         if self._session:
             await self._session.close()
 
-    async def ask(self, body: dict[str, Any], until: float) -> Answer:
-        """`until`: the loop's time at which patience ends."""
+    async def ask(self, body: dict[str, Any], deadline: float) -> Answer:
+        """Send a request until it is answered; `deadline` is a time of the event loop."""
         loop = asyncio.get_running_loop()
-        fault = "it was not asked"
-        for attempt in range(self.stage.tries):
+        fault = "no request was sent"
+        for attempt in range(self.settings.tries):
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(deadline):
                     return await self._send(body)
-            except (_Passing, aiohttp.ClientError, ConnectionError) as error:  # aiohttp's own time-outs too
+            except (_TransientError, aiohttp.ClientError, ConnectionError) as error:  # aiohttp's own time-outs too
                 fault = self._scrub(str(error) or type(error).__name__)
-                wait = _pause(attempt, error.wait if isinstance(error, _Passing) else 0.0)
+                wait = _pause(attempt, error.wait if isinstance(error, _TransientError) else 0.0)
             except TimeoutError:
-                fault = "nothing came" if attempt == 0 else fault
+                fault = "no response" if attempt == 0 else fault
                 break
-            if attempt + 1 == self.stage.tries:
+            if attempt + 1 == self.settings.tries:
                 raise self._failed(f"gave up after {attempt + 1} tries", fault)
-            if loop.time() + wait >= until:
+            if loop.time() + wait >= deadline:
                 break
             await asyncio.sleep(wait)
-        raise self._failed(f"no answer within caption.deadline_seconds ({self.stage.deadline_seconds:g})", fault)
+        raise self._failed(f"no answer within caption.deadline_seconds ({self.settings.deadline_seconds:g})", fault)
 
-    def _failed(self, told: str, fault: str) -> StageError:
-        return StageError("endpoint_failed", f"{self.address}: {told}; at last: {fault}", transient=True)
+    def _failed(self, message: str, last: str) -> StageError:
+        return StageError("endpoint_failed", f"{self.url}: {message}; last failure: {last}", transient=True)
 
     async def _send(self, body: dict[str, Any]) -> Answer:
-        # A redirect is not followed: pictures and key go where the recipe says and nowhere else.
-        async with self._session.post(self.address, json=body, allow_redirects=False, timeout=_NO_TIMEOUT) as response:
+        if self._session is None:
+            raise RuntimeError("call connect() before ask()")
+        # Redirects are not followed: pictures and key are sent only to the endpoint that the recipe names.
+        async with self._session.post(self.url, json=body, allow_redirects=False, timeout=_NO_TIMEOUT) as response:
             data = bytearray()
             async for chunk in response.content.iter_chunked(2**16):
                 data += chunk
-                if len(data) > _ANSWER_BYTES:
-                    raise _Passing(f"an answer of more than {_ANSWER_BYTES} bytes")
+                if len(data) > _MOST_BYTES:
+                    raise _TransientError(f"an answer of more than {_MOST_BYTES} bytes")
             text = data.decode("utf-8", "replace")
             if response.status == 200:
-                return _read(text, response.content_type)
-            raise self._refusal(response.status, response.headers.get("Retry-After", ""), text)
+                return _answer(text, response.content_type)
+            raise self._error(response.status, response.headers.get("Retry-After", ""), text)
 
-    def _refusal(self, status: int, retry_after: str, text: str) -> Exception:
-        if status in (401, 403):  # what the server says may hold the key
-            variable = self.stage.api_key_variable
-            held = "the key in" if self._key else "no key is sent, since nothing is in"
-            told = f"{self.address} answered {status}: {held} the environment variable {variable} of the workers"
-            return StageError("not_authorised", told + (" is not accepted" if self._key else ""))
-        told = f"status {status}: {self._scrub(_message(text))}"
-        if status in _PASSING:
-            return _Passing(told, _seconds(retry_after))
+    def _error(self, status: int, retry_after: str, text: str) -> Exception:
+        if status in (401, 403):  # the text is not quoted, because it may contain the key
+            variable = f"the environment variable {self.settings.api_key_variable} of the workers"
+            fault = f"the key in {variable} is not accepted" if self._key else f"no key was sent; set {variable}"
+            return StageError("not_authorised", f"{self.url}: status {status}: {fault}")
+        message = f"status {status}: {self._scrub(_message(text))}"
+        if status in _TRANSIENT:
+            return _TransientError(message, _seconds(retry_after))
         reason = "prompt_too_long" if any(words in text.lower() for words in _TOO_LONG) else "endpoint_refused"
-        return StageError(reason, f"{self.address}: {told}")
+        return StageError(reason, f"{self.url}: {message}")
 
     def _scrub(self, text: str) -> str:
         line = " ".join(text.split())
         return (line.replace(self._key, "(the key)") if self._key else line)[:300]
 
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30)  # the deadline counts
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30)  # `ask` limits the time
 
 
 def _pause(attempt: int, asked: float) -> float:
-    """Seconds until the next try: at least what the server asks for, else ever longer, and never all at once."""
-    grown = min(_FIRST_SECONDS * 2**attempt, _MOST_SECONDS)
-    return max(asked, grown / 2) + random.uniform(0, grown / 2)
+    """Seconds until the next try: at least as long as the server asks for, else doubled, with random variation."""
+    longest = min(_FIRST_SECONDS * 2**attempt, _MOST_SECONDS)
+    return max(asked, longest / 2) + random.uniform(0, longest / 2)
 
 
 def _seconds(retry_after: str) -> float:
-    """The header holds seconds or a date."""
+    """The wait that the header Retry-After asks for, as seconds or as a date."""
     try:
         seconds = float(retry_after)
     except ValueError:
@@ -124,29 +123,29 @@ def _seconds(retry_after: str) -> float:
 
 
 def _message(text: str) -> str:
-    """What an error body says, as OpenAI and vLLM have it, else the beginning of the body."""
+    """The message in an error body as OpenAI and vLLM send it, else the beginning of the body."""
     try:
-        told = json.loads(text)
-        error = told.get("error", told)
+        body = json.loads(text)
+        error = body.get("error", body)
         return str(error.get("message") or error) if isinstance(error, dict) else str(error)
     except (ValueError, AttributeError, RecursionError):
         return text[:200]
 
 
-def _read(text: str, content_type: str) -> Answer:
-    """The answer in a body. What is not one may be a proxy's doing, and is asked for again."""
+def _answer(text: str, content_type: str) -> Answer:
+    """The answer in a body. A body without one may come from a proxy, so the failure is transient."""
     try:
-        told = json.loads(text)
+        body = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _Passing(f"not JSON ({content_type}): {text[:100]!r}") from error
+        raise _TransientError(f"the answer is not JSON ({content_type}): {text[:100]!r}") from error
     try:
-        choice = told["choices"][0]
-        said = choice["message"].get("content") or ""
+        choice = body["choices"][0]
+        content = choice["message"].get("content") or ""
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _Passing(f"no choices[0].message in the answer: {text[:100]!r}") from error
-    if isinstance(said, list):  # parts, as some servers have it
-        said = "".join(part.get("text") or "" for part in said if isinstance(part, dict))
-    return Answer(str(said), _confidence(choice), choice.get("finish_reason") == "length")
+        raise _TransientError(f"the answer has no choices[0].message: {text[:100]!r}") from error
+    if isinstance(content, list):  # some servers send parts
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return Answer(str(content), _confidence(choice), choice.get("finish_reason") == "length")
 
 
 def _confidence(choice: dict[str, Any]) -> float | None:

@@ -1,4 +1,4 @@
-"""What stands between texts with pictures and a model's tensors: a checkpoint's processor, without torchvision too."""
+"""Load the processor of a vision-language checkpoint, also where torchvision is not installed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 def load_processor(model: str, revision: str | None) -> Any:
     """The checkpoint's own processor.
 
-    Those of some families (Qwen-VL) hold one for videos too, and transformers makes none without torchvision. Nobody
-    shows videos here, so there a stand-in takes its place. With torchvision everything is as transformers has it.
+    Those of some families (Qwen-VL) contain a processor for videos, which transformers makes only with torchvision. No
+    videos are shown here, so without torchvision a stand-in replaces it.
     """
     from transformers import AutoProcessor
 
@@ -29,9 +29,9 @@ def _without_videos(model: str, revision: str) -> Any:
     class NoVideos(VideoProcessorMixin):
         model_input_names: list[str] = []
 
-    known = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(model, revision=revision))]
+    kind: Any = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(model, revision=revision))]
 
-    class StillProcessor(known):
+    class StillProcessor(kind):
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
             return argument_name == "video_processor" or super().check_argument_for_proper_class(
                 argument_name, argument
@@ -42,6 +42,6 @@ def _without_videos(model: str, revision: str) -> Any:
         "image_processor": lambda: AutoImageProcessor.from_pretrained(model, revision=revision),
         "video_processor": NoVideos,
     }
-    parts = [loaders[name]() for name in known.get_attributes()]
+    parts = [loaders[name]() for name in kind.get_attributes()]
     settings, _ = StillProcessor.get_processor_dict(model, revision=revision)
     return StillProcessor.from_args_and_dict(parts, settings)

@@ -1,4 +1,4 @@
-"""What a model is asked, for each kind of text, and what is told it of the source's own words."""
+"""The prompts for each kind of text, and the hint with the words of the source list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.captioning.metadata import captions_of
+from stages.captioning.source_words import captions_of
 from stages.contract.stage import Row, StageError
 
 _SAME = "The pictures show one and the same object from several sides."
@@ -20,7 +20,7 @@ _HINT_CHARACTERS = 300
 
 
 class Prompts(BaseModel):
-    """One request for each kind of text, in this order."""
+    """One prompt for each kind of text, asked in this order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -36,13 +36,13 @@ class Prompts(BaseModel):
         "Answer with the description and nothing else.",
         min_length=1,
     )
-    """Some sentences."""
+    """Two or three sentences."""
     tags: str | None = Field(
         f"{_SAME} List 5 to 10 tags for it, separated by commas: kind, parts, materials, colours, style. "
         f"{_ALONE} Answer with the tags and nothing else.",
         min_length=1,
     )
-    """Words, separated by commas."""
+    """Tags, separated by commas."""
 
     @model_validator(mode="after")
     def _ask_something(self) -> Prompts:
@@ -51,25 +51,25 @@ class Prompts(BaseModel):
         return self
 
     def asked(self) -> dict[str, str]:
-        """The prompts by kind, without those that are left out."""
+        """The prompts that are not null, by kind."""
         return {kind: prompt for kind, prompt in self if prompt}
 
 
 def hint_of(row: Row) -> str:
-    """What the source list says of the object, as a sentence for the model; "" where it says nothing."""
+    """A sentence for the model with the words of the source list; "" if it has none."""
     try:
-        said = captions_of({**row, "uri": ""}, _HINT_CHARACTERS)
+        captions = captions_of({**row, "uri": ""}, _HINT_CHARACTERS)
     except StageError:
         return ""
     words = ""
-    for one in said:
-        if one["text"] not in words:  # a text that was put together holds the tags
-            words += f"; {one['text']}"
-    # Brackets and bars are what models spell their control words with.
+    for caption in captions:
+        if caption["text"] not in words:  # a composed caption already contains the tags
+            words += f"; {caption['text']}"
+    # Models write their control tokens with brackets and bars.
     words = " ".join(re.sub(r"[<>|\[\]{}\\]+", " ", words).split())
     return _HINT.format(words=words.replace(" ,", ",").strip("; ."))
 
 
 def prompt_hash(prompt: str, hint: bool) -> str:
-    """Equal for equal requests, whatever the object's own words are."""
+    """A hash of the request without the object's own words."""
     return hashlib.blake2b(f"{prompt}\0{_HINT if hint else ''}".encode(), digest_size=8).hexdigest()

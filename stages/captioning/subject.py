@@ -1,11 +1,11 @@
-"""One object as the engines that look show it: its best views as pictures, and the source's own words."""
+"""Make the questions about one object from its best views, and its outcome from the answers."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,11 +16,9 @@ from stages.artifacts.views import Views
 from stages.captioning.choosing import choose
 from stages.captioning.cleaning import Unusable, tidy
 from stages.captioning.prompts import hint_of, prompt_hash
+from stages.captioning.settings import CaptionSettings
 from stages.captioning.texts import caption
 from stages.contract.stage import DamagedInput, Done, Outcome, Row, StageError, read_input, seed_of
-
-if TYPE_CHECKING:
-    from stages.caption import Caption
 
 
 @dataclass(frozen=True)
@@ -33,50 +31,50 @@ class Question:
 @dataclass(frozen=True)
 class Subject:
     row_id: str
-    shown: list[int]  # views, best first
-    questions: dict[str, Question]  # by the kind of text that is wanted
+    shown: list[int]  # indices of the views in the pictures, best first
+    questions: dict[str, Question]  # by kind of text
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said."""
+    """What a model answered."""
 
     text: str
-    confidence: float | None  # mean probability of its tokens (geometric); None where an endpoint does not tell
-    cut: bool  # it was stopped, not through
+    confidence: float | None  # geometric mean of the probabilities of its tokens; None if an endpoint gives none
+    cut: bool  # whether it was stopped before its end
 
 
-def look(stage: Caption, row: Row, store: Store) -> Subject | StageError:
-    """Read what there is to see of a row."""
+def read_subject(settings: CaptionSettings, row: Row, store: Store) -> Subject | StageError:
+    """Read a row's views and choose those to show."""
     try:
         views = Views.from_bytes(read_input(store, row["views"], "render"))
         covered = np.array([_covered(png) for png in views.colors])
-        vectors = _vectors(row, store, len(covered)) if stage.typical_views else None
+        vectors = _vectors(row, store, len(covered)) if settings.typical_views else None
     except StageError as error:
         return error
     except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
         return DamagedInput("render", error)
     if not covered.any():
-        return StageError("bad_views", f"{row['views']}: none of its {len(covered)} views shows anything")
-    shown = choose(covered, views.camera_to_world, stage.views, vectors)
+        return StageError("bad_views", f"{row['views']}: none of its {len(covered)} views shows the object")
+    shown = choose(covered, views.camera_to_world, settings.views, vectors)
     pictures = replace(views, colors=[views.colors[index] for index in shown]).pictures()
     for picture in pictures:
-        picture.thumbnail((stage.picture_size, stage.picture_size), Image.Resampling.LANCZOS)
-    hint = hint_of(row) if stage.hint else ""
+        picture.thumbnail((settings.picture_size, settings.picture_size), Image.Resampling.LANCZOS)
+    hint = hint_of(row) if settings.hint else ""
     questions = {
         kind: Question(pictures, f"{prompt}\n{hint}".strip(), seed_of(row) + number)
-        for number, (kind, prompt) in enumerate(stage.prompts.asked().items())
+        for number, (kind, prompt) in enumerate(settings.prompts.asked().items())
     }
     return Subject(row["id"], shown, questions)
 
 
 def _covered(png: bytes) -> int:
-    """Pixels that show the object, at least by half."""
+    """The number of pixels that show the object with an opacity of at least one half."""
     return int(np.count_nonzero(np.asarray(Image.open(io.BytesIO(png)).convert("RGBA").getchannel("A")) > 127))
 
 
 def _vectors(row: Row, store: Store, count: int) -> np.ndarray | None:
-    """The teacher's vectors of the views, where it has run."""
+    """The teacher's vectors of the views; None if it has not run."""
     name = row.get("view_vectors")
     if not name:
         return None
@@ -85,26 +83,26 @@ def _vectors(row: Row, store: Store, count: int) -> np.ndarray | None:
     except ValueError as error:
         raise DamagedInput("embed", error) from error
     if len(vectors) != count:
-        raise StageError("bad_vectors", f"{name} has vectors of {len(vectors)} views, and there are {count}")
+        raise StageError("bad_vectors", f"{name} has vectors of {len(vectors)} views; expected {count}")
     return vectors
 
 
-def outcome_of(stage: Caption, subject: Subject, answers: dict[str, Answer]) -> Outcome:
-    """The captions that were usable; a kind that was not is a warning, and none at all a failure."""
+def outcome_of(settings: CaptionSettings, subject: Subject, answers: dict[str, Answer]) -> Outcome:
+    """The usable captions, with a warning for each kind that is not usable; a failure if none is."""
     captions: list[dict[str, Any]] = []
     origins: list[dict[str, Any]] = []
     faults: list[str] = []
     for kind, answer in answers.items():
         try:
-            text = tidy(answer.text, kind, stage.max_characters, answer.cut)
+            text = tidy(answer.text, kind, settings.max_characters, answer.cut)
         except Unusable as fault:
             faults.append(f"no caption of kind {kind}: {fault}")
             continue
         confidence = None if answer.confidence is None else round(answer.confidence, 6)
-        prompt = prompt_hash(stage.prompts.asked()[kind], stage.hint)
-        captions.append(caption(text, kind, stage.model_name))
-        origins.append({"revision": stage.revision, "prompt": prompt, "confidence": confidence})
+        prompt = prompt_hash(settings.prompts.asked()[kind], settings.hint)
+        captions.append(caption(text, kind, settings.model_name))
+        origins.append({"revision": settings.revision, "prompt": prompt, "confidence": confidence})
     if not captions:
-        return StageError("no_caption", f"{stage.model_name} gave nothing usable; {'; '.join(faults)}")
+        return StageError("no_caption", f"{settings.model_name} gave no usable text: {'; '.join(faults)}")
     columns = {"captions": captions, "caption_views": subject.shown, "caption_origins": origins}
     return Done(columns={**columns, "warnings": faults} if faults else columns)

@@ -1,11 +1,11 @@
-"""What every engine's texts have in common: one shape, and cleaned characters."""
+"""Give the captions of all engines the same form and clean characters."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Any
 
-_JOINERS = "\u200c\u200d"  # invisible, but part of the spelling of several scripts
+_JOINERS = "\u200c\u200d"  # format characters that several scripts need for their spelling
 
 
 def caption(text: str, kind: str, model: str | None = None, score: float | None = None) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def caption(text: str, kind: str, model: str | None = None, score: float | None 
 
 
 def clean(text: str, max_characters: int) -> str:
-    """One line in NFC without control characters, cut between words where it is too long."""
+    """One line in NFC without control characters, cut between words if it is too long."""
     kept = "".join(_printable(character) for character in unicodedata.normalize("NFC", text))
     line = " ".join(kept.split())
     if len(line) <= max_characters:
@@ -28,5 +28,5 @@ def _printable(character: str) -> str:
     if category == "Cc":
         return " " if character.isspace() else ""
     if category == "Cs" or (category == "Cf" and character not in _JOINERS):
-        return ""  # half a surrogate cannot be written as UTF-8; format characters turn text about
+        return ""  # lone surrogates cannot be encoded as UTF-8; format characters can reverse the text
     return character

@@ -149,6 +149,11 @@ class Stage(BaseModel):
         return type(self).__name__.lower()
 
     @property
+    def also_reads(self) -> tuple[str, ...]:
+        """Columns of the source list that it reads besides `reads`, as its settings have it."""
+        return ()
+
+    @property
     def may_need(self) -> tuple[str, ...]:
         """Stages whose columns it reads too, those of them that the recipe has."""
         return ()
@@ -186,19 +191,25 @@ class Stage(BaseModel):
         """Whether what an outcome found under its key refers to is still there."""
         return not self.artifact or store.exists(columns[self.artifact])
 
-    def settings(self) -> Row:
-        """The fields that what it makes depends on: what keys know, and a dataset's card tells."""
-        return self.model_dump(mode="json", exclude={*self.unkeyed, *self.limits})
+    def settings(self, with_limits: bool = False) -> Row:
+        """The fields that its outcomes depend on, which enter keys and the dataset's card.
+
+        `with_limits`: also those that only refuse rows, which enter the key of a failure.
+        """
+        return self.model_dump(mode="json", exclude={*self.unkeyed, *(() if with_limits else self.limits)})
 
     @cached_property
     def _identities(self) -> tuple[str, str]:
-        """All of a key that does not depend on the row: of an outcome, and of a failure, which limits may explain."""
-        tried = self.model_dump(mode="json", exclude=set(self.unkeyed))
-        return tuple(json.dumps([self.name, self.version, told], sort_keys=True) for told in (self.settings(), tried))
+        """The part of a key that does not depend on the row: of an outcome, and of a failure."""
+        outcome, failure = (
+            json.dumps([self.name, self.version, self.settings(with_limits)], sort_keys=True)
+            for with_limits in (False, True)
+        )
+        return outcome, failure
 
     def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         """The name of this row's outcome: same stage, settings and inputs, same key."""
-        read = [row.get(column) for column in self.reads]
+        read = [row.get(column) for column in (*self.reads, *self.also_reads)]
         text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

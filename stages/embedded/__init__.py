@@ -1,7 +1,7 @@
-"""Small models of our own that know the demo corpus, so that the product can be tried offline.
+"""Small models, trained on the demo corpus, with which the product can be tried offline.
 
-A CLIP and a captioner: ordinary checkpoints of transformers, loaded like any other; `training` makes them from nothing.
-And a CLIP-GS that learnt from the CLIP's vectors: `make train-demo`.
+A CLIP and a captioner are transformers checkpoints, loaded like any other; `training` makes them from scratch. A
+CLIP-GS was trained on the CLIP's vectors by `make train-demo`.
 """
 
 from pathlib import Path

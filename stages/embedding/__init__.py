@@ -1,1 +1,1 @@
-"""What embed and align share: the teacher, and how the things of many rows are put through it together."""
+"""Compute vectors with the teacher: the model (teacher.py), and batches over rows (batches.py)."""

@@ -1,4 +1,4 @@
-"""Pictures or texts of many rows through a model in batches, and back to their rows."""
+"""Run a model on the pictures or texts of many rows in batches, and give each row its vectors."""
 
 from __future__ import annotations
 
@@ -9,67 +9,67 @@ import numpy as np
 
 from stages.contract.stage import RowId, StageError
 
-Items = Sequence[Any]  # what a row has: pictures or texts
-Encode = Callable[[Items], np.ndarray]  # [n, D]; MemoryError where so many are too much at once
+Items = Sequence[Any]  # the pictures or texts of a row
+Encode = Callable[[Items], np.ndarray]  # to [n, D]; raises MemoryError if they are too many
 
 
 class Batches:
-    """`size`: so many items at once at most. `pooled`: items of several rows share a batch.
+    """Batches of at most `size` items; if `pooled`, the items of several rows share a batch.
 
-    Not pooled, a row's vectors do not depend on what else was at hand, down to the last bit.
+    If not pooled, a row's vectors do not depend on other rows, to the last bit.
     """
 
     def __init__(self, encode: Encode, size: int, pooled: bool):
         self.encode = encode
-        self.size = size  # halved where memory ends, and left so
+        self.size = size  # halved if memory runs out, and kept
         self.pooled = pooled
 
     def run(self, rows: Iterable[tuple[RowId, Items | StageError]]) -> Iterator[tuple[RowId, np.ndarray | StageError]]:
-        """Each row's vectors [n, D]; errors pass through."""
-        held: list[tuple[RowId, Items]] = []
-        waiting = 0
+        """Yield the vectors [n, D] of each row; errors are passed on."""
+        batch: list[tuple[RowId, Items]] = []
+        count = 0
         for row_id, items in rows:
             if isinstance(items, StageError):
                 yield row_id, items
                 continue
-            if held and waiting + len(items) > self.size:
-                yield from self._encode(held)
-                held, waiting = [], 0
-            held.append((row_id, items))
-            waiting += len(items)
-            if not self.pooled or waiting >= self.size:
-                yield from self._encode(held)
-                held, waiting = [], 0
-        yield from self._encode(held)
+            if batch and count + len(items) > self.size:
+                yield from self._encode(batch)
+                batch, count = [], 0
+            batch.append((row_id, items))
+            count += len(items)
+            if not self.pooled or count >= self.size:
+                yield from self._encode(batch)
+                batch, count = [], 0
+        yield from self._encode(batch)
 
-    def _encode(self, held: list[tuple[RowId, Items]]) -> Iterator[tuple[RowId, np.ndarray | StageError]]:
-        if not held:
+    def _encode(self, batch: list[tuple[RowId, Items]]) -> Iterator[tuple[RowId, np.ndarray | StageError]]:
+        if not batch:
             return
         try:
-            vectors = self._encode_all([item for _, items in held for item in items])
+            vectors = self._encode_all([item for _, items in batch for item in items])
         except MemoryError as error:
-            for row_id, _ in held:
-                yield row_id, StageError("out_of_memory", f"even one at a time is too much: {error}", transient=True)
+            for row_id, _ in batch:
+                yield row_id, StageError("out_of_memory", f"even a batch of one does not fit: {error}", transient=True)
             return
         start = 0
-        for row_id, items in held:
-            found = vectors[start : start + len(items)]
+        for row_id, items in batch:
+            own = vectors[start : start + len(items)]
             start += len(items)
-            if np.isfinite(found).all():
-                yield row_id, found
+            if np.isfinite(own).all():
+                yield row_id, own
             else:
-                yield row_id, StageError("not_finite", "the teacher's vectors are not finite, or of length 0")
+                yield row_id, StageError("not_finite", "the teacher gave vectors that are not finite or have length 0")
 
     def _encode_all(self, items: list[Any]) -> np.ndarray:
-        found, start = [], 0
+        parts, start = [], 0
         while start < len(items):
             batches = -(-(len(items) - start) // self.size)
-            count = -(-(len(items) - start) // batches)  # batches alike in size
+            count = -(-(len(items) - start) // batches)  # batches of nearly equal size
             try:
-                found.append(self.encode(items[start : start + count]))
+                parts.append(self.encode(items[start : start + count]))
                 start += count
             except MemoryError:
                 if count == 1:
                     raise
                 self.size = -(-count // 2)
-        return np.concatenate(found)
+        return np.concatenate(parts)

@@ -21,7 +21,7 @@ import torch
 
 from manifests.store import LocalStore
 from stages.caption import Caption
-from stages.captioning.vlm import VlmEngine
+from stages.captioning.engines.vlm import Captioner
 from stages.captioning.writer import Writer
 from stages.contract.stage import Context, Done, Row
 from tests.benchmarks.clock import seconds_of
@@ -61,7 +61,7 @@ def measure(stage: Caption, paths: list[Path], context: Context, writer: Clocked
     device = context.device
     many = paths * (1 if device == "cpu" else -(-4 * stage.objects_at_once // len(paths)))
     rows: list[Row] = [{"id": str(number), "key": "00000001", "views": path.name} for number, path in enumerate(many)]
-    work = VlmEngine(stage, context, writer).work
+    work = Captioner(stage, context, writer).work
     seconds_of(lambda: list(work(rows[: stage.objects_at_once])), device)
     writer.seconds, outcomes = 0.0, []
     seconds = seconds_of(lambda: outcomes.extend(work(rows)), device)

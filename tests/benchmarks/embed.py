@@ -56,7 +56,7 @@ def ready_batches(teacher: Teacher, paths: list[Path], count: int) -> list[Prepa
     prepared = [one for path in paths for one in teacher.prepare(Views.from_bytes(path.read_bytes()).pictures())]
     groups = [prepared[start : start + count] for start in range(0, len(prepared), count)]
     return [
-        teacher.finished({name: torch.stack([one[name] for one in group]) for name in group[0]}) for group in groups
+        teacher.to_device({name: torch.stack([one[name] for one in group]) for name in group[0]}) for group in groups
     ]
 
 

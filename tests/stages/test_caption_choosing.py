@@ -6,7 +6,7 @@ import pytest
 from stages.artifacts.vectors import to_bytes
 from stages.caption import Caption
 from stages.captioning.choosing import choose, typical
-from stages.captioning.subject import look
+from stages.captioning.subject import read_subject
 from stages.contract.stage import DamagedInput, StageError
 from stages.rendering.cameras import fibonacci, look_at_centre, orbit
 from tests.stages.caption_rows import BLUE, RED, SIZE, Desk, disc, views_of
@@ -92,10 +92,10 @@ def test_the_teachers_vectors_are_used_where_they_are_and_wanted(desk):
     row = desk.row("a", [RED] * 6)
     scored = {**row, "view_vectors": desk.keep("a.npy", to_bytes(vectors))}
     stage = STAGE.model_copy(update={"views": 5})
-    assert 4 in look(stage, row, desk.store).shown
-    assert 4 not in look(stage, scored, desk.store).shown
+    assert 4 in read_subject(stage, row, desk.store).shown
+    assert 4 not in read_subject(stage, scored, desk.store).shown
     untypical = stage.model_copy(update={"typical_views": False})
-    assert look(untypical, scored, desk.store).shown == look(stage, row, desk.store).shown
+    assert read_subject(untypical, scored, desk.store).shown == read_subject(stage, row, desk.store).shown
     assert (stage.may_need, untypical.may_need, Caption().may_need) == (("embed",), (), ())
 
 
@@ -111,7 +111,7 @@ def test_the_teachers_vectors_are_used_where_they_are_and_wanted(desk):
 def test_vectors_that_do_not_fit_are_a_reason(desk, data, reason):
     row = desk.row("a", [RED] * 4)
     name = "artifacts/none.npy" if data == b"gone" else desk.keep("a.npy", data)
-    found = look(STAGE, {**row, "view_vectors": name}, desk.store)
+    found = read_subject(STAGE, {**row, "view_vectors": name}, desk.store)
     assert isinstance(found, StageError)
     assert (found.reason, found.transient) == (reason, reason == "missing_input")
     assert isinstance(found, DamagedInput) == (data in (b"", b"no npy"))
@@ -120,7 +120,7 @@ def test_vectors_that_do_not_fit_are_a_reason(desk, data, reason):
 def test_pictures_are_the_chosen_views_on_white_and_not_too_large(desk):
     views = views_of([disc(0.9, RED, 128), disc(0.2, BLUE, 128), disc(0, BLUE, 128)])
     row = {**desk.row("a"), "views": desk.keep("a.zip", views.to_bytes())}
-    subject = look(STAGE.model_copy(update={"picture_size": SIZE}), row, desk.store)
+    subject = read_subject(STAGE.model_copy(update={"picture_size": SIZE}), row, desk.store)
     assert subject.shown == [0, 1]
     first, second = subject.questions["short"].pictures
     assert first.mode == "RGB" and first.size == (SIZE, SIZE)

@@ -147,11 +147,11 @@ def test_the_last_tag_of_a_stopped_list_may_be_half_a_word():
         ("\ufffd\ufffd", "empty"),
         ("I'm sorry, but I cannot see any pictures.", "a refusal"),
         ("As an AI language model, I cannot describe it.", "a refusal"),
-        ("<think>It could be a chair, or it could be", "thoughts without an end"),
+        ("<think>It could be a chair, or it could be", "thoughts that do not end"),
         ("chair chair chair chair chair chair", "loop|no tags"),
         ("椅子椅子椅子椅子椅子椅子椅子", "loop|no tags"),
-        ("The background is white.", "nothing but the pictures|no tags"),
-        ("a = 1 + 2 * (3 / 4) - 5 ^ 6 & 7", "more signs than letters|no tags"),
+        ("The background is white.", "only about the pictures|no tags"),
+        ("a = 1 + 2 * (3 / 4) - 5 ^ 6 & 7", "more symbols than letters|no tags"),
     ],
 )
 def test_what_cannot_be_a_caption_says_why(kind, said, why):

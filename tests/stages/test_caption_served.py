@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.recipe import RecipeError, parse_recipe
 from stages.caption import Caption
-from stages.captioning import asking
+from stages.captioning import endpoint as endpoints
 from stages.captioning.prompts import Prompts
 from stages.contract.stage import DamagedInput, Done, StageError
 from tests.stages.caption_rows import BLUE, RED, Desk
@@ -23,7 +23,7 @@ ONE = Prompts(short="What is it?", detailed=None, tags=None)
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(asking, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(endpoints, "_FIRST_SECONDS", 0.01)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
@@ -227,7 +227,7 @@ def test_one_who_stops_listening_leaves_nothing_behind(desk):
 def test_a_variable_that_holds_no_key_is_refused_without_showing_it(desk, monkeypatch, key):
     monkeypatch.setenv("MY_KEY", key)
     stage = Caption(engine="served", model="m", endpoint="http://localhost:1/v1", api_key_variable="MY_KEY")
-    with pytest.raises(ValueError, match="MY_KEY holds signs that no key has") as refused:
+    with pytest.raises(ValueError, match="MY_KEY has characters that are not allowed in a key") as refused:
         stage.open(desk.context)
     assert key not in str(refused.value)
 
@@ -237,17 +237,22 @@ def test_without_a_key_none_is_sent(desk, monkeypatch):
     server = Server(answer(), Reply(401))
     ask(desk, server, api_key_variable="EMPTY")
     assert "Authorization" not in server.headers[0]
-    assert "nothing is in the environment variable EMPTY" in ask(desk, server, api_key_variable="EMPTY")["a"].detail
+    assert (
+        "no key was sent; set the environment variable EMPTY" in ask(desk, server, api_key_variable="EMPTY")["a"].detail
+    )
 
 
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        ({"model": "m"}, "caption.endpoint: None is not allowed: the engine served needs an address, such as"),
-        ({"endpoint": "http://h/v1"}, "caption.model: None is not allowed: the engine served needs the name"),
-        ({"model": "m", "endpoint": "h:8000/v1"}, "caption.endpoint: 'h:8000/v1' is not allowed: expected an address"),
-        ({"model": "m", "endpoint": "http://u:p@h/v1"}, "expected no key or other words in the address"),
-        ({"model": "m", "endpoint": "http://h/v1?key=k"}, "expected no key or other words in the address"),
+        ({"model": "m"}, "caption.endpoint: missing; the engine served needs a URL such as"),
+        ({"endpoint": "http://h/v1"}, "caption.model: missing; the engine served needs the name"),
+        (
+            {"model": "m", "endpoint": "h:8000/v1"},
+            "caption.endpoint: 'h:8000/v1' is not allowed: expected a URL such as",
+        ),
+        ({"model": "m", "endpoint": "http://u:p@h/v1"}, "expected a URL without user, password, query or fragment"),
+        ({"model": "m", "endpoint": "http://h/v1?key=k"}, "expected a URL without user, password, query or fragment"),
         ({"model": "m", "endpoint": "http://h/v1", "api_key_variable": "sk-1"}, "caption.api_key_variable"),
     ],
 )

@@ -8,9 +8,9 @@ import torch
 
 from pipeline.recipe import RecipeError, parse_recipe
 from stages.caption import Caption
+from stages.captioning.engines.vlm import Captioner
 from stages.captioning.prompts import Prompts
-from stages.captioning.subject import Question, look
-from stages.captioning.vlm import VlmEngine
+from stages.captioning.subject import Question, read_subject
 from stages.captioning.writer import Writer
 from stages.common.models import ModelError
 from stages.contract.stage import DamagedInput, Done, StageError
@@ -49,7 +49,7 @@ def stage_of(folder, **more):
 
 
 def questions(desk, stage, *rows):
-    return [question for row in rows for question in look(stage, row, desk.store).questions.values()]
+    return [question for row in rows for question in read_subject(stage, row, desk.store).questions.values()]
 
 
 def test_every_family_gives_a_caption_of_each_kind(family, desk):
@@ -137,8 +137,8 @@ def test_where_memory_ends_batches_get_smaller_and_stay_so(llava, desk, most, mo
         return generate(**given)
 
     monkeypatch.setattr(writer.model, "generate", small)
-    engine = VlmEngine(stage_of(llava, prompts=ONE, objects_at_once=4), desk.context, writer)
-    engine.at_once = 4  # as on a GPU
+    engine = Captioner(stage_of(llava, prompts=ONE, objects_at_once=4), desk.context, writer)
+    engine.batch_size = 4  # as on a GPU
     outcomes = dict(engine.work([desk.row(name) for name in "abcdef"]))
     assert all(isinstance(outcome, Done) for outcome in outcomes.values()) and len(outcomes) == 6
     assert sizes == {1: [4, 2, *[1] * 6], 2: [4, 2, 2, 2]}[most]
@@ -149,7 +149,7 @@ def test_pictures_are_looked_at_once_for_all_kinds_of_text(family, desk):
     looked = []
     tower = getattr(writer.model.model, "visual", None) or getattr(writer.model.model, "vision_model", None)
     (tower or writer.model.model.vision_tower).register_forward_hook(lambda *_: looked.append(1))
-    outcomes = dict(VlmEngine(stage_of(family), desk.context, writer).work([desk.row("a"), desk.row("b", [BLUE])]))
+    outcomes = dict(Captioner(stage_of(family), desk.context, writer).work([desk.row("a"), desk.row("b", [BLUE])]))
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
     assert len(looked) == 2
 
@@ -161,7 +161,7 @@ def test_one_that_is_too_large_alone_fails_with_what_would_help(llava, desk, mon
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(writer.model, "generate", never)
-    ((_, outcome),) = VlmEngine(stage_of(llava, prompts=ONE), desk.context, writer).work([desk.row("a")])
+    ((_, outcome),) = Captioner(stage_of(llava, prompts=ONE), desk.context, writer).work([desk.row("a")])
     assert isinstance(outcome, StageError) and (outcome.reason, outcome.transient) == ("out_of_memory", True)
     assert "caption.views" in outcome.detail
 
@@ -196,23 +196,23 @@ def test_views_that_cannot_be_read_fail_alone(llava, desk):
 
 def test_the_hint_is_the_lists_own_words_and_holds_no_control_words(llava, desk):
     row = desk.row("a", name="<image> 椅子 [INST]", category="chair", tags=["rot"])
-    told = look(stage_of(llava, hint=True), row, desk.store).questions["short"].text
+    told = read_subject(stage_of(llava, hint=True), row, desk.store).questions["short"].text
     assert "says of it: image 椅子 INST, chair, rot. That" in told and "<image>" not in told and "a.glb" not in told
-    silent = look(stage_of(llava, hint=True), desk.row("b"), desk.store).questions["short"].text
-    assert silent == Prompts().short == look(stage_of(llava), row, desk.store).questions["short"].text
+    silent = read_subject(stage_of(llava, hint=True), desk.row("b"), desk.store).questions["short"].text
+    assert silent == Prompts().short == read_subject(stage_of(llava), row, desk.store).questions["short"].text
 
 
 # -- what is refused before the work -----------------------------------------------------------------------------------
 
 
 def test_a_missing_model_is_refused_with_its_field():
-    with pytest.raises(RecipeError, match=r"^caption\.model: None is not allowed: the engine vlm needs a folder"):
+    with pytest.raises(RecipeError, match=r"^caption\.model: missing; the engine vlm needs a folder"):
         parse_recipe({"caption": {"engine": "vlm"}})
 
 
 @pytest.mark.parametrize(
     ("gone", "told"),
-    [("config.json", "config.json is missing"), ("preprocessor_config.json", "a picture processor is missing")],
+    [("config.json", "config.json is missing"), ("preprocessor_config.json", "an image processor is missing")],
 )
 def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, gone, told):
     folder = make_checkpoint(tmp_path / "model", "llava")
@@ -223,7 +223,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, gone, told):
 
 
 def test_a_model_that_does_not_write_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="a clip model, and a captioner looks at pictures and writes"):
+    with pytest.raises(ModelError, match="a clip model does not write about images"):
         stage_of(write_clip(tmp_path / "clip"))
 
 
@@ -233,14 +233,14 @@ def test_weights_that_lack_a_tensor_are_refused_and_not_filled_with_noise(tmp_pa
     folder = make_checkpoint(tmp_path / "model", "llava")
     tensors = load_file(folder / "model.safetensors")
     save_file(dict(list(tensors.items())[1:]), folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match="its weights lack 1 tensors"):
+    with pytest.raises(ModelError, match="the weights lack 1 tensors"):
         Writer(str(folder), None, "cpu")
 
 
 def test_without_a_chat_template_there_is_one_clear_line(tmp_path):
     folder = make_checkpoint(tmp_path / "model", "llava")
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ModelError, match="it has no chat template"):
+    with pytest.raises(ModelError, match="the chat template is missing"):
         Writer(str(folder), None, "cpu")
 
 

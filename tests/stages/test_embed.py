@@ -102,7 +102,7 @@ def test_weights_that_lack_a_tower_are_refused_and_not_filled_with_noise(tmp_pat
     tensors = load_file(folder / "model.safetensors")
     seen = {name: tensor for name, tensor in tensors.items() if not name.startswith("text_model.")}
     save_file(seen, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match="its weights lack [0-9]+ tensors, such as text_model"):
+    with pytest.raises(ModelError, match="the weights lack [0-9]+ tensors, such as text_model"):
         resolved(folder).load(Context(None, tmp_path))
 
 

@@ -122,12 +122,12 @@ def test_the_clip_loads_as_a_teacher(library: Library, learnt, tmp_path: Path) -
     clip.save(task.model.eval(), tokens.for_clip(learnt), tmp_path)
     teacher = Teacher(str(tmp_path), None, "cpu")
     pictures = library.pictures(np.arange(4), np.zeros(4, int))
-    vectors = teacher.look(teacher.prepare([Image.fromarray(picture) for picture in pictures]))
+    vectors = teacher.embed_pictures(teacher.prepare([Image.fromarray(picture) for picture in pictures]))
     with torch.inference_mode():
         expected = task.model.get_image_features(pixel_values=clip.normalised(pictures, task.device)).pooler_output
     expected = torch.nn.functional.normalize(expected, dim=-1).numpy()
     assert np.abs(vectors - expected).max() < 5e-3
-    assert teacher.read(["a red chair", "椅子"]).shape == (2, TINY.dimension)
+    assert teacher.embed_texts(["a red chair", "椅子"]).shape == (2, TINY.dimension)
 
 
 def test_the_captioner_loads_as_a_writer(library: Library, learnt, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_of_weights_too_large_to_be_read_at_every_start_many_places_count(clip, 
 
 def test_a_relative_folder_is_looked_for_where_the_command_runs(copy, monkeypatch):
     monkeypatch.chdir(copy.parent)
-    assert find("clip").place == str(copy)
+    assert find("clip").model == str(copy)
 
 
 def test_an_embedded_model_is_ours_whatever_the_working_folder_has(copy, tmp_path, monkeypatch):
@@ -73,13 +73,13 @@ def test_an_embedded_model_is_ours_whatever_the_working_folder_has(copy, tmp_pat
     ("spoil", "said"),
     [
         (lambda folder: f"{folder}-elsewhere", "no such folder"),
-        (lambda folder: f"{folder}/config.json", "a file; expected the folder"),
+        (lambda folder: f"{folder}/config.json", "is a file; expected the folder"),
         (lambda folder: without(folder, "config.json"), "config.json is missing"),
         (lambda folder: without(folder, "*.safetensors"), "the weights are missing"),
-        (lambda folder: without(folder, "processor_config.json"), "a picture processor is missing"),
+        (lambda folder: without(folder, "processor_config.json"), "an image processor is missing"),
         (lambda folder: without(folder, "tokenizer*"), "a tokenizer is missing"),
         (lambda folder: "nobody/nothing", "not in the hub's cache on this machine, and the hub cannot be reached"),
-        (lambda folder: "two words", "no such folder, and no hub's name"),
+        (lambda folder: "two words", "no such folder, and not a name that the hub allows"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(copy, spoil, said):
@@ -96,19 +96,19 @@ def test_a_config_that_names_no_model_is_refused(copy, text):
 
 
 def test_a_folder_has_no_revisions(copy):
-    with pytest.raises(ModelError, match="a folder has no revisions, and 'main' is asked for"):
+    with pytest.raises(ModelError, match="a folder has no revisions; leave out the revision 'main'"):
         find(str(copy), "main")
 
 
 def test_a_model_of_texts_alone_is_no_teacher(tmp_path):
-    with pytest.raises(ModelError, match="a bert model, and a teacher has vectors for pictures and for texts"):
+    with pytest.raises(ModelError, match="a bert model has no vectors for both images and texts"):
         Embed(model=str(write_bert(tmp_path / "bert"))).resolve(gpus=0)
 
 
 def test_a_model_that_writes_text_is_no_teacher(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"architectures": ["LlavaForConditionalGeneration"]}))
-    with pytest.raises(ModelError, match="expected clip, siglip"):
+    with pytest.raises(ModelError, match="expected a model of type clip, siglip"):
         Embed(model=str(copy)).resolve(gpus=0)
 
 
@@ -123,7 +123,7 @@ def test_a_hubs_name_is_known_by_its_commit(clip, tmp_path):
         "from stages.embed import Embed; from stages.contract.stage import Context; from pathlib import Path\n"
         "stage = Embed(model='someone/tiny').resolve(gpus=0)\n"
         "print(stage.checkpoint, stage.revision)\n"
-        "print(stage.load(Context(None, Path('.'))).read(['a chair']).shape)"
+        "print(stage.load(Context(None, Path('.'))).embed_texts(['a chair']).shape)"
     )
     environment = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(

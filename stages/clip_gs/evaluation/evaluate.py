@@ -150,8 +150,8 @@ def _reader(found: Checkpoint, ranks: Ranks, shown: Callable[[str], Any]) -> zer
     from stages.embedding.teacher import Teacher  # which takes seconds, and one process alone needs it
 
     disable_progress_bar()  # of transformers, for some tenths of a second
-    teacher = Teacher(found.place, found.revision, str(ranks.device), torch.get_num_threads())
-    batches = Batches(teacher.read, _TEXTS_AT_ONCE, pooled=True)
+    teacher = Teacher(found.model, found.revision, str(ranks.device), torch.get_num_threads())
+    batches = Batches(teacher.embed_texts, _TEXTS_AT_ONCE, pooled=True)
 
     def read(texts: Sequence[str]) -> np.ndarray:
         parts = []
@@ -159,7 +159,7 @@ def _reader(found: Checkpoint, ranks: Ranks, shown: Callable[[str], Any]) -> zer
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 ((_, vectors),) = batches.run([("", texts[start : start + _TEXTS_AT_ONCE])])
                 if isinstance(vectors, StageError):
-                    raise EvaluationError(f"{found.place}: {vectors.reason}: {vectors.detail}")
+                    raise EvaluationError(f"{found.model}: {vectors.reason}: {vectors.detail}")
                 parts.append(vectors)
                 progress(min(start + _TEXTS_AT_ONCE, len(texts)), len(texts))
         return np.concatenate(parts)

@@ -1,0 +1,82 @@
+"""The settings of the stage caption. Each engine uses some of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from stages.captioning.engines import ENGINES
+from stages.captioning.prompts import Prompts
+
+
+def _known(engine: str) -> str:
+    if engine not in ENGINES:
+        *others, last = ENGINES
+        raise ValueError(f"expected {', '.join(others)} or {last}")
+    return engine
+
+
+class CaptionSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    engine: Annotated[str, AfterValidator(_known)] = Field(
+        "metadata", description="; ".join(f"`{name}`: {meaning}" for name, meaning in ENGINES.items()) + "."
+    )
+    max_characters: int = Field(2000, ge=1)
+    """Longer texts are cut: those of models at the end of a sentence, others between words."""
+    model: str | None = None
+    """vlm: a folder that transformers saved, or a model's name on the hub; served: the model's name at the endpoint."""
+    revision: str | None = None
+    """vlm: a branch, tag or commit of a model on the hub, by default the newest commit; served: any word that tells
+    apart models of the same name."""
+    endpoint: str | None = None
+    """served: the URL that `/chat/completions` is added to, such as http://localhost:8000/v1."""
+    api_key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """served: the environment variable of the workers that holds the API key; if it is not set, no key is sent."""
+    prompts: Prompts = Prompts()
+    """The prompt for each kind of text; null leaves a kind out."""
+    hint: bool = False
+    """Add the caption, name, category and tags of the source list to the prompts."""
+    views: int = Field(6, ge=1, le=64)
+    """The most views that the model is shown; the best are chosen (docs/captions.md)."""
+    typical_views: bool = True
+    """Where the recipe embeds: prefer views whose vectors are like the others'."""
+    picture_size: int = Field(512, ge=16, le=4096)
+    """Views with longer sides are reduced to this size, in pixels."""
+    max_new_tokens: int = Field(200, ge=1, le=10_000)
+    """The most tokens of one text."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    """0: always the likeliest token; above 0: sampled, with a seed that belongs to the object."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """vlm: where the model runs; `auto` takes a GPU where there is one."""
+    objects_at_once: int = Field(16, ge=1)
+    """vlm: objects in a batch on a GPU, halved if memory runs out; on a CPU a batch is one object."""
+    in_flight: int = Field(16, ge=1, le=1000)
+    """served: how many objects a worker asks about at the same time, with one request each."""
+    tries: int = Field(6, ge=1)
+    """served: how often a request is sent if its failures may pass."""
+    deadline_seconds: float = Field(90.0, gt=0)
+    """served: the time limit for all texts of one object; less than the schedule's timeout_seconds."""
+    log_probabilities: bool = True
+    """served: ask for the probabilities of the tokens, which give the confidence."""
+    checkpoint: str = ""
+    """vlm: the identity of `model`; filled in."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+        if not endpoint:
+            return endpoint
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL such as http://localhost:8000/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("expected a URL without user, password, query or fragment; see caption.api_key_variable")
+        return endpoint.rstrip("/")
+
+    @property
+    def model_name(self) -> str:
+        """What captions name as their model: NAME@HASH of a folder, OWNER/NAME@COMMIT of a model on the hub."""
+        return self.checkpoint or (f"{self.model}@{self.revision}" if self.revision else str(self.model))
