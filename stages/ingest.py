@@ -38,17 +38,17 @@ class Ingest(Stage):
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason("not_found", "no file at the address"),
-        Reason("unreadable", "no permission, a broken disk, an unknown scheme, or a chained URI"),
+        Reason("unreadable", "no permission, a disk error, an unknown scheme, or a chained URI"),
         Reason("not_a_file", "a folder or a pipe"),
         Reason("http_not_allowed", "an http(s) address: set `ingest.allow_http` to fetch it"),
         Reason("fetch_failed", "a server or store did not deliver; not tried again if the server refused", True),
         Reason("empty_file", "a file of 0 bytes"),
         Reason("too_large", "more than `ingest.max_bytes` with companions, or more than 10,000 of them"),
         Reason("unknown_format", "neither the content nor the name is that of a supported format"),
-        Reason("unsupported", "a variant of a format that is not read, such as glTF 1 or binary OFF; see the detail"),
+        Reason("unsupported", "a variant that is not read, such as glTF 1 or binary OFF; the detail names it"),
         Reason("corrupt_file", "invalid, truncated, or it declares more than it holds"),
         Reason("missing_file", "a buffer of a glTF file is missing; a missing texture is only a warning"),
-        Reason("external_reference", "a companion is outside the mesh's own folder, or a URL; it is never opened"),
+        Reason("external_reference", "a companion outside the mesh's own folder, or at a URL; it is never opened"),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
 
@@ -57,11 +57,11 @@ class Ingest(Stage):
     allow_http: bool = False
     """Whether to fetch meshes from http:// and https:// addresses."""
     timeout_seconds: float = Field(60.0, gt=0)
-    """Seconds without an answer after which a web server is given up."""
+    """Seconds to wait for an answer of a web server."""
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
-        """With the mesh's own group and licence where the source list gives none."""
+        """If the source list gives no group, it is the content hash; if it gives no licence, it is the mesh's own."""
         content_hash = outcome.get("content_hash")
         licence = row["licence"] or outcome.get("licence")
         return {"content_hash": content_hash, "group": row["group"] or content_hash, "licence": licence}

@@ -27,7 +27,7 @@ import numpy as np
 from stages.contract.stage import StageError
 from stages.meshes import references
 from stages.meshes.mesh_file import Companion, MeshFile
-from stages.meshes.model import Limits, Material, Model, part
+from stages.meshes.model import Limits, Material, Model, make_part
 
 
 class TriFile(MeshFile):
@@ -51,7 +51,7 @@ class TriFile(MeshFile):
         limits.check("vertices", len(corners))
         color = members[references.find(self._color_uri(), self.name, members)]
         factor = (*map(float, color.split()), 1.0)
-        return Model([part(corners, np.arange(len(corners)), Material(), factor=factor)])
+        return Model([make_part(corners, np.arange(len(corners)), Material(), factor=factor)])
 
     def _color_uri(self) -> str:
         return self.data.split(None, 2)[1].decode()

@@ -33,7 +33,7 @@ class Origin(ABC):
     def __init__(self, name: str, max_bytes: int):
         self.name = name
         self.max_bytes = max_bytes
-        self.taken = 0
+        self.bytes_read = 0
         self.files: list[list[Any]] = []
 
     @abstractmethod
@@ -44,23 +44,23 @@ class Origin(ABC):
     def companion(self, name: str) -> bytes | None:
         """Read a file in the mesh's folder; None if it does not exist."""
 
-    def allow(self, size: int, name: str) -> None:
+    def check_size(self, size: int, name: str) -> None:
         """Refuse a file that would exceed max_bytes, before it is read."""
-        if self.taken + size > self.max_bytes:
+        if self.bytes_read + size > self.max_bytes:
             raise StageError(
                 "too_large",
-                f"the mesh has {self.taken + size:,} bytes with {name}; max_bytes is {self.max_bytes:,}",
+                f"the mesh has {self.bytes_read + size:,} bytes with {name}; max_bytes is {self.max_bytes:,}",
             )
 
-    def drain(self, stream: BinaryIO, name: str) -> bytes:
+    def read_all(self, stream: BinaryIO, name: str) -> bytes:
         """Read a stream to its end within max_bytes, whatever size it declared."""
         chunks: list[bytes] = []
         size = 0
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
-            self.allow(size, name)
+            self.check_size(size, name)
             chunks.append(chunk)
-        self.taken += size
+        self.bytes_read += size
         return b"".join(chunks)
 
 
@@ -128,8 +128,8 @@ class LocalOrigin(Origin):
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             self.files.append([path, status.st_size, status.st_mtime_ns])
-            self.allow(status.st_size, path)
-            return self.drain(file, path)
+            self.check_size(status.st_size, path)
+            return self.read_all(file, path)
 
 
 class RemoteOrigin(Origin):
@@ -157,9 +157,9 @@ class RemoteOrigin(Origin):
             about = files.info(path)
             if about["type"] != "file":
                 raise StageError("not_a_file", f"{uri} is a {about['type']}")
-            self.allow(about.get("size") or 0, uri)
+            self.check_size(about.get("size") or 0, uri)
             with files.open(path, "rb") as stream:
-                return self.drain(stream, uri)
+                return self.read_all(stream, uri)
         except FileNotFoundError:
             return None
         except PermissionError as error:
@@ -205,8 +205,8 @@ class WebOrigin(Origin):
         try:
             with opener.open(url, timeout=self.timeout_seconds) as answer:
                 declared = answer.headers.get("Content-Length", "")
-                self.allow(int(declared) if declared.isdigit() else 0, url)
-                data = self.drain(answer, url)
+                self.check_size(int(declared) if declared.isdigit() else 0, url)
+                data = self.read_all(answer, url)
                 if declared.isdigit() and len(data) < int(declared):
                     raise StageError("fetch_failed", f"{url}: the connection ended early", transient=True)
                 return data

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# linear factors: of a surface without a colour, in formats that do not say what it is then (a light grey, which shows
-# on white), and of one whose colour is given elsewhere
-UNPAINTED = (0.55, 0.55, 0.55, 1.0)
+# linear, with alpha
+UNPAINTED = (0.55, 0.55, 0.55, 1.0)  # a surface without a colour: a light grey, which is visible on white
 WHITE = (1.0, 1.0, 1.0, 1.0)
 
 

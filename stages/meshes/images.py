@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +14,20 @@ from stages.meshes.model import Limits
 from stages.meshes.unknown_files import describe
 
 Image.MAX_IMAGE_PIXELS = None  # decode() checks the size in the header against a setting
+
+
+class ImageDecoder:
+    """Decodes the textures of one mesh, which together may have max_texture_pixels."""
+
+    def __init__(self, limits: Limits, max_side: int):
+        self._limits = limits
+        self._max_side = max_side
+
+    def decode(self, data: bytes, name: str) -> np.ndarray:
+        pixels = decode(data, name, self._limits, self._max_side)
+        left = self._limits.max_texture_pixels - pixels.shape[0] * pixels.shape[1]
+        self._limits = replace(self._limits, max_texture_pixels=left)
+        return pixels
 
 
 def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:

@@ -51,7 +51,7 @@ class MeshFile(ABC):
         return ()
 
     def check_companions(self, companions: Mapping[str, bytes]) -> None:  # noqa: B027
-        """Refuse what can only be judged once the companions are there. companions: by their names."""
+        """Refuse what can only be checked with the companions. companions: the files found, by their names."""
 
     @abstractmethod
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:

@@ -80,7 +80,7 @@ class Model:
         return sum(len(part.positions) for part in self.parts)
 
 
-def part(
+def make_part(
     positions: np.ndarray,
     faces: np.ndarray,
     material: Material,

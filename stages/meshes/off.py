@@ -10,7 +10,7 @@ import numpy as np
 from stages.contract.stage import StageError
 from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
 from stages.meshes.mesh_file import MeshFile
-from stages.meshes.model import Limits, Material, Model, part
+from stages.meshes.model import Limits, Material, Model, make_part
 from stages.meshes.polygons import triangles
 from stages.meshes.text_numbers import numbers_of, table_of
 
@@ -93,8 +93,8 @@ def _model(
     else:
         faces = corners[faces]
     alpha = "BLEND" if colors is not None and colors[:, 3].min(initial=1) < 1 else "OPAQUE"
-    factor = UNPAINTED if colors is None else WHITE
-    model.parts.append(part(positions, faces, Material(alpha=alpha), normals=normals, colors=colors, factor=factor))
+    factor, material = UNPAINTED if colors is None else WHITE, Material(alpha=alpha)
+    model.parts.append(make_part(positions, faces, material, normals=normals, colors=colors, factor=factor))
     return model
 
 

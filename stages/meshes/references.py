@@ -30,8 +30,8 @@ def embedded(uri: str, owner: str) -> bytes:
 def names_of(uri: str, owner: str, folder: str = "") -> list[str]:
     """The names, relative to the mesh's folder, under which a file that `owner` refers to is looked for.
 
-    Each is tried percent-decoded first, then as it is written; in `folder`, where the owner lies, before the mesh's own
-    folder. A reference that leads out of the mesh's folder is refused here, before any file is opened.
+    First in `folder`, which is the owner's, then in the mesh's own; in each, percent-decoded first, then as it is
+    written. A reference that leads out of the mesh's folder is refused here, before any file is opened.
     """
     beside = _inside(f"{folder}/{uri}", owner) if folder and not _leads_out(uri) else []
     return beside + [name for name in _inside(uri, owner) if name not in beside]

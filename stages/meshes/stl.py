@@ -16,7 +16,7 @@ import numpy as np
 from stages.contract.stage import StageError
 from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
 from stages.meshes.mesh_file import MeshFile
-from stages.meshes.model import Limits, Material, Model, part
+from stages.meshes.model import Limits, Material, Model, make_part
 from stages.meshes.text_numbers import numbers_of
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -63,7 +63,7 @@ class StlFile(MeshFile):
         else:
             corners = self._text_corners(count)
         factor = UNPAINTED if colors is None else WHITE
-        model = Model([part(corners, np.arange(len(corners)), Material(), colors=colors, factor=factor)])
+        model = Model([make_part(corners, np.arange(len(corners)), Material(), colors=colors, factor=factor)])
         if binary and len(self.data) > _binary_size(count):
             extra = len(self.data) - _binary_size(count)
             model.warn(f"{extra:,} bytes behind the {count:,} triangles that the header tells of")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stages.meshes import images
 from stages.meshes.gltf.data import GltfData
-from stages.meshes.model import Limits, Material, Model, Texture
+from stages.meshes.images import ImageDecoder
+from stages.meshes.model import Material, Model, Texture
 
 _REPEAT = 10497
 _WRAPS = (_REPEAT, 33071, 33648)  # and CLAMP_TO_EDGE, MIRRORED_REPEAT
@@ -38,15 +38,13 @@ class Surface:
 class Materials:
     """The surfaces of a document by their index; each is read once."""
 
-    def __init__(self, data: GltfData, model: Model, limits: Limits, max_side: int):
+    def __init__(self, data: GltfData, model: Model, images: ImageDecoder):
         self.data = data
         self.model = model
-        self.limits = limits
-        self.max_side = max_side
+        self.images = images
         self._surfaces: dict[int | None, Surface] = {}
-        self._images: dict[int, np.ndarray | None] = {}
+        self._pixels: dict[int, np.ndarray | None] = {}  # by image
         self._textures: dict[int, Texture | None] = {}
-        self._pixels = 0
 
     def surface(self, number: int | None) -> Surface:
         if number not in self._surfaces:
@@ -107,7 +105,7 @@ class Materials:
         if number is None:
             self.model.warn("a texture without an image")
             return None
-        if number not in self._images:
+        if number not in self._pixels:
             entry = self.data.entry("images", number)
             name = str(entry.get("uri") or entry.get("name") or f"image {number}")[:200]
             content: bytes | None
@@ -119,11 +117,9 @@ class Materials:
             if content is None:
                 self.model.warn(f"missing file: {name}")
             else:
-                left = replace(self.limits, max_texture_pixels=self.limits.max_texture_pixels - self._pixels)
-                pixels = images.decode(content, name, left, self.max_side)
-                self._pixels += pixels.shape[0] * pixels.shape[1]
-            self._images[number] = pixels
-        return self._images[number]
+                pixels = self.images.decode(content, name)
+            self._pixels[number] = pixels
+        return self._pixels[number]
 
     def _sampled(self, pixels: np.ndarray, number: int | None) -> Texture:
         samplers = self.data.list("samplers")

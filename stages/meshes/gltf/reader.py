@@ -12,7 +12,8 @@ from stages.meshes.gltf import meshopt, transforms
 from stages.meshes.gltf.data import GltfData, dequantized
 from stages.meshes.gltf.format import GltfFile
 from stages.meshes.gltf.materials import Materials, Slot
-from stages.meshes.model import Limits, Model, part
+from stages.meshes.images import ImageDecoder
+from stages.meshes.model import Limits, Model, make_part
 
 SUPPORTED = {
     "KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit",
@@ -40,7 +41,7 @@ class _Reader:
         self.data = data
         self.limits = limits
         self.model = Model()
-        self.materials = Materials(data, self.model, limits, max_side)
+        self.materials = Materials(data, self.model, ImageDecoder(limits, max_side))
         self.globals: dict[int, np.ndarray] = {}  # [4, 4] of each node
 
     def read(self) -> Model:
@@ -146,7 +147,7 @@ class _Reader:
         uv = np.hstack([self._uv(values, surface.color_slot), self._uv(values, surface.emission_slot)])
         colors = _colors(values.get("COLOR_0"))
         self.model.parts.append(
-            part(
+            make_part(
                 positions,
                 faces,
                 surface.material,

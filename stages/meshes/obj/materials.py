@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from stages.meshes import images, references
+from stages.meshes import references
 from stages.meshes.colors import UNPAINTED, linear_of_srgb
-from stages.meshes.model import Limits, Material, Model, Texture
+from stages.meshes.images import ImageDecoder
+from stages.meshes.model import Material, Model, Texture
 from stages.meshes.obj import mtl
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _MOST_TRANSLUCENT = 0.05  # share of translucent texels above which a surface is
 
 
 @dataclass(frozen=True)
-class Map:
+class TextureLine:
     """A texture line of a library."""
 
     name: str  # of the member
@@ -48,11 +49,11 @@ class Surface:
     emission: tuple[float, ...] | None = None
     opacity: float | None = None
     transparency: float | None = None
-    maps: dict[str, Map] = field(default_factory=dict)
+    maps: dict[str, TextureLine] = field(default_factory=dict)
     material: Material = Material()
 
     @property
-    def plain(self) -> bool:
+    def colorless(self) -> bool:
         """Whether no line gives it a colour."""
         return self.diffuse is None and "map_kd" not in self.maps
 
@@ -74,8 +75,7 @@ class Surface:
         return (*color, self.alpha)
 
     @property
-    def light(self) -> tuple[float, ...]:
-        """Linear emission."""
+    def linear_emission(self) -> tuple[float, ...]:
         if self.emission is None:
             return (1.0, 1.0, 1.0) if self.material.emission_texture is not None else (0.0, 0.0, 0.0)
         return tuple(linear_of_srgb(np.array(self.emission)))
@@ -104,7 +104,7 @@ def _read_library(members: Mapping[str, bytes], library: str, surfaces: dict[str
             uri, options = mtl.texture_line(rest)
             name = references.find(uri, library, members, posixpath.dirname(library))
             if name is not None:
-                surface.maps[keyword] = Map(name, **_transform(options))
+                surface.maps[keyword] = TextureLine(name, **_transform(options))
             else:
                 model.warn(f"missing file: {uri[:200]}")
 
@@ -139,10 +139,10 @@ def _transform(options: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def read_textures(
-    surfaces: dict[str, Surface], used: list[str], members: Mapping[str, bytes], limits: Limits, max_side: int
+    surfaces: dict[str, Surface], used: list[str], members: Mapping[str, bytes], images: ImageDecoder
 ) -> None:
     """Fill the materials of the surfaces that faces use; each image is decoded once."""
-    textures = _Textures(members, limits, max_side)
+    textures = _Textures(members, images)
     for title in used:
         if title in surfaces:
             surface = surfaces[title]
@@ -157,23 +157,18 @@ def read_textures(
 class _Textures:
     """Decoded images and textures by name."""
 
-    def __init__(self, members: Mapping[str, bytes], limits: Limits, max_side: int):
-        self.members = members
-        self.limits = limits
-        self.max_side = max_side
-        self._pixels_left = limits.max_texture_pixels
+    def __init__(self, members: Mapping[str, bytes], images: ImageDecoder):
+        self._members = members
+        self._images = images
         self._pixels: dict[str, np.ndarray] = {}
         self._textures: dict[tuple, Texture] = {}
 
     def _image(self, name: str) -> np.ndarray:
         if name not in self._pixels:
-            limits = replace(self.limits, max_texture_pixels=self._pixels_left)
-            pixels = images.decode(self.members[name], name, limits, self.max_side)
-            self._pixels_left -= pixels.shape[0] * pixels.shape[1]
-            self._pixels[name] = pixels
+            self._pixels[name] = self._images.decode(self._members[name], name)
         return self._pixels[name]
 
-    def texture(self, line: Map | None, opacity: np.ndarray | None = None, of: str = "") -> Texture | None:
+    def texture(self, line: TextureLine | None, opacity: np.ndarray | None = None, of: str = "") -> Texture | None:
         """opacity: [H, W] uint8, taken from the image `of`, replaces the alpha of the image."""
         if line is None:
             return None
@@ -188,7 +183,7 @@ class _Textures:
             self._textures[key] = Texture(pixels, wrap=(wrap, wrap))
         return self._textures[key]
 
-    def color_texture(self, maps: dict[str, Map]) -> tuple[Texture | None, str]:
+    def color_texture(self, maps: dict[str, TextureLine]) -> tuple[Texture | None, str]:
         """The texture and its alpha mode. map_d gives its alpha if it is map_Kd's image or has one, else its green."""
         color, cutout = maps.get("map_kd"), maps.get("map_d")
         if cutout is None:
@@ -204,7 +199,7 @@ class _Textures:
             return self._white(cutout, opacity), alpha
         return self.texture(color, None if same else np.ascontiguousarray(opacity), cutout.name), alpha
 
-    def _white(self, line: Map, opacity: np.ndarray) -> Texture:
+    def _white(self, line: TextureLine, opacity: np.ndarray) -> Texture:
         pixels = np.full((*opacity.shape, 4), 255, np.uint8)
         pixels[..., 3] = opacity
         wrap = _CLAMP if line.clamped else _REPEAT

@@ -16,7 +16,8 @@ import numpy as np
 
 from stages.contract.stage import StageError
 from stages.meshes.colors import srgb_colors
-from stages.meshes.model import Limits, Model, part
+from stages.meshes.images import ImageDecoder
+from stages.meshes.model import Limits, Model, make_part
 from stages.meshes.obj.materials import Surface, read_libraries, read_textures
 from stages.meshes.polygons import triangles
 from stages.meshes.references import decoded
@@ -83,7 +84,7 @@ def read(file: ObjFile, members: Mapping[str, bytes], limits: Limits, max_side: 
         model.warn(text)
     titles = {key: decoded(key) for key in groups}
     surfaces = read_libraries(file, members, model)
-    read_textures(surfaces, list(titles.values()), members, limits, max_side)
+    read_textures(surfaces, list(titles.values()), members, ImageDecoder(limits, max_side))
     for key, (corners, counts) in groups.items():
         if titles[key] not in surfaces and titles[key] and surfaces:
             model.warn(f"missing material: {titles[key][:100]}")
@@ -188,9 +189,9 @@ def _add(model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, c
             coordinates[:, column : column + 2] = np.where(rows[:, 1:2] >= 0, uv, 0)
     normals = np.where(rows[:, 2:3] >= 0, tables.normals[rows[:, 2]], 0) if len(tables.normals) else None
     colors = srgb_colors(vertices[:, 3:6]) if vertices.shape[1] >= 6 else None
-    factor = (1.0, 1.0, 1.0, surface.alpha) if colors is not None and surface.plain else surface.factor
+    factor = (1.0, 1.0, 1.0, surface.alpha) if colors is not None and surface.colorless else surface.factor
     model.parts.append(
-        part(
+        make_part(
             vertices[:, :3],
             row_of[triangles(tables.vertices[corners[:, 0], :3], counts)],
             surface.material,
@@ -198,7 +199,7 @@ def _add(model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, c
             uv=coordinates,
             colors=colors,
             factor=factor,
-            emission=surface.light,
+            emission=surface.linear_emission,
         )
     )
 

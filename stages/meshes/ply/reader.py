@@ -6,15 +6,16 @@ Colours are taken as sRGB. In PLY, v = 0 is the last row of an image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.contract.stage import StageError
-from stages.meshes import images, references
+from stages.meshes import references
 from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
-from stages.meshes.model import Limits, Material, Model, Texture, part
+from stages.meshes.images import ImageDecoder
+from stages.meshes.model import Limits, Material, Model, Texture, make_part
 from stages.meshes.ply.elements import Element, Lists, read_elements, read_header
 from stages.meshes.polygons import triangles
 
@@ -50,7 +51,7 @@ def read(file: PlyFile, members: Mapping[str, bytes], limits: Limits, max_side: 
         elements = read_elements(file.data)
         face = elements.get("face")
         corners = _corners(elements.get("vertex", Element("vertex", 0)), face, elements.get("tristrips"), limits)
-        textures = _textures(file, members, model, limits, max_side) if corners.uv is not None else []
+        textures = _textures(file, members, model, ImageDecoder(limits, max_side)) if corners.uv is not None else []
         _add(model, corners, textures, face.columns.get("texnumber") if face is not None else None)
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise StageError("corrupt_file", f"{file.name}: {' '.join(str(error).split())[:200]}") from None
@@ -134,7 +135,7 @@ def _add(model: Model, corners: _Corners, textures: list[Texture | None], number
     for which in np.unique(wanted):
         texture = textures[which] if which >= 0 else None
         model.parts.append(
-            part(
+            make_part(
                 corners.positions,
                 corners.faces[wanted == which],
                 Material(color_texture=texture, alpha=alpha),
@@ -186,18 +187,13 @@ def _painted(element: Element) -> np.ndarray | None:
     return None
 
 
-def _textures(
-    file: PlyFile, members: Mapping[str, bytes], model: Model, limits: Limits, max_side: int
-) -> list[Texture | None]:
+def _textures(file: PlyFile, members: Mapping[str, bytes], model: Model, images: ImageDecoder) -> list[Texture | None]:
     """The textures in the order of the header; None where a file is missing."""
     textures: list[Texture | None] = []
-    left = limits.max_texture_pixels
     for uri in file.textures():
         found = references.find(uri, file.name, members)
         if found is not None:
-            pixels = images.decode(members[found], uri, replace(limits, max_texture_pixels=left), max_side)
-            left -= pixels.shape[0] * pixels.shape[1]
-            textures.append(Texture(pixels))
+            textures.append(Texture(images.decode(members[found], uri)))
         else:
             model.warn(f"missing file: {uri[:200]}")
             textures.append(None)
