@@ -31,17 +31,23 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", *map(str, words)]
 
 
-def build_command(source: Path, run: Path | str, *more: str) -> list[str]:
+def build_command(source: Path | str, run: Path | str, *more: str) -> list[str]:
     return command("build", "cpu", "--source", source, "--run", run, "--engine", "local", *SMALL, *BLOCKS, *more)
 
 
 def call(words: list[str], code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=600
     )
     if code is not None:
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def start(words: list[str], **environment: str) -> subprocess.Popen[bytes]:
+    """Start a command that the test is to disturb."""
+    quiet, environment = subprocess.DEVNULL, {**os.environ, **environment}
+    return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=quiet, stderr=subprocess.PIPE)
 
 
 def build(source: Path, run: Path | str, *more: str, code: int = 0) -> subprocess.CompletedProcess[str]:

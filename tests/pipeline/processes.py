@@ -1,8 +1,13 @@
-"""Looking at processes through /proc, since a bare machine has no pgrep."""
+"""Watching processes through /proc, since a bare machine has no pgrep, and waiting for what they do."""
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+_GENEROUS_SECONDS = 600  # so that a test ends where what it waits for never comes; nothing is measured by it
 
 
 def _stat(pid: int) -> list[str]:
@@ -17,15 +22,19 @@ def is_alive(pid: int) -> bool:
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
-def workers_of(pid: int) -> list[int]:
-    """The worker processes that a driver started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        stat = _stat(int(folder.name))
-        try:
-            words = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if stat and stat[0] != "Z" and int(stat[1]) == pid and b"pipeline.running.worker" in words:
-            found.append(int(folder.name))
-    return found
+def children_of(pid: int) -> list[int]:
+    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [child for child in found if is_alive(child) and _stat(child)[1:2] == [str(pid)]]
+
+
+def wait_until(condition: Callable[[], object], what: str, process: subprocess.Popen | None = None) -> None:
+    """Wait until something can be observed; `process` is to do it, so it must not end before."""
+    deadline = time.monotonic() + _GENEROUS_SECONDS
+    while not condition():
+        assert process is None or process.poll() is None or condition(), f"the process ended before {what}"
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+def wait_for_files(folder: Path, pattern: str, count: int = 1, process: subprocess.Popen | None = None) -> None:
+    wait_until(lambda: len(list(folder.rglob(pattern))) >= count, f"{folder} has {count} of {pattern}", process)

@@ -20,13 +20,11 @@ from manifests.store import Store, open_store
 from pipeline.planning.plan import Plan, Retry
 from pipeline.running.build import Build, open_log
 from pipeline.running.local_placement import LocalPlacement
-from pipeline.running.messages import Message, WorkerSpec
-from pipeline.running.placement import Capacity, Placement, WorkerId
+from pipeline.running.placement import Placement
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
-from stages.contract.stage import Row
 
-QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=2, timeout_seconds=20)
+QUICK = Schedule(cpus=0.1, batch=4, linger_seconds=0.05, workers=1, timeout_seconds=20)
 
 
 @dataclass
@@ -78,56 +76,5 @@ def run_steps(
 
 
 def make_rows(**deeds: str) -> list[dict[str, Any]]:
-    """Rows named by keyword; the word is what the trouble stage does to them."""
+    """Rows named by keyword; the word is what Trouble does to them."""
     return [{"id": name, "uri": f"/nowhere/{name}", "name": deed} for name, deed in deeds.items()]
-
-
-class Reserving(LocalPlacement):
-    """A cluster as Ray keeps it: a worker has its GPUs until it is stopped, or waits for them with its batch."""
-
-    def __init__(self, cpus: float, gpus: float):
-        super().__init__()
-        self._capacity = Capacity(cpus, gpus)
-        self._placed: dict[WorkerId, float] = {}  # GPUs
-        self._homeless: dict[WorkerId, tuple[WorkerSpec, list[Row]]] = {}
-        self._working: set[WorkerId] = set()
-        self.started: list[str] = []  # stages
-        self.most_gpus = 0.0  # that were asked for at once
-
-    def capacity(self) -> Capacity:
-        return self._capacity
-
-    def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
-        self.started.append(spec.stage.name)
-        self._homeless[worker] = spec, []
-        self._place()
-        asked = sum(self._placed.values()) + sum(spec.gpus for spec, _ in self._homeless.values())
-        self.most_gpus = max(self.most_gpus, asked)
-
-    def _place(self) -> None:
-        for worker, (spec, rows) in list(self._homeless.items()):
-            if sum(self._placed.values()) + spec.gpus <= self._capacity.gpus:
-                del self._homeless[worker]
-                self._placed[worker] = spec.gpus
-                super().start(worker, spec)
-                if rows:
-                    self.send(worker, rows)
-
-    def send(self, worker: WorkerId, rows: list[Row]) -> None:
-        if worker in self._homeless:
-            self._homeless[worker][1].extend(rows)
-        else:
-            self._working.add(worker)
-            super().send(worker, rows)
-
-    def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
-        assert self._working or not self._homeless, "all that have work wait for a GPU that idle ones hold"
-        told = super().wait(seconds)
-        self._working -= {worker for worker, message in told if not isinstance(message, list)}
-        return told
-
-    def stop(self, worker: WorkerId) -> None:
-        if self._homeless.pop(worker, None) is None:
-            del self._placed[worker]
-            super().stop(worker)
-            self._place()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 
 from pipeline.recipe import Recipe, RecipeError, load_recipe
+from tests.pipeline.building import ROOT
 
 
 def test_what_is_told_of_a_schedule_changes_the_stages_own_default() -> None:
@@ -41,3 +45,31 @@ def test_what_every_row_must_have_cannot_be_optional(stage: str) -> None:
     with pytest.raises(RecipeError, match=rf"^schedule\.{stage}\.optional: true, but no row can be packed without"):
         recipe.resolve(gpus=0)
     load_recipe("cpu", {"schedule.caption.optional": False}).resolve(gpus=0)
+
+
+def test_full_without_a_gpu_is_refused_with_what_to_set() -> None:
+    with pytest.raises(RecipeError, match=r"^fit\.engine: gsplat takes 1 GPUs .* there are 0: set it to cpu"):
+        load_recipe("full").resolve(gpus=0)
+    assert load_recipe("full").resolve(gpus=1).steps()[2].gpus == 1
+    assert load_recipe("full", {"fit.engine": "cpu"}).resolve(gpus=0).steps()[2].gpus == 0
+    with pytest.raises(RecipeError, match=r"schedule\.fit\.gpus"):
+        load_recipe("full", {"schedule.fit.gpus": 4}).resolve(gpus=2)
+
+
+def test_the_kuberay_job_asks_for_no_card_its_cluster_lacks() -> None:
+    job = yaml.safe_load((ROOT / "docker" / "kuberay_job.yaml").read_text())["spec"]
+    groups = job["rayClusterSpec"]["workerGroupSpecs"]
+    limits = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups]
+    preset = re.search(r"pipeline build (\w+)", job["entrypoint"])[1]
+    load_recipe(preset).resolve(gpus=sum(float(limit.get("nvidia.com/gpu", 0)) for limit in limits))
+
+
+def test_auto_follows_the_machine_once_and_then_the_run() -> None:
+    recipe = load_recipe("demo")
+    first = recipe.resolve(gpus=2)
+    assert first.fit.engine == "gsplat"
+    assert first.steps()[2].gpus == 1
+    assert recipe.resolve(gpus=0).fit.engine == "cpu"
+    assert recipe.resolve(gpus=2, before=recipe.resolve(gpus=0)).fit.engine == "cpu"
+    with pytest.raises(RecipeError):
+        recipe.resolve(gpus=0, before=first)

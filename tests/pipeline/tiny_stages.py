@@ -1,14 +1,15 @@
-"""Tiny stages for the tests of the runner: what each does to a row is told by the row's own columns."""
+"""Tiny stages for the tests of the runner. A row's own columns say what some of them do to it."""
 
 from __future__ import annotations
 
 import atexit
 import ctypes
 import os
+import signal
 import time
 from typing import ClassVar
 
-from stages.contract.stage import Context, Done, Row, Stage, StageError, Work, each
+from stages.contract.stage import Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
 
 
 class Start(Stage):
@@ -21,47 +22,43 @@ class Start(Stage):
 
 
 class Trouble(Stage):
-    """Does what `name` says: fail, raise, exit, segfault, sleep, eat, slow.  out: survived"""
+    """Does what the row's `name` says; a name that says nothing is a good row.  out: survived, pid"""
 
     needs: ClassVar[tuple[str, ...]] = ("start",)
     reads: ClassVar[tuple[str, ...]] = ("name",)
     setting: int = 0
-    slow_seconds: float = 0.05
 
     def open(self, context: Context) -> Work:
-        return each(self._work)
+        def work(row: Row) -> Done:
+            deed = row.get("name", "")
+            if not deed.endswith("_once") or context.store.create(f"marks/{row['id']}", b""):
+                _do(deed.removesuffix("_once"), row)
+            return Done({"survived": row["started"], "pid": os.getpid()})
 
-    def _work(self, row: Row) -> Done:
-        deed = row.get("name", "")
-        if deed == "fail":
+        return each(work)
+
+
+def _do(deed: str, row: Row) -> None:
+    match deed:
+        case "fail":
             raise StageError("made_to_fail", f"{row['id']}: as its name says")
-        if deed == "fail_once" and _first_time(context_mark(row)):
-            raise StageError("passing", "the first time only", transient=True)
-        if deed == "raise":
+        case "busy":
+            raise StageError("busy", "not now", transient=True)
+        case "raise":
             raise ZeroDivisionError("a bug")
-        if deed == "exit":
+        case "exit":
+            print("about to exit")
             os._exit(3)
-        if deed == "segfault":
+        case "segfault":
             ctypes.string_at(0)
-        if deed == "sleep":
-            time.sleep(3600)
-        if deed == "eat":
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            signal.pause()
+        case "eat":
             _eat()
-        if deed == "slow":
-            time.sleep(self.slow_seconds)
-        return Done({"survived": row["started"]})
-
-
-def context_mark(row: Row) -> str:
-    return row["caption"]
-
-
-def _first_time(path: str) -> bool:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
+        case "slow":
+            time.sleep(0.05)
 
 
 def _eat() -> None:
@@ -81,6 +78,19 @@ class Finish(Stage):
         return each(lambda row: Done({"finished": row["survived"]}))
 
 
+class Tell(Stage):
+    """in: started, and survived where there is a trouble   out: told"""
+
+    needs: ClassVar[tuple[str, ...]] = ("start",)
+
+    @property
+    def may_need(self) -> tuple[str, ...]:
+        return ("trouble",)
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"told": row.get("survived")}))
+
+
 class Broken(Stage):
     """Cannot be opened."""
 
@@ -91,19 +101,13 @@ class Broken(Stage):
 
 
 class Dying(Stage):
-    """Dies while it opens, of what `how` says: exit, segfault, eat, sleep."""
+    """Dies while it opens, of what `how` says."""
 
     reads: ClassVar[tuple[str, ...]] = ("id",)
     how: str
 
     def open(self, context: Context) -> Work:
-        if self.how == "exit":
-            os._exit(3)
-        if self.how == "segfault":
-            ctypes.string_at(0)
-        if self.how == "eat":
-            _eat()
-        time.sleep(3600)
+        _do(self.how, {})
         raise AssertionError("nobody ended it")
 
 
@@ -114,6 +118,16 @@ class Buggy(Stage):
 
     def open(self, context: Context) -> Work:
         return each(lambda row: Done({"x": row["no_such_column"]}))
+
+
+class Silent(Stage):
+    """Says nothing of the rows whose id begins with an underscore.  out: said"""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+
+    def open(self, context: Context) -> Work:
+        work = each(lambda row: Done({"said": row["id"]}))
+        return lambda rows: work([row for row in rows if not row["id"].startswith("_")])
 
 
 class Keep(Stage):
@@ -127,8 +141,23 @@ class Keep(Stage):
         return each(lambda row: Done({"length": len(row["id"])}, artifact=row["id"].encode()))
 
 
+class Read(Stage):
+    """Reads what keep made, and sees where it is damaged.  in: kept   out: read"""
+
+    needs: ClassVar[tuple[str, ...]] = ("keep",)
+
+    def open(self, context: Context) -> Work:
+        def work(row: Row) -> Done:
+            text = read_input(context.store, row["kept"], "keep").decode()
+            if text != row["id"]:
+                raise DamagedInput("keep", f"it says {text!r}")
+            return Done({"read": text})
+
+        return each(work)
+
+
 class Use(Stage):
-    """in: kept   out: used"""
+    """Reads it without a care.  in: kept   out: used"""
 
     needs: ClassVar[tuple[str, ...]] = ("keep",)
     setting: int = 0
@@ -142,36 +171,35 @@ class UseToo(Use):
 
 
 class ShowCards(Stage):
-    """Says what it was given.  out: cards, device"""
+    """Says what it was given, once all `workers` are open, so that none takes all rows.  out: cards, device"""
 
     needs: ClassVar[tuple[str, ...]] = ("start",)
+    workers: int = 1
 
     @property
     def on_gpu(self) -> bool:
         return True
 
     def open(self, context: Context) -> Work:
-        def work(row: Row) -> Done:
-            time.sleep(0.2)  # so that one worker does not take all
-            return Done({"cards": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": context.device})
-
-        return each(work)
+        context.store.create(f"marks/{os.getpid()}", b"")
+        while len(context.store.list("marks")) < self.workers:
+            time.sleep(0.02)
+        return each(lambda row: Done({"cards": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": context.device}))
 
 
 class Hold(Stage):
     """Has the one card to itself from its opening until its process has ended, which takes a while.  out: held"""
 
     needs: ClassVar[tuple[str, ...]] = ("start",)
-    card: str  # a file that is there while somebody has the card
 
     @property
     def on_gpu(self) -> bool:
         return True
 
     def open(self, context: Context) -> Work:
-        if not _first_time(self.card):
+        if not context.store.create("card", b""):
             raise RuntimeError("the card is taken")
-        atexit.register(os.unlink, self.card)
+        atexit.register(context.store.delete, "card")
         atexit.register(time.sleep, 0.3)
         return each(lambda row: Done({"held": row["started"]}))
 

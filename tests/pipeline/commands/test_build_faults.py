@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import subprocess
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from manifests.log import LogReader
 from manifests.store import LocalStore
 from stages.artifacts.splat import Splat
 from tests.pipeline.building import (
-    ROOT,
     build,
     build_command,
     call,
@@ -25,91 +24,77 @@ from tests.pipeline.building import (
     ids_in_dataset,
     index,
     reasons,
+    start,
     status,
     write_meshes,
 )
-from tests.pipeline.processes import is_alive, workers_of
+from tests.pipeline.processes import children_of, is_alive, wait_for_files, wait_until
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-
-
-def wait_for(found: Path, pattern: str, count: int = 1, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while len(list(found.rglob(pattern))) < count:
-        assert time.monotonic() < deadline, f"no {count} files {pattern} in {found}"
-        time.sleep(0.02)
-
-
-def test_sigterm_leaves_soon_and_keeps_what_is_done(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=8)
-    words = build_command(source, tmp_path / "run", "--fit.steps", "200")
+def test_sigterm_ends_a_build_and_keeps_what_is_done(tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source")
+    words = build_command(source, tmp_path / "run", "--fit.steps", "100")
     driver = start(words)
-    wait_for(tmp_path / "run" / "artifacts" / "fit", "*.ply", count=2)
-    workers = workers_of(driver.pid)
-    begun = time.monotonic()
+    wait_for_files(tmp_path / "run" / "artifacts" / "fit", "*.json", process=driver)
+    workers = children_of(driver.pid)
     driver.send_signal(signal.SIGTERM)
-    assert driver.wait(timeout=20) == 128 + signal.SIGTERM
-    assert time.monotonic() - begun < 10  # 2 seconds are meant; a busy machine is given more
+    assert driver.wait() == 128 + signal.SIGTERM
     assert workers and not any(is_alive(pid) for pid in workers)
     assert status(tmp_path / "run")["building"] is False
-    done = status(tmp_path / "run")["stages"]["fit"]["ok"]
-    assert done >= 2
+    assert status(tmp_path / "run")["stages"]["fit"]["ok"] >= 1
     call(words)
-    assert len(ids_in_dataset(tmp_path / "run")) == 8
+    assert len(ids_in_dataset(tmp_path / "run")) == 5
 
 
 @pytest.mark.slow
 def test_workers_die_with_a_killed_driver_and_the_run_is_free_at_once(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=6)
-    words = build_command(source, tmp_path / "run", "--fit.steps", "200")
+    source = write_meshes(tmp_path / "source")
+    words = build_command(source, tmp_path / "run", "--fit.steps", "100")
     driver = start(words)
-    wait_for(tmp_path / "run" / "artifacts" / "render", "*.zip")
-    workers = workers_of(driver.pid)
+    wait_for_files(tmp_path / "run" / "artifacts" / "render", "*.zip", process=driver)
+    workers = children_of(driver.pid)
     driver.kill()
     driver.wait()
-    deadline = time.monotonic() + 5
-    while any(is_alive(pid) for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its driver"
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), "all workers have ended")
     call(words)
-    assert len(ids_in_dataset(tmp_path / "run")) == 6
+    assert len(ids_in_dataset(tmp_path / "run")) == 5
 
 
 def test_a_second_driver_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=6)
-    words = build_command(source, tmp_path / "run", "--fit.steps", "200")
+    source = write_meshes(tmp_path / "source", count=2)
+    words = build_command(source, tmp_path / "run")
     driver = start(words)
     try:
-        wait_for(tmp_path / "run" / "artifacts" / "ingest", "*.zip")
+        wait_for_files(tmp_path / "run" / "artifacts" / "ingest", "*.zip", process=driver)
+        driver.send_signal(signal.SIGSTOP)  # so that it is not through before
         second = call(words, code=2)
         assert "another build is at work on this run" in second.stderr
         assert str(driver.pid) in second.stderr
         assert status(tmp_path / "run")["building"] is True
     finally:
-        assert driver.wait(timeout=120) == 0
-    assert len(ids_in_dataset(tmp_path / "run")) == 6
+        driver.send_signal(signal.SIGCONT)
+        assert driver.wait() == 0
+    assert len(ids_in_dataset(tmp_path / "run")) == 2
 
 
 @pytest.mark.slow
 def test_a_driver_that_was_taken_for_dead_cannot_write_behind(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=6)
-    words = build_command(source, tmp_path / "run", "--fit.steps", "400")
+    source = write_meshes(tmp_path / "source")
+    words = build_command(source, tmp_path / "run", "--fit.steps", "200")
     first = start(words)
-    wait_for(tmp_path / "run" / "artifacts" / "render", "*.zip")
+    wait_for_files(tmp_path / "run" / "artifacts" / "render", "*.zip", process=first)
     first.send_signal(signal.SIGSTOP)
-    for pid in workers_of(first.pid):
+    workers = children_of(first.pid)
+    for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     claim = next((tmp_path / "run" / "manifest" / "lease").glob("*1.json"))
-    told = json.loads(claim.read_text())
-    claim.write_text(json.dumps({**told, "place": "another host"}))  # so that only its silence can tell
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | {"place": "another host"}))  # its silence alone tells
     call(words)
     after = dataset_files(tmp_path / "run")
-    for pid in [*workers_of(first.pid), first.pid]:
+    for pid in [*workers, first.pid]:
         os.kill(pid, signal.SIGCONT)
-    assert first.wait(timeout=60) == 2
-    assert b"taken for dead" in first.stderr.read()
+    _, error = first.communicate()
+    assert first.returncode == 2 and b"taken for dead" in error
     assert dataset_files(tmp_path / "run") == after
 
 
@@ -183,15 +168,15 @@ def test_a_shard_of_another_shape_stands_for_no_block(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes; only root can make one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True, check=False)
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, check=False)
     if made.returncode != 0:
         pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "-l", place], check=False)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=False)
 
 
 def test_a_full_disk_is_a_passing_failure_and_nothing_is_half_written(tmp_path: Path, small_disk: Path) -> None:
@@ -210,46 +195,36 @@ def test_a_full_disk_is_a_passing_failure_and_nothing_is_half_written(tmp_path: 
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_driver_at_ten_random_moments_changes_no_byte(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=40)  # enough that an idle machine is not through before
-    more = ["--fit.steps", "800", "--fit.gaussians", "2000", "--render.size", "96"]
+def test_kill_9_of_the_driver_at_ten_moments_changes_no_byte(tmp_path: Path) -> None:
+    """At so many outcomes each, of four for each object and one for each shard."""
+    source = write_meshes(tmp_path / "source", count=16)
+    more = ["--fit.steps", "100", "--fit.gaussians", "500"]
     build(source, tmp_path / "whole", *more)
     words = build_command(source, tmp_path / "run", *more)
-    moments = random.Random()
-    in_the_middle = 0
-    for _ in range(10):
+    for count in sorted(random.Random(1).sample(range(1, 60), 10)):
         driver = start(words)
-        time.sleep(moments.uniform(0.3, 5.0))
-        in_the_middle += driver.poll() is None
+        wait_for_files(tmp_path / "run" / "artifacts", "*.json", count, driver)
         driver.kill()
-        driver.wait()
-    assert in_the_middle >= 8
+        driver.communicate()
+        assert driver.returncode == -signal.SIGKILL
     call(words)
     assert dataset_files(tmp_path / "run") == dataset_files(tmp_path / "whole")
 
 
 @pytest.mark.slow
 def test_kill_9_of_workers_changes_no_byte(tmp_path: Path) -> None:
+    """One of them at so many splats each: a stage's worker that dies three times in a row while it opens is a stop."""
     source = write_meshes(tmp_path / "source", count=12)
-    more = [
-        "--fit.steps",
-        "150",
-        "--fit.gaussians",
-        "500",
-        *[f"--schedule.{stage}.attempts=20" for stage in ("render", "fit")],
-    ]
+    attempts = [f"--schedule.{stage}.attempts=20" for stage in ("render", "fit")]
+    more = ["--fit.steps", "100", "--fit.gaussians", "500", *attempts]
     build(source, tmp_path / "whole", *more)
     driver = start(build_command(source, tmp_path / "run", *more))
-    moments = random.Random(1)
-    killed = 0
-    while driver.poll() is None:
-        time.sleep(moments.uniform(0.5, 1.5))
-        alive = workers_of(driver.pid)
-        if alive and killed < 8:
-            os.kill(moments.choice(alive), signal.SIGKILL)
-            killed += 1
+    drawn = random.Random(1)
+    for count in sorted(drawn.sample(range(1, 12), 6)):
+        wait_for_files(tmp_path / "run" / "artifacts" / "fit", "*.json", count, driver)
+        os.kill(drawn.choice(sorted(children_of(driver.pid))), signal.SIGKILL)
+    driver.communicate()
     assert driver.returncode == 0
-    assert killed
     assert dataset_files(tmp_path / "run") == dataset_files(tmp_path / "whole")
 
 
@@ -259,20 +234,30 @@ def test_a_build_on_s3_is_the_same_and_resumes(tmp_path: Path, bucket: str) -> N
 
     source = write_meshes(tmp_path / "source", count=4)
     build(source, tmp_path / "local", "--fit.steps", "100")
-    files = s3fs.S3FileSystem(skip_instance_cache=True)
-    files.put(str(source), f"{bucket}/meshes/", recursive=True)
+    files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    files.put(f"{source}/", f"{bucket}/meshes/", recursive=True)
     run = f"{bucket}/run"
-    words = build_command(Path("x"), run, "--fit.steps", "100")
-    words[words.index("--source") + 1] = (
-        f"{bucket}/meshes/source" if files.exists(f"{bucket}/meshes/source") else f"{bucket}/meshes"
-    )
+    words = build_command(f"{bucket}/meshes", run, "--fit.steps", "100")
     driver = start(words)
-    time.sleep(6)
+    rendered = f"{run}/artifacts/render"
+    wait_until(lambda: files.exists(rendered) and files.find(rendered), "a row is rendered", driver)
     driver.kill()
-    driver.wait()
+    driver.communicate()
     done = call(words)
     assert "4 triplets" in done.stdout
     again = call(words)
     assert "Nothing to do" in again.stdout
     files.get(f"{run}/dataset", str(tmp_path / "copied" / "dataset"), recursive=True)
     assert dataset_files(tmp_path / "copied") == dataset_files(tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_a_build_mends_what_was_cut_short_on_disk(tmp_path: Path) -> None:
+    """As a power cut leaves files: whole by name, and half of what they were."""
+    source, run = write_meshes(tmp_path / "source", count=3), tmp_path / "run"
+    for stage in ("ingest", "render"):
+        build(source, run, "--only", stage)
+        made = min((run / "artifacts" / stage).rglob("*.zip"))
+        made.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+    build(source, run)
+    assert len(ids_in_dataset(run)) == 3 and not reasons(run)
