@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gpu import run
+from tests.pipeline.processes import is_alive, wait_until
 
 _PACKAGE = "tests.gpu.troubles"
 
@@ -49,11 +49,8 @@ def test_a_part_that_spends_its_budget_is_ended_with_its_children(monkeypatch: p
     assert code == 1
     assert parts["endless"]["state"] == "cut" and parts["endless"]["figures"] == {"first": 1}
     assert parts["good"]["state"] == "ok"
-    child = Path("/proc", (kit / "child").read_text())
-    deadline = time.monotonic() + 20
-    while child.exists() and "zombie" not in (child / "status").read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not child.exists() or "zombie" in (child / "status").read_text()
+    child = int((kit / "child").read_text())
+    wait_until(lambda: not is_alive(child), "the child has ended")
 
 
 def test_a_second_run_does_what_is_left(monkeypatch: pytest.MonkeyPatch, kit: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    after: float = 0.0  # seconds
+    never: bool = False  # give no answer as long as the server runs
     cut: bool = False  # close the connection in the middle of the body
 
 
@@ -31,13 +30,17 @@ def answer(text: str | None = SAID, finish: str = "stop", chances: list[float] |
 
 
 class Server:
-    """Replies are given in their order, the last one again and again; `choose` may pick one by the request instead."""
+    """Replies are given in their order, the last one again and again; `choose` may pick one by the request instead.
 
-    def __init__(self, *replies: Reply, choose: Callable[[dict[str, Any]], Reply] | None = None):
+    No request is answered before there are `at_once` of them.
+    """
+
+    def __init__(self, *replies: Reply, choose: Callable[[dict[str, Any]], Reply] | None = None, at_once: int = 1):
         self.replies, self.choose = list(replies), choose
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.times: list[float] = []
+        self.together = threading.Barrier(at_once, timeout=600)
+        self.ending = threading.Event()
         self.busy = self.busiest = 0
         self.lock = threading.Lock()
 
@@ -45,7 +48,6 @@ class Server:
         assert path == "/v1/chat/completions", path
         self.requests.append(json.loads(body))
         self.headers.append(headers)
-        self.times.append(time.monotonic())
         if self.choose:
             return self.choose(self.requests[-1])
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -63,7 +65,9 @@ class Server:
                     server.busy += 1
                     server.busiest = max(server.busiest, server.busy)
                     reply = server.reply(self.path, dict(self.headers), body)
-                time.sleep(reply.after)
+                if reply.never:
+                    server.ending.wait()
+                server.together.wait()
                 with server.lock:
                     server.busy -= 1
                 try:
@@ -87,5 +91,6 @@ class Server:
         try:
             yield f"http://127.0.0.1:{http.server_port}/v1"
         finally:
+            self.ending.set()
             http.shutdown()
             http.server_close()

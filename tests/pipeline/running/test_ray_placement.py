@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline.building import BLOCKS, ROOT, SMALL, call, dataset_files, ids_in_dataset, write_meshes
+from tests.pipeline.processes import wait_for_files, wait_until
 
 RAY = Path(sys.executable).parent / "ray"
 TROUBLE = """
@@ -27,10 +27,10 @@ from pipeline.step import Step
 from tests.pipeline.run_steps import QUICK, make_rows, run_steps
 from tests.pipeline.tiny_stages import Finish, Start, Trouble
 
-rows = make_rows(raises="raise", exits="exit", crashes="segfault", sleeps="sleep", fails="fail", a="", b="", c="")
-trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 1.0, "attempts": 1}))
+rows = make_rows(raises="raise", exits="exit", crashes="segfault", hangs="hang", fails="fail", a="", b="", c="")
+trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 3.0, "attempts": 1}))
 ran = run_steps(Path(sys.argv[1]), rows, [Step(Start(), QUICK), trouble, Step(Finish(), QUICK)], RayPlacement())
-bad = ("raises", "exits", "crashes", "sleeps", "fails")
+bad = ("raises", "exits", "crashes", "hangs", "fails")
 print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in bad})
 """
 
@@ -69,11 +69,9 @@ def head() -> Iterator[dict[str, str]]:
         **secret,
     }
     try:
-        deadline = time.monotonic() + 90
         jobs = [RAY, "job", "list", "--address", environment["RAY_API_SERVER_ADDRESS"]]
-        while subprocess.run(jobs, env={**os.environ, **secret}, capture_output=True, check=False).returncode != 0:
-            assert time.monotonic() < deadline and process.poll() is None, "the Ray head did not start"
-            time.sleep(1)
+        asked = {"env": {**os.environ, **secret}, "capture_output": True, "check": False}
+        wait_until(lambda: subprocess.run(jobs, **asked).returncode == 0, "the Ray head answers", process)
         yield environment
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -97,7 +95,7 @@ def ray_job(head: dict[str, str], verb: str, *words: str | Path) -> subprocess.C
 def test_trouble_on_ray_costs_its_own_row_only(head: dict[str, str], tmp_path: Path) -> None:
     done = call([sys.executable, "-c", TROUBLE, str(tmp_path)], **head)
     said = (
-        "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'sleeps': 'timeout', 'fails': 'made_to_fail'}"
+        "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'hangs': 'timeout', 'fails': 'made_to_fail'}"
     )
     assert f"['a', 'b', 'c'] {said}" in done.stdout
 
@@ -156,10 +154,7 @@ def test_stopping_a_job_keeps_what_is_done(head: dict[str, str], tmp_path: Path)
         head, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", ROOT, "--", sys.executable, *words
     )
     fitted = tmp_path / "run" / "artifacts" / "fit"
-    deadline = time.monotonic() + 120
-    while len(list(fitted.rglob("*.ply"))) < 2:
-        assert time.monotonic() < deadline, "the job makes nothing"
-        time.sleep(0.2)
+    wait_for_files(fitted, "*.ply", 2)
     ray_job(head, "stop", "stopped")
     holder = sorted((tmp_path / "run" / "manifest" / "lease").glob("*-beat.json"))[-1]
     assert '"released": true' in holder.read_text()
