@@ -122,14 +122,14 @@ class Fit(Stage):
 
     @field_validator("engine")
     @classmethod
-    def _know_engine(cls, name: str) -> str:
+    def _check_engine(cls, name: str) -> str:
         if name not in CHOICES:
             raise ValueError(f"expected one of {', '.join(CHOICES)}")
         return name
 
     @field_validator("hold_out")
     @classmethod
-    def _leave_views_to_fit(cls, every: int) -> int:
+    def _check_hold_out(cls, every: int) -> int:
         if every == 1:
             raise ValueError("1 would hold out every view: expected 0 (none) or at least 2")
         return every

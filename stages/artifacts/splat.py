@@ -1,4 +1,4 @@
-"""A splat: the raw parameters of N Gaussians, and the PLY file they are written to."""
+"""The parameters of N Gaussians, and how they are written to and read from a PLY file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SH_ZERO = 0.28209479177387814  # the constant spherical harmonic: RGB = SH_ZERO 
 
 @dataclass(frozen=True)
 class Splat:
-    """Raw parameters as the INRIA PLY has them: log scales, opacity logits, quaternions wxyz; all float32."""
+    """The parameters that an INRIA PLY holds: log scales, opacity logits, quaternions wxyz; all float32."""
 
     means: np.ndarray  # [N, 3]
     log_scales: np.ndarray  # [N, 3]
@@ -35,7 +35,7 @@ class Splat:
         )  # fmt: skip
 
     def first(self, share: float) -> Splat:
-        """The first of them, enlarged to cover what all of them did: a surface's area goes with their number."""
+        """The first `share` of them, enlarged so that they cover the same area as all of them."""
         count = max(1, math.ceil(len(self) * share))
         kept = self.take(np.arange(min(count, len(self))))
         grown = kept.log_scales + np.float32(0.5 * math.log(max(len(self), 1) / count))
@@ -46,7 +46,7 @@ class Splat:
         return all(bool(np.isfinite(part).all()) for part in parts)
 
     def to_ply(self) -> bytes:
-        """An INRIA PLY; f_rest stands channel by channel."""
+        """Write an INRIA PLY; f_rest is ordered by channel first."""
         count, harmonics, _ = self.sh.shape
         rest = self.sh[:, 1:].transpose(0, 2, 1).reshape(count, 3 * (harmonics - 1))
         columns = [
@@ -60,7 +60,7 @@ class Splat:
 
     @staticmethod
     def from_ply(data: bytes) -> Splat:
-        """Read a splat's PLY; ValueError says what is wrong with it. Properties may stand in any order."""
+        """Read a splat's PLY, with its properties in any order; raise ValueError if it is not one."""
         names, count, body = _read_header(data)
         harmonics = 1 + sum(name.startswith("f_rest_") for name in names) // 3
         missing = [name for name in _properties(harmonics) if name not in names and name not in ("nx", "ny", "nz")]
@@ -70,7 +70,7 @@ class Splat:
             raise ValueError(f"splat PLY has {3 * harmonics - 3} f_rest properties, expected 0, 9, 24 or 45")
         if len(body) != count * len(names) * 4:
             raise ValueError(
-                f"splat PLY holds {len(body)} bytes for {count} Gaussians, expected {count * len(names) * 4}"
+                f"splat PLY has {len(body)} bytes for {count} Gaussians, expected {count * len(names) * 4}"
             )
         table = np.frombuffer(body, "<f4").reshape(count, len(names))
 

@@ -1,9 +1,9 @@
-"""The fit on one core: quality and seconds, beside the plain torch reference, and two objects at once on two cores.
+"""Measure the fit on one core (quality, seconds), beside a plain torch reference, and on two cores at once.
 
 python -m tests.benchmarks.fit [FOLDER] [--sizes 128 256] [--demo 8] [--objects 20] [--antialiased]
 
-FOLDER holds meshes; those with pictures on them are taken. Seconds are of reading views, start, steps and order; views
-are drawn before, and figures after. GPU rows come from `make gpu-run`.
+FOLDER holds meshes, of which those with textures are used. Seconds cover reading views, start, steps and order;
+rendering and figures are not included. `make gpu-run` measures a GPU.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def photos_of(path: Path) -> tuple[Photos, Photos]:
 
 
 def fit_all(paths: list[Path], gaussians: int, steps: int, antialiased: bool) -> list[dict[str, Any]]:
-    """One after the other in this process; the first is fitted once before, as code is compiled on first use."""
+    """Fit objects one after the other. The first is fitted twice, because code is compiled on first use."""
     from stages.fitting.engines.cpu import CpuEngine
     from stages.fitting.problem import FitProblem, FitResult, Method
     from stages.fitting.quality import measure
@@ -64,7 +64,7 @@ def fit_all(paths: list[Path], gaussians: int, steps: int, antialiased: bool) ->
 
 
 def seconds_of_plain_step(path: Path, gaussians: int) -> float:
-    """One step of the reference in plain torch: project, blend and differentiate one view; one thread, float32."""
+    """Measure a step of the plain torch reference: project, blend and differentiate one view on one thread."""
     import torch
 
     from stages.fitting.in_torch.drawing import Rasterizer
@@ -95,9 +95,9 @@ def _child(arguments: list[str], core: int) -> subprocess.Popen[str]:
 
 
 def _answers(children: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    told = [child.communicate()[0] for child in children]
+    texts = [child.communicate()[0] for child in children]
     assert all(child.returncode == 0 for child in children)
-    return [json.loads(text.splitlines()[-1]) for text in told]
+    return [json.loads(text.splitlines()[-1]) for text in texts]
 
 
 def report(paths: list[Path], size: int, options: argparse.Namespace) -> None:
@@ -136,10 +136,10 @@ def child(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("given", nargs="*", help="FOLDER of meshes beside the demo corpus")
+    parser.add_argument("given", nargs="*", help="FOLDER of meshes, used beside the demo corpus")
     parser.add_argument("--sizes", nargs="+", type=int, default=[128, 256], choices=sorted(SETTINGS))
     parser.add_argument("--demo", type=int, default=8, help="objects of the demo corpus")
-    parser.add_argument("--objects", type=int, default=20, help="textured meshes of FOLDER at most")
+    parser.add_argument("--objects", type=int, default=20, help="the most textured meshes of FOLDER")
     parser.add_argument("--antialiased", action="store_true")
     parser.add_argument("--no-plain", dest="plain", action="store_false", help="leave out the torch reference")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)

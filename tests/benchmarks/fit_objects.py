@@ -1,8 +1,8 @@
-"""The objects that fits are measured on: some of the demo corpus, and the textured meshes of a folder, rendered once.
+"""Render the objects that fits are measured on: some of the demo corpus, and textured meshes of a folder.
 
 python -m tests.benchmarks.fit_objects OUT SIZE VIEWS DEMO [MESH ...]
 
-A process that draws never imports torch, so this is one of its own.
+It is a process of its own, because a process that renders must not import torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stages.render import Render
 
 
 def rendered(out: Path, size: int, views: int, demo: int, folder: Path | None, count: int) -> list[Path]:
-    """Archives of views: `demo` objects of the corpus, and up to `count` meshes with pictures on them."""
+    """Archives of views of `demo` objects of the corpus and of up to `count` textured meshes."""
     place = out / f"{size}-{views}"
     meshes = [str(path) for path in _textured(folder)] if folder else []
     chosen = [meshes[index * len(meshes) // count] for index in range(min(count, len(meshes)))] if meshes else []
@@ -33,7 +33,7 @@ def rendered(out: Path, size: int, views: int, demo: int, folder: Path | None, c
 
 
 def _textured(folder: Path) -> list[Path]:
-    """Meshes that name a picture: colours are what makes a fit hard."""
+    """Meshes that contain or name a picture, because textures are what makes a fit hard."""
     names = (b"image/png", b"image/jpeg", b".png", b".jpg", b".jpeg")
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
     return [path for path in paths if any(name in path.read_bytes() for name in names)]

@@ -1,4 +1,4 @@
-"""What the parts that fit share: objects of the kit at a size, a timed fit, and how busy the device is."""
+"""What the parts that measure fits share: the kit's objects, a timed fit, and how busy the device is."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def objects_at_256(part: Part, count: int) -> list[FitObject]:
 
 
 def _read(part: Part, count: int) -> list[FitObject]:
-    """So many objects of the kit, spread over their names, or all of them."""
+    """Read `count` objects of the kit, spread over their names, or all of them."""
     paths = sorted((part.kit / "objects").glob(f"*{SUFFIX}"))
     if not paths:
-        raise SystemExit(f"{part.kit / 'objects'} holds no objects: run make gpu-kit first")
+        raise SystemExit(f"{part.kit / 'objects'} has no objects: run make gpu-kit first")
     spread = [paths[index * len(paths) // count] for index in range(count)] if count < len(paths) else paths
     return read_objects(spread, cores())
 
 
 def _repeated(objects: Sequence[FitObject], count: int) -> list[FitObject]:
-    """So many, the same ones again under other names where there are not enough."""
+    """Return `count` objects; if there are too few, repeat them under other names."""
     chosen = [objects[index % len(objects)] for index in range(count)]
     return [replace(one, name=f"{index:04d}-{one.name}") for index, one in enumerate(chosen)]
 
@@ -79,12 +79,12 @@ def problems(objects: Sequence[FitObject], method: Method) -> list[FitProblem]:
 
 
 def warm_up(part: Part, objects: Sequence[FitObject], method: Method) -> None:
-    """A short fit before the clock runs: libraries are loaded and memory is taken at first use."""
+    """Fit briefly before measuring: libraries are loaded and memory is reserved at first use."""
     list(engine(part, 2).fit(problems(objects[:2], replace(method, steps=8, early_stop=False))))
 
 
 def timed_fit(part: Part, objects: Sequence[FitObject], method: Method, at_once: int) -> dict[str, Any]:
-    """Seconds an object, from starts that are ready to splats in memory; quality is measured afterwards."""
+    """Measure seconds per object, from given starts to splats in memory; then measure their quality."""
     fitter, waiting = engine(part, at_once), problems(objects, method)
     _reset_memory(part)
     results: dict[str, Any] = {}

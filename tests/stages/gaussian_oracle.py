@@ -1,7 +1,7 @@
-"""The mathematics of Gaussian splats, plain and slow, in float64 torch: what every engine is held against.
+"""A plain and slow implementation of Gaussian splatting in float64 torch, with which every engine is compared.
 
 Conventions are gsplat's: OpenCV cameras, pixel centres at +0.5, 0.3 square pixels of blur, alpha cut below 1/255 and
-held at 0.999, a pixel full once it would let through 1e-4 or less. Gradients come from torch itself.
+at most 0.999, a pixel full once it would let through 1e-4 or less. Gradients come from torch itself.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def fading(covariances: torch.Tensor) -> torch.Tensor:
 def shade(colors: torch.Tensor, harmonics: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """[N, 3]: colours and the harmonics [N, K - 1, 3] above the constant one, seen along directions [N, 3].
 
-    The harmonics are Legendre's, by the textbook: sqrt((2l + 1) / 4 pi (l - m)! / (l + m)!) P_lm, times sqrt(2) and
-    the cosine or sine of m phi, m running from -l to l.
+    The harmonics are the textbook's: sqrt((2l + 1) / 4 pi (l - m)! / (l + m)!) P_lm, with Legendre's P_lm, times
+    sqrt(2) and the cosine or sine of m phi, with m from -l to l.
     """
     x, y, z = (directions / directions.norm(dim=1, keepdim=True)).unbind(1)
     values = []
@@ -92,8 +92,8 @@ def draw(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """[H, W, 4]: premultiplied colour and alpha. Parameters: means, log_scales, quaternions, opacity_logits, colors.
 
-    With harmonics [N, K - 1, 3], colors is their constant part, as RGB. And [H, W] bool: the pixels where a threshold
-    was passed or missed by so little that float32 may decide otherwise.
+    With harmonics [N, K - 1, 3], colors is their constant part, as RGB. Also returns [H, W] bool: the pixels that are
+    so close to a threshold that float32 may be on its other side.
     """
     centers, covariances, depths = project(
         parameters["means"], parameters["log_scales"], parameters["quaternions"],
@@ -132,9 +132,9 @@ def rasterization(
     viewmats: torch.Tensor, Ks: torch.Tensor, width: int, height: int, *, near_plane: float = NEAR,
     eps2d: float = BLUR, sh_degree: int | None = None, packed: bool = False, rasterize_mode: str = "classic",
 ) -> tuple[torch.Tensor, torch.Tensor, dict]:  # fmt: skip
-    """gsplat's function of this name, with its arguments and conventions, in plain torch: slow, on any device.
+    """gsplat's function of this name, with its arguments and conventions, in plain torch, on any device.
 
-    All pixels of all Gaussians at once, so for small scenes; any leading dimensions, as gsplat has them.
+    It computes all pixels of all Gaussians at once, so only small scenes fit into memory.
     """
     assert abs(near_plane - NEAR) < 1e-6 and abs(eps2d - BLUR) < 1e-6 and not packed
     batch, count, views = means.shape[:-2], means.shape[-2], viewmats.shape[-3]

@@ -1,6 +1,6 @@
-"""The batched engine: with gsplat where there is a GPU, everywhere with the oracle in gsplat's place.
+"""The engine gsplat: with gsplat on a GPU, on any machine with the oracle's function in place of gsplat's.
 
-And, as slow tests, with gsplat's own code compiled for the CPU.
+Slow tests run it with gsplat's own sources compiled for the CPU.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from stages.fitting.photos import read_photos
 from stages.fitting.problem import Engine, FitProblem, FitResult, Method
 from stages.fitting.start import start_from
 from tests.stages import gaussian_oracle
-from tests.stages.gsplat_on_cpu import standing_in
+from tests.stages.gsplat_on_cpu import substitute
 from tests.stages.test_fit import ball, views_of
 
 METHOD = Method(gaussians=40, steps=24, early_stop=False)
-TOLERANCE = 1e-4  # of a splat's numbers, by the company that an object is fitted in
+TOLERANCE = 1e-4  # how much a splat's numbers may depend on the other objects of the batch
 
 
 def problem(name: str, radius: float = 0.8, method: Method = METHOD, count: int = 40) -> FitProblem:
@@ -40,14 +40,14 @@ def on(rasterization: Callable[..., Any], device: str) -> Callable[..., BatchedE
     params=[
         "torch",
         pytest.param("gsplat", marks=pytest.mark.gpu),
-        pytest.param("gsplat_on_cpu", marks=standing_in.MARKS),
+        pytest.param("gsplat_on_cpu", marks=substitute.MARKS),
     ]
 )
 def engine(request: pytest.FixtureRequest) -> Callable[..., BatchedEngine]:
     if request.param == "torch":
         return on(gaussian_oracle.rasterization, "cpu")
     if request.param == "gsplat_on_cpu":
-        return on(standing_in.rasterization(), "cpu")
+        return on(substitute.rasterization(), "cpu")
     from stages.fitting.kernels import rasterization
 
     return on(rasterization(), "cuda")

@@ -1,4 +1,4 @@
-"""Every engine against the oracle: what it draws, and every gradient."""
+"""Compare every engine with the oracle: the image that it draws, and every gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.fitting.in_numba.canvas import Canvas, camera_row
 from stages.fitting.in_torch.drawing import Rasterizer
 from stages.fitting.parameters import count_rows
 from tests.stages import gaussian_oracle
-from tests.stages.gsplat_on_cpu import standing_in
+from tests.stages.gsplat_on_cpu import substitute
 
 NAMES = {"means": slice(0, 3), "log_scales": slice(3, 6), "quaternions": slice(6, 10), "opacity_logits": slice(10, 11),
          "colors": slice(11, 14), "harmonics": slice(14, None)}  # fmt: skip
@@ -114,7 +114,7 @@ def cpu(rows: np.ndarray, height: int, width: int, weights: np.ndarray, antialia
 
 
 def batched(rasterization: Callable[..., Any], device: str) -> Callable[..., Sight]:
-    """The batched engine's drawing: the scene is the second of three in one launch."""
+    """The drawing of the engine gsplat: the scene is the second of three in one launch."""
 
     def draw(rows: np.ndarray, height: int, width: int, weights: np.ndarray, antialiased: bool) -> Sight:
         leaf = torch.tensor(rows.T[None].repeat(3, 0), device=device, requires_grad=True)
@@ -135,7 +135,7 @@ def gsplat(*given: Any) -> Sight:
 
 
 def gsplat_on_cpu(*given: Any) -> Sight:
-    return batched(standing_in.rasterization(), "cpu")(*given)
+    return batched(substitute.rasterization(), "cpu")(*given)
 
 
 ENGINES = {
@@ -144,12 +144,12 @@ ENGINES = {
     "gsplat": gsplat,
     "gsplat_on_cpu": gsplat_on_cpu,
 }
-MARKS = {"gsplat": pytest.mark.gpu, "gsplat_on_cpu": standing_in.MARKS}
+MARKS = {"gsplat": pytest.mark.gpu, "gsplat_on_cpu": substitute.MARKS}
 EVERY_ENGINE = pytest.mark.parametrize("engine", [pytest.param(name, marks=MARKS.get(name, ())) for name in ENGINES])
 
 
 def lost_light(image: np.ndarray, weights: np.ndarray) -> float:
-    """What gsplat's way back may be wrong by, as a share: it keeps 1 - light in float32, and divides by that light.
+    """The relative error of gsplat's backward pass: it keeps 1 - light in float32, and divides by the light.
 
     So the rounding of a number near 1 is divided by the light that the fullest pixel lets through, at least 1e-4.
     """
@@ -162,7 +162,7 @@ def lost_light(image: np.ndarray, weights: np.ndarray) -> float:
 def test_draws_and_differentiates_as_the_oracle(engine: str, name: str) -> None:
     rows, height, width = scene(name)
     if engine != "cpu" and rows.shape[1] == 0:
-        pytest.skip("a batch pads an empty object with Gaussians that nothing shows")
+        pytest.skip("a batch pads an empty object with Gaussians that are not visible")
     antialiased = name.startswith("antialiased")
     weights = np.random.default_rng(1).normal(size=(height, width, 4))
     (true_image, true_gradients), weights = oracle(rows, height, width, weights, antialiased)

@@ -1,4 +1,4 @@
-"""gsplat's kernels: which toolkit compiles them, and what is said where they cannot be used."""
+"""gsplat's kernels: which toolkit compiles them, and the errors where they cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.fitting.engines.gsplat import BatchedEngine
 
 
 def write_toolkit(folder: Path, release: str) -> Path:
-    """A folder with an nvcc that tells its version and its place, as the real one does."""
+    """A folder with an nvcc that prints its version and its folder, as the real one does."""
     (folder / "bin").mkdir(parents=True)
     nvcc = folder / "bin" / "nvcc"
     nvcc.write_text(
@@ -59,7 +59,7 @@ def test_without_a_compiler_it_says_where_it_looked(bare: Path, monkeypatch: pyt
         kernels.toolkit("13.0")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing where there is no GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests the error on a machine without a GPU")
 def test_gsplat_without_a_gpu_says_so_in_one_line() -> None:
     done = subprocess.run([sys.executable, "-m", "stages.fitting.kernels"], capture_output=True, text=True)
     assert done.returncode == 1

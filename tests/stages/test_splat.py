@@ -47,13 +47,13 @@ def test_the_file_is_as_viewers_expect_it() -> None:
         (b"element vertex 3", b"element face 3", "element vertex COUNT"),
     ],
 )
-def test_refuses_what_is_no_splat(old: bytes, new: bytes, says: str) -> None:
+def test_refuses_files_that_are_not_splats(old: bytes, new: bytes, says: str) -> None:
     data = splat(3, 1).to_ply().replace(old, new, 1)
     with pytest.raises(ValueError, match=says):
         Splat.from_ply(data)
 
 
-def test_tells_whether_all_is_finite() -> None:
+def test_says_whether_all_numbers_are_finite() -> None:
     good = splat(3, 1)
     assert good.is_finite()
     good.log_scales[1, 2] = np.nan

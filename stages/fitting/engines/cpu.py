@@ -61,7 +61,9 @@ def _fit(problem: FitProblem) -> FitResult:
         view = order[step]
         background = random.random(3, np.float32)
         canvas.draw(rows, cameras[view])
-        loss += blending.compare(canvas.image, target[view], background, method.parabola, canvas.slope, canvas.cells)
+        loss += blending.compare(
+            canvas.image, target[view], background, method.parabola, canvas.slope, canvas.block_count
+        )
         if method.ssim_share and step >= schedule.finish_from:
             ssim.add_to(canvas.slope, canvas.image, target[view], boxes[view], canvas.columns, method.ssim_share)
         canvas.draw_backward(rows, cameras[view])

@@ -7,7 +7,7 @@ was hidden or too faint.
 
 canvas [B, 5, 16]: red, green, blue, transmittance while drawing (0 once a pixel is full), final transmittance.
 slope  [B, 5, 16]: dL/d(red, green, blue), transmittance before the next ellipse, what lies behind times the gradient.
-flat   [N, 9]: dL/d(red, green, blue), then with v = dL/d(log alpha) the sums of v, v x, v y, v x x, v x y, v y y.
+sums   [N, 9]: dL/d(red, green, blue), then with v = dL/d(log alpha) the sums of v, v x, v y, v x x, v x y, v y y.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stages.fitting.in_numba.projection import (
 from stages.fitting.in_numba.vectors import LANES, largest, load, spread, store, total, where_at_least, where_less
 
 SIDE = 4  # pixels of a block's edge
-CANVAS = 5 * LANES
+BLOCK_SIZE = 5 * LANES
 OPAQUE = np.float32(0.999)  # no Gaussian hides more than this
 FULL = np.float32(1e-4)  # a pixel that lets less through is not drawn any further
 _SLACK = np.float32(1e-3)  # pixels, against rounding in the bounds; what is outside is cut by its alpha anyway
@@ -149,9 +149,9 @@ def draw(
     for block in range(columns * rows):
         full[block] = 0
         for channel in range(3):
-            store(canvas, block * CANVAS + channel * LANES, zero)
-        store(canvas, block * CANVAS + 3 * LANES, one)
-        store(canvas, block * CANVAS + 4 * LANES, one)
+            store(canvas, block * BLOCK_SIZE + channel * LANES, zero)
+        store(canvas, block * BLOCK_SIZE + 3 * LANES, one)
+        store(canvas, block * BLOCK_SIZE + 4 * LANES, one)
     entry = 0
     capacity = len(blocks)
     for k in range(visible):
@@ -185,7 +185,7 @@ def draw(
                 alpha = opacity * _exp_minus(x * (spread(half * a) * x + slant) + constant)
                 alpha = where_less(alpha, spread(OPAQUE), alpha, spread(OPAQUE))
                 alpha = where_less(alpha, spread(CUT), zero, alpha)
-                at = block * CANVAS
+                at = block * BLOCK_SIZE
                 light = load(canvas, at + 3 * LANES)
                 after = light - light * alpha
                 alpha = where_less(spread(FULL), after, alpha, zero)
@@ -210,9 +210,9 @@ def draw(
 @compiled
 def draw_backward(
     colors: np.ndarray, ellipses: np.ndarray, order: np.ndarray, visible: int, columns: int, offsets: np.ndarray,
-    blocks: np.ndarray, alphas: np.ndarray, starts: np.ndarray, slope: np.ndarray, flat: np.ndarray,
+    blocks: np.ndarray, alphas: np.ndarray, starts: np.ndarray, slope: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill flat [N, 9] for the visible ellipses, after `draw`. Overwrites slope [B * 80], which `compare` filled."""
+    """Fill sums [N, 9] for the visible ellipses, after `draw`. Overwrites slope [B * 80], which `compare` filled."""
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     offset_x, offset_y = load(offsets, 0), load(offsets, LANES)
     for k in range(visible):
@@ -230,7 +230,7 @@ def draw_backward(
             row = block // columns
             x = spread(np.float32((block - row * columns) * SIDE) + np.float32(0.5) - center_x) + offset_x
             y = spread(np.float32(row * SIDE) + np.float32(0.5) - center_y) + offset_y
-            at = block * CANVAS
+            at = block * BLOCK_SIZE
             alpha = load(alphas, entry * LANES)
             slope_red, slope_green, slope_blue = load(slope, at), load(slope, at + LANES), load(slope, at + 2 * LANES)
             light = load(slope, at + 3 * LANES)
@@ -248,23 +248,23 @@ def draw_backward(
             v_x, v_y = v * x, v * y
             moment, moment_x, moment_y = moment + v, moment_x + v_x, moment_y + v_y
             moment_xx, moment_xy, moment_yy = moment_xx + v_x * x, moment_xy + v_x * y, moment_yy + v_y * y
-        flat[i, 0], flat[i, 1], flat[i, 2] = total(to_red), total(to_green), total(to_blue)
-        flat[i, 3], flat[i, 4], flat[i, 5] = total(moment), total(moment_x), total(moment_y)
-        flat[i, 6], flat[i, 7], flat[i, 8] = total(moment_xx), total(moment_xy), total(moment_yy)
+        sums[i, 0], sums[i, 1], sums[i, 2] = total(to_red), total(to_green), total(to_blue)
+        sums[i, 3], sums[i, 4], sums[i, 5] = total(moment), total(moment_x), total(moment_y)
+        sums[i, 6], sums[i, 7], sums[i, 8] = total(moment_xx), total(moment_xy), total(moment_yy)
 
 
 @compiled
 def compare(
-    canvas: np.ndarray, target: np.ndarray, background: np.ndarray, full_slope: Any, slope: np.ndarray, cells: int
+    canvas: np.ndarray, target: np.ndarray, background: np.ndarray, parabola: Any, slope: np.ndarray, block_count: int
 ) -> float:
-    """Compare the image on a background with target [cells * 4 * 16] (premultiplied RGB, alpha), and fill slope.
+    """Compare the image on a background with target [block_count * 4 * 16] (premultiplied RGB, alpha), and fill slope.
 
-    Return the sum of absolute errors. The loss is a parabola for errors below full_slope. Padding has an alpha below 0.
+    Return the sum of absolute errors. The loss is a parabola for errors below parabola. Padding has an alpha below 0.
     """
     zero, one = spread(np.float32(0)), spread(np.float32(1))
     error = zero
-    for block in range(cells):
-        at, seen = block * CANVAS, block * 4 * LANES
+    for block in range(block_count):
+        at, seen = block * BLOCK_SIZE, block * 4 * LANES
         coverage = load(target, seen + 3 * LANES)
         inside = where_less(coverage, zero, zero, one)
         light = load(canvas, at + 4 * LANES)
@@ -275,7 +275,7 @@ def compare(
             wanted = load(target, seen + channel * LANES) + (one - coverage) * back
             difference = (color - wanted) * inside
             error = error + where_less(difference, zero, zero - difference, difference)
-            pull = difference * spread(np.float32(1) / full_slope)
+            pull = difference * spread(np.float32(1) / parabola)
             pull = where_less(pull, one, pull, one)
             pull = where_less(pull, zero - one, zero - one, pull)
             store(slope, at + channel * LANES, pull)

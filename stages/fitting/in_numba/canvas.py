@@ -26,16 +26,16 @@ class Canvas:
         self.antialiased = antialiased
         self.degree = degree_of(rows)
         self.columns, self.rows = blending.count_blocks(width), blending.count_blocks(height)
-        self.cells = self.columns * self.rows
+        self.block_count = self.columns * self.rows
         self.ellipses = np.zeros((count, ELLIPSE), np.float32)
         self.depths = np.zeros(count, np.float32)
         self.order, self.spare, self.keys = (np.zeros(count, np.int32) for _ in range(3))
         self.counts = np.zeros(2048, np.int32)
-        self.image = np.zeros(self.cells * blending.CANVAS, np.float32)
-        self.slope = np.zeros(self.cells * blending.CANVAS, np.float32)
-        self.full = np.zeros(self.cells, np.bool_)
+        self.image = np.zeros(self.block_count * blending.BLOCK_SIZE, np.float32)
+        self.slope = np.zeros(self.block_count * blending.BLOCK_SIZE, np.float32)
+        self.full = np.zeros(self.block_count, np.bool_)
         self.starts = np.zeros(count + 1, np.int32)
-        self.flat = np.zeros((count, 9), np.float32)
+        self.sums = np.zeros((count, 9), np.float32)
         self.gradients = np.zeros((rows, count), np.float32)
         self.shades = np.zeros((3, count), np.float32)
         self._harmonics = np.zeros(16, np.float32), np.zeros((16, 3), np.float32)
@@ -70,11 +70,11 @@ class Canvas:
         """Fill `gradients` from `slope`, after `draw` with the same arguments."""
         blending.draw_backward(
             self._colors(rows), self.ellipses, self.order, self.visible, self.columns, blending.OFFSETS,
-            self.blocks, self.alphas, self.starts, self.slope, self.flat,
+            self.blocks, self.alphas, self.starts, self.slope, self.sums,
         )  # fmt: skip
         size = np.float32(self.width), np.float32(self.height)
         project_backward(
-            rows, camera, *size, self.antialiased, self.ellipses, self.depths, self.flat, self.gradients
+            rows, camera, *size, self.antialiased, self.ellipses, self.depths, self.sums, self.gradients
         )  # fmt: skip
         if self.degree:
             harmonics.shade_backward(
@@ -83,7 +83,7 @@ class Canvas:
 
     def pixels(self) -> np.ndarray:
         """[H, W, 4] float32: premultiplied colour and alpha of what was drawn."""
-        blocks = self.image.reshape(self.cells, 5, blending.LANES)[:, [0, 1, 2, 4]].copy()
+        blocks = self.image.reshape(self.block_count, 5, blending.LANES)[:, [0, 1, 2, 4]].copy()
         blocks[:, 3] = 1 - blocks[:, 3]
         return blending.from_blocks(blocks, self.height, self.width)
 

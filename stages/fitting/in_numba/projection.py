@@ -132,9 +132,9 @@ def project(
 @compiled
 def project_backward(
     parameters: np.ndarray, view: np.ndarray, width: float, height: float, antialiased: bool,
-    ellipses: np.ndarray, depths: np.ndarray, flat: np.ndarray, gradients: np.ndarray,
+    ellipses: np.ndarray, depths: np.ndarray, sums: np.ndarray, gradients: np.ndarray,
 ) -> None:  # fmt: skip
-    """Propagate gradients of the ellipses, flat [N, 9] (see blending.py), to the parameters' first 14 rows."""
+    """Propagate gradients of the ellipses, sums [N, 9] (see blending.py), to the parameters' first 14 rows."""
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
     for i in range(parameters.shape[1]):
         if depths[i] == 0:
@@ -142,13 +142,13 @@ def project_backward(
                 gradients[row, i] = 0
             continue
         for channel in range(3):
-            gradients[COLOR + channel, i] = flat[i, channel]
-        moment, moment_x, moment_y = flat[i, 3], flat[i, 4], flat[i, 5]
+            gradients[COLOR + channel, i] = sums[i, channel]
+        moment, moment_x, moment_y = sums[i, 3], sums[i, 4], sums[i, 5]
         gradients[OPACITY, i] = moment / (one + math.exp(parameters[OPACITY, i]))
         a, b, c = ellipses[i, CONIC_A], ellipses[i, CONIC_B], ellipses[i, CONIC_C]
         d_x, d_y = a * moment_x + b * moment_y, b * moment_x + c * moment_y
         # conic = inverse of the covariance: dL/dcovariance = -conic (dL/dconic) conic
-        ga, gb, gc = -half * flat[i, 6], -half * flat[i, 7], -half * flat[i, 8]
+        ga, gb, gc = -half * sums[i, 6], -half * sums[i, 7], -half * sums[i, 8]
         h0, h1, h2, h3 = a * ga + b * gb, a * gb + b * gc, b * ga + c * gb, b * gb + c * gc
         gxx, gxy, gyy = -(h0 * a + h1 * b), -(h0 * b + h1 * c), -(h2 * b + h3 * c)
         if antialiased:  # half the logarithm of both determinants

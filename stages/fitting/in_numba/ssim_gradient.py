@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.common.compiled import compiled
-from stages.fitting.in_numba.blending import CANVAS, SIDE
+from stages.fitting.in_numba.blending import BLOCK_SIZE, SIDE
 from stages.fitting.in_numba.vectors import LANES
 from stages.fitting.ssim import C1, C2, MARGIN, WINDOW, moments, window_weights
 
@@ -62,10 +62,10 @@ def to_planes(image: np.ndarray, target: np.ndarray, columns: int, planes: np.nd
         for x in range(width):
             block = (y // SIDE) * columns + x // SIDE
             lane = (y % SIDE) * SIDE + x % SIDE
-            light = image[block * CANVAS + 4 * LANES + lane]
+            light = image[block * BLOCK_SIZE + 4 * LANES + lane]
             bare = one - target[block * 4 * LANES + 3 * LANES + lane]
             for channel in range(3):
-                planes[channel, y, x] = image[block * CANVAS + channel * LANES + lane] + light
+                planes[channel, y, x] = image[block * BLOCK_SIZE + channel * LANES + lane] + light
                 planes[3 + channel, y, x] = target[block * 4 * LANES + channel * LANES + lane] + bare
 
 
@@ -81,7 +81,7 @@ def add_planes(
     for y in range(top, bottom):
         for x in range(left, right):
             block = (y // SIDE) * columns + x // SIDE
-            at = block * CANVAS + (y % SIDE) * SIDE + x % SIDE
+            at = block * BLOCK_SIZE + (y % SIDE) * SIDE + x % SIDE
             behind = np.float32(0)
             for channel in range(3):
                 pull = share * planes[6 + channel, y, x]

@@ -1,7 +1,6 @@
-"""gsplat without a GPU: its own CUDA sources, as the package brings them, compiled as C++ and run on the CPU.
+"""Run gsplat without a GPU: the CUDA sources of its package are compiled as C++ and run on the CPU.
 
-Headers of ours stand for CUDA's (include/), and gsplat's kernel launches become calls (translation.py). The module that
-comes of it takes the place of gsplat's compiled part, so gsplat.rasterization works on tensors of the CPU. This proves
-calls, shapes, layouts and gradients. It says nothing about speed, about what threads that run at the same time do to
-each other, or about the coarser arithmetic that gsplat asks of a GPU.
+The headers in include/ replace CUDA's, and translation.py turns kernel launches into calls. The compiled module
+replaces gsplat's own, so that gsplat.rasterization works on tensors of the CPU. This tests calls, shapes, layouts and
+gradients. It does not test speed, races between threads, or the less exact arithmetic that gsplat uses on a GPU.
 """

@@ -1,4 +1,4 @@
-"""Compiles gsplat's CUDA sources with g++ into a Python module, once for each version of what goes into it."""
+"""Compile gsplat's CUDA sources with g++ into a Python module, once for each version of its inputs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.stages.gsplat_on_cpu.translation import translate
 
 MODULE = "csrc"  # as gsplat names its compiled part
 _HEADERS = Path(__file__).parent / "include"
-# Sums are rounded after each product, on every machine: one that joins both is faster, and would change the figures.
+# No fused multiply-add: it would change the numbers on some machines.
 _FLAGS = ("-std=c++20", "-w", "-fPIC", "-ffp-contract=off", f"-DTORCH_EXTENSION_NAME={MODULE}")
 _LIBRARIES = ("-lc10", "-ltorch_cpu", "-ltorch", "-ltorch_python")
 
 
 class BuildError(Exception):
-    """What the compiler said."""
+    """g++ failed; the text has its errors."""
 
 
 def missing() -> str | None:
-    """Why nothing can be built here, in words."""
+    """Why the module cannot be built on this machine, or None."""
     if importlib.util.find_spec("gsplat") is None:
         return "the package gsplat is not installed"
     if shutil.which("g++") is None:
@@ -41,7 +41,7 @@ def missing() -> str | None:
 
 
 def built() -> Path:
-    """The module's file, in the user's cache. It appears there whole or not at all."""
+    """The module's file in the user's cache, which is built if it is not there."""
     sources = _sources()
     library = cache_folder() / f"gsplat-on-cpu-{_digest(sources)}" / f"{MODULE}.so"
     if not library.is_file():
@@ -58,7 +58,7 @@ def _package() -> Path:
 
 
 def _sources() -> dict[str, str]:
-    """gsplat's own files by name, translated; the library glm is used as it is."""
+    """gsplat's translated sources by file name; the library glm is used unchanged."""
     package = _package()
     files = [package / "ext.cpp", *(package / "include").iterdir(), *(package / "csrc").iterdir()]
     return {path.name: translate(path.read_text()) for path in sorted(files) if path.is_file()}
@@ -72,7 +72,7 @@ def _digest(sources: dict[str, str]) -> str:
 
 
 def _compile(sources: dict[str, str], folder: Path) -> Path:
-    """The kernels as one file and the rest as another, so that torch's headers, most of the work, are read twice."""
+    """Compile the kernels as one file and the rest as another: reading torch's headers takes most of the time."""
     for name, text in sources.items():
         (folder / name).write_text(text)
     glm = _package() / "csrc" / "third_party" / "glm"
@@ -87,7 +87,7 @@ def _compile(sources: dict[str, str], folder: Path) -> Path:
     said = [process.communicate()[1] for process in started]
     if any(process.returncode for process in started):
         errors = [line for line in "".join(said).splitlines() if "error" in line]
-        raise BuildError("\n".join(["g++ refuses gsplat's sources:", *errors[:20]]))
+        raise BuildError("\n".join(["g++ cannot compile gsplat's sources:", *errors[:20]]))
     command = ["g++", "-shared", "cu.o", "cpp.o", "-o", f"{MODULE}.so"]
     command += [f"-L{path}" for path in library_paths()]
     done = subprocess.run([*command, *_LIBRARIES], cwd=folder, stderr=subprocess.PIPE, text=True, check=False)

@@ -1,6 +1,6 @@
-"""CUDA source text as C++: what the headers in include/ cannot express is rewritten.
+"""Rewrite the parts of CUDA sources that the headers in include/ cannot turn into C++.
 
-What is in a form that is not known here stays as it is, and the compiler refuses it.
+A part whose form is not known here stays unchanged, and the compiler refuses it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ _LAUNCH = re.compile(r"(?P<kernel>\w+(?:<[\w\s,]*>)?)\s*<<<(?P<shape>[^<>;]*)>>>
 
 
 def translate(source: str) -> str:
-    source = source.replace(".is_cuda()", ".is_cpu()")  # the checks of where tensors lie
+    source = source.replace(".is_cuda()", ".is_cpu()")  # the checks of a tensor's device
     source = _SHARED.sub(_shared, source)
     source = _casts(source)
     return _launches(source)
 
 
 def _shared(found: re.Match[str]) -> str:
-    """`extern __shared__ int s[];`: memory whose size the launch gives."""
+    """Rewrite `extern __shared__ int s[];`, memory whose size is given at the launch."""
     kind, name = found["type"], found["name"]
     return f"{kind} *{name} = static_cast<{kind} *>(gsplat_on_cpu::Processor::here().shared_memory());"
 
 
 def _casts(source: str) -> str:
-    """`(uint32_t)floor(x)`: C++ leaves undefined what a GPU does with numbers out of range."""
+    """Rewrite `(uint32_t)floor(x)`: for numbers out of range it is undefined in C++, but not on a GPU."""
     done = ""
     while found := _CAST.search(source):
         end = _closing(source, found.end()) if found["call"] else found.end()
@@ -37,15 +37,15 @@ def _casts(source: str) -> str:
 
 
 def _launches(source: str) -> str:
-    """`kernel<<<grid, block, bytes, stream>>>(values)`; no other syntax of CUDA is foreign to C++."""
+    """Rewrite `kernel<<<grid, block, bytes, stream>>>(values)`, the only other syntax that C++ does not have."""
     return _LAUNCH.sub(lambda found: f"gsplat_on_cpu::launch({found['shape']}, {found['kernel']}, ", source)
 
 
 def _closing(source: str, start: int) -> int:
-    """Where the bracket that was opened before `start` has been closed."""
+    """The position after the bracket that closes the one opened before `start`."""
     depth = 1
-    for place in range(start, len(source)):
-        depth += {"(": 1, ")": -1}.get(source[place], 0)
+    for position in range(start, len(source)):
+        depth += {"(": 1, ")": -1}.get(source[position], 0)
         if depth == 0:
-            return place + 1
+            return position + 1
     raise ValueError("a bracket is not closed")

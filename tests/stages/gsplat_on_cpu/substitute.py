@@ -1,4 +1,4 @@
-"""Puts the module built for the CPU in the place of gsplat's compiled part, for this process."""
+"""Replace gsplat's compiled module in this process by the one that is compiled for the CPU."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import torch
 
 from tests.stages.gsplat_on_cpu import building
 
-_HINDRANCE = "a GPU runs gsplat itself: pytest -m gpu" if torch.cuda.is_available() else building.missing()
-MARKS = (pytest.mark.slow, pytest.mark.skipif(_HINDRANCE is not None, reason=str(_HINDRANCE)))
+_SKIP_REASON = "a GPU runs gsplat itself: pytest -m gpu" if torch.cuda.is_available() else building.missing()
+MARKS = (pytest.mark.slow, pytest.mark.skipif(_SKIP_REASON is not None, reason=str(_SKIP_REASON)))
 
 
 def rasterization() -> Callable[..., Any]:
-    """gsplat.rasterization, on tensors of the CPU; the first call on a machine compiles for a minute."""
+    """Return gsplat.rasterization for tensors of the CPU; the first call on a machine compiles for a minute."""
     library = _library()
     if isinstance(library, building.BuildError):
         raise library
-    return _placed(library)
+    return _installed(library)
 
 
 @cache
 def _library() -> Path | building.BuildError:
-    """Where compiling fails it fails once, and not again in every test."""
+    """The compiled module, or the error, so that a failing compilation is not repeated in every test."""
     try:
         return building.built()
     except building.BuildError as error:
@@ -36,7 +36,7 @@ def _library() -> Path | building.BuildError:
 
 
 @cache
-def _placed(library: Path) -> Callable[..., Any]:
+def _installed(library: Path) -> Callable[..., Any]:
     name = f"gsplat.{building.MODULE}"
     found = importlib.util.spec_from_file_location(name, library)
     assert found is not None and found.loader is not None
