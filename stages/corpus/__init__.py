@@ -1,1 +1,1 @@
-"""The demo corpus: solids, paints, categories, captions, and the GLB files they end in."""
+"""Make the demo corpus: corpus.py puts together what categories, shapes, paints and captions give, as GLB files."""

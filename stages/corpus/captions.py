@@ -1,7 +1,7 @@
-"""A reference caption from an object's own columns: many ways to say the same true things.
+"""Write texts about an object from its columns, in many ways that are all true.
 
-`caption` is part of the corpus, whose bytes are promised. `phrase`, `description`, `tags` and `mention` are
-for training alone.
+`caption` and `name` are part of the corpus, whose bytes must not change. `phrase`, `description`, `tags` and `mention`
+are only used to train the embedded models.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 _NOUNS = {"striped": "stripes", "checked": "checks", "dotted": "dots", "zigzag": "zigzags", "gridded": "grid lines"}
-_SEEN = {"wooden", "metal", "stone"}  # these show, so they are said more often
-_SAID = {"plastic", "ceramic", "glass", "fabric", "wax", "felt", "rubber", "tin", "painted"}  # "a leaves tree" is not
-_MADE = {"wooden": "wood", "painted": ""}  # of what, where the word is another one
+_SEEN = {"wooden", "metal", "stone"}  # visible, so they are mentioned more often
+_SAID = {"plastic", "ceramic", "glass", "fabric", "wax", "felt", "rubber", "tin", "painted"}  # not "a leaves tree"
+_MADE = {"wooden": "wood", "painted": ""}  # the noun after "made of", if it differs
 
 
 def caption(columns: dict[str, Any], rng: np.random.Generator) -> str:
-    """One phrase or sentence with the category, the main colour, the pattern where there is one, and more by chance."""
+    """A phrase or sentence with category, main colour and pattern, if there is one, and at random with more."""
 
     def chance(probability: float) -> bool:
         return bool(rng.random() < probability)
@@ -54,7 +54,7 @@ def name(columns: dict[str, Any]) -> str:
 
 
 def phrase(columns: dict[str, Any], rng: np.random.Generator) -> str:
-    """One short phrase: a reference caption, or one that says no more than kind, colours and pattern."""
+    """A short phrase: a reference caption, or only category, colours and pattern."""
     if rng.random() < 0.6:
         return caption(columns, rng)
     noun, color, second, pattern = (columns[key] for key in ("category", "color", "second_color", "pattern"))
@@ -73,7 +73,7 @@ def phrase(columns: dict[str, Any], rng: np.random.Generator) -> str:
 
 
 def description(columns: dict[str, Any], rng: np.random.Generator) -> str:
-    """Two or three sentences with all that is known, in varying order."""
+    """Two or three sentences with all attributes, in varying order."""
     noun, color, second, pattern = (columns[key] for key in ("category", "color", "second_color", "pattern"))
     shape = columns["shape"] or ""
     material = columns["material"] if columns["material"] in _SEEN | _SAID else ""
@@ -105,7 +105,7 @@ def description(columns: dict[str, Any], rng: np.random.Generator) -> str:
 
 
 def tags(columns: dict[str, Any], rng: np.random.Generator) -> str:
-    """The kind, the colours, then pattern, material, shape and features, separated by commas."""
+    """Category, colours, pattern, material, shape and features, separated by commas."""
     material = columns["material"] if columns["material"] in _SEEN else ""
     pattern = columns["pattern"] if columns["pattern"] != "plain" else ""
     rest = [word for word in (pattern, material, columns["shape"]) if word]
@@ -116,7 +116,7 @@ def tags(columns: dict[str, Any], rng: np.random.Generator) -> str:
 
 
 def mention(columns: dict[str, Any], rng: np.random.Generator) -> str:
-    """The kind alone, or with its pattern: what a label says."""
+    """A label: the category, sometimes with the pattern."""
     kind = _join("a", columns["category"])
     pattern = columns["pattern"]
     if pattern != "plain" and rng.random() < 0.2:

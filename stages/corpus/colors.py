@@ -1,4 +1,4 @@
-"""The twelve named colours: each a region of hue, saturation and value, well apart from the others."""
+"""Define the twelve named colours: each is a region of hue, saturation and value, well separated from the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 Rgb = tuple[float, float, float]  # sRGB, 0 to 1
 
-# hue in degrees, saturation, value: (low, high) each
+# (low, high) of hue in degrees, of saturation and of value
 REGIONS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "red": ((354, 363), (0.82, 0.95), (0.70, 0.88)),
     "orange": ((24, 31), (0.88, 1.0), (0.92, 1.0)),
@@ -25,7 +25,7 @@ REGIONS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
 }
 COLORS = tuple(REGIONS)
 
-_TOO_NEAR = {
+_TOO_SIMILAR = {
     frozenset(pair)
     for pair in (
         ("red", "orange"),
@@ -48,11 +48,11 @@ _TOO_NEAR = {
 
 
 def sample(name: str, rng: np.random.Generator) -> Rgb:
-    """A colour that a person would call by this name."""
+    """A random colour that a person would call by this name."""
     hue, saturation, value = (float(rng.uniform(low, high)) for low, high in REGIONS[name])
     return colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)
 
 
 def contrasts(name: str) -> tuple[str, ...]:
-    """The colours that stand out beside this one."""
-    return tuple(other for other in COLORS if other != name and frozenset((name, other)) not in _TOO_NEAR)
+    """The colours that are easy to tell from this one."""
+    return tuple(other for other in COLORS if other != name and frozenset((name, other)) not in _TOO_SIMILAR)

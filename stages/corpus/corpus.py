@@ -1,7 +1,7 @@
-"""The demo corpus: procedural, textured meshes of everyday things with true attributes and reference captions.
+"""Generate the demo corpus: textured meshes of everyday objects with true attributes and reference captions.
 
-out: id, uri, category, caption, name, tags, licence; carried along: color, second_color, pattern, material, shape,
-trim, features, part, part_count, corpus
+out: id, uri, category, caption, name, tags, licence; and, for the dataset's metadata, color, second_color, pattern,
+     material, shape, trim, features, part, part_count, corpus
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from stages.corpus.categories import CATEGORIES
 from stages.corpus.draw import Draw
 from stages.corpus.glb import Painted, glb
 
-VERSION = 1  # bumped when the same seed gives other bytes
+VERSION = 1  # raised when the same seed gives other bytes
 LIST = "source.jsonl"
 LICENCE = "Apache-2.0"
 
 
 class Corpus(BaseModel):
-    """Generated objects, each a function of the seed and its own number: a larger count extends a smaller one."""
+    """Generated objects, each a function of the seed and its number: a larger count extends a smaller one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -38,7 +38,8 @@ class Corpus(BaseModel):
     def write(self, folder: Path, progress: Callable[[int], None] | None = None) -> Path:
         """Write `meshes/<id>.glb` and, last, `source.jsonl`, whose path is returned.
 
-        What the folder already holds of this corpus is left as it is. `progress` hears the number done so far.
+        Objects of this corpus that the folder already has are not written again. `progress` is called with the number
+        of objects done so far.
         """
         store = LocalStore(str(Path(folder).absolute()))
         listed = _listed(store)
@@ -61,7 +62,7 @@ class Corpus(BaseModel):
 
     @property
     def tag(self) -> str:
-        """Names what these objects are made from, in every row."""
+        """The corpus that a row comes from: its version and seed."""
         return f"demo-v{VERSION}-seed{self.seed}"
 
     def make(self, index: int) -> tuple[dict[str, Any], bytes]:
@@ -95,18 +96,18 @@ class Corpus(BaseModel):
         }
         columns["name"] = name(columns)
         columns["caption"] = caption(columns, rng)
-        said = (columns[key] for key in ("category", "color", "second_color", "pattern", "material", "shape"))
-        columns["tags"] = list(dict.fromkeys(word for word in said if word))
+        words = (columns[key] for key in ("category", "color", "second_color", "pattern", "material", "shape"))
+        columns["tags"] = list(dict.fromkeys(word for word in words if word))
         return columns, draw.solids
 
     def category(self, index: int) -> int:
-        """The place of an object's category in CATEGORIES; every block of so many objects holds each of them once."""
-        block, place = divmod(index, len(CATEGORIES))
-        return int(np.random.default_rng([self.seed, 0, block]).permutation(len(CATEGORIES))[place])
+        """The index of an object's category in CATEGORIES; each block of len(CATEGORIES) objects has every category."""
+        block, position = divmod(index, len(CATEGORIES))
+        return int(np.random.default_rng([self.seed, 0, block]).permutation(len(CATEGORIES))[position])
 
 
 def _listed(store: LocalStore) -> list[dict[str, Any]]:
-    """The rows of the list that is there, none where there is none or it is not one of ours."""
+    """The rows of an existing list; none if there is no list or it is not JSON lines."""
     try:
         return [json.loads(line) for line in store.read(LIST).splitlines()]
     except (FileNotFoundError, ValueError):

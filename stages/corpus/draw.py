@@ -1,4 +1,4 @@
-"""Draw: one object in the making. It holds the random choices, the paints, and the solids added so far."""
+"""Build one object of the demo corpus: its random choices, its paints, and the solids added so far."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "
 
 @dataclass(frozen=True)
 class Traits:
-    """What a category knows of the object it made, in words that a caption can use."""
+    """Attributes of an object in words that a caption can use."""
 
     shape: str = ""  # an adjective: "tall"
-    trim: str = ""  # what the trim is painted on: "legs", "a handle"
-    features: tuple[str, ...] = ()  # each after "with": "four legs", "a high back"
-    part: str = ""  # what was counted
+    trim: str = ""  # the parts in the second colour: "legs", "a handle"
+    features: tuple[str, ...] = ()  # phrases that can follow "with": "four legs", "a high back"
+    part: str = ""  # the parts that were counted
     part_count: int | None = None
 
 
 @dataclass(frozen=True)
 class Category:
-    """How to make one kind of thing. `finishes` are materials it may show instead of `material` where it is plain."""
+    """How to make one kind of object. `finishes` are materials that a plain one can have instead of `material`."""
 
     name: str
     build: Callable[[Draw], Traits]
@@ -38,15 +38,16 @@ class Category:
     finishes: tuple[str, ...] = ()
     colors: tuple[str, ...] = COLORS
     patterns: tuple[str, ...] = PATTERNS
-    tile: float = 0.36  # of one repeat of the pattern, in model units; an object is about 2 across
-    slender: bool = False  # its parts are too thin for a stripe along them: stripes always run across
+    tile: float = 0.36  # side of one repeat of the pattern in model units; an object is about 2 units across
+    slender: bool = False  # its parts are too thin for stripes along them: stripes always run across
 
 
 @dataclass
 class Draw:
-    """`main` is the patterned paint, `base` its plain colour, `second` the other colour.
+    """An object in the making, with five paints.
 
-    `trim` is for parts that may have either colour; `accent` for those that a plain object has in its second one.
+    `main` has the pattern, `base` its first colour, `second` the other colour. `trim` is for parts that can have either
+    colour, `accent` for parts that have the second colour on a plain object.
     """
 
     rng: np.random.Generator
@@ -69,13 +70,13 @@ class Draw:
         self.main = self.base
         if self.pattern != "plain":
             sideways = self.chance(0.5) and not self.category.slender
-            if self.pattern in ("checked", "dotted"):  # two to a repeat
+            if self.pattern in ("checked", "dotted"):  # a repeat has two of them
                 tile *= 1.35
             self.main = Paint(rgb, second, self.pattern, tile, sideways=sideways)
         elif self.material in FINISHES:
             self.main = Paint(rgb, None, self.material, 0.9, seed=int(self.rng.integers(1 << 30)))
             self.base = self.main
-        # beside a pattern of two colours a second one in plain would often outweigh the main one
+        # with a pattern, parts in the second colour would often cover more than the main colour
         self.accent = self.second if self.pattern == "plain" or self.chance(0.35) else self.base
         self.trim = self.accent if self.chance(0.65 if self.pattern == "plain" else 0.8) else self.base
 
@@ -83,11 +84,11 @@ class Draw:
         self.solids += [(each, paint) for each in ([solid] if isinstance(solid, Solid) else solid)]
 
     def fixed(self, color: str) -> Paint:
-        """A plain colour that belongs to the thing, whatever its main colour is: a tyre is black."""
+        """A plain paint that does not depend on the main colour: a tyre is black."""
         return Paint(sample(color, self.rng))
 
     def pane(self, wall: Paint | None = None) -> Paint:
-        """Of a window in a wall of this paint, else the base: white, or black where white would not stand out."""
+        """The paint of a window in a wall (default: `base`): white, or black in a bright wall."""
         red, green, blue = (wall or self.base).rgb
         return self.fixed("black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else "white")
 

@@ -1,4 +1,4 @@
-"""A GLB of painted solids: one mesh, one primitive for all plain paints together and one for each textured paint."""
+"""Write painted solids as GLB: one mesh, with one primitive for all plain paints and one for each textured paint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stages.corpus.paint import Paint, texture
 from stages.corpus.solid import Solid
 
 Painted = tuple[Solid, Paint]
-SWATCH = 8  # pixels a side of one plain colour in the shared swatch texture
+SWATCH = 8  # side in pixels of one plain colour in their shared texture
 FLOAT, SHORT, UINT = 5126, 5123, 5125
 LINEAR, LINEAR_MIPMAP, REPEAT = 9729, 9987, 10497
 
 
 def glb(name: str, painted: Sequence[Painted]) -> bytes:
-    """The file's bytes, the same for the same solids."""
+    """The bytes of the file, equal for equal solids."""
     writer = _Writer()
     plain = [(solid, paint) for solid, paint in painted if paint.plain]
     if plain:
@@ -40,7 +40,7 @@ def glb(name: str, painted: Sequence[Painted]) -> bytes:
 
 
 def tiled(solid: Solid, paint: Paint) -> np.ndarray:
-    """[N, 2] UVs counted in repeats, a whole number of them around what is closed."""
+    """[N, 2] UVs in repeats of the pattern, a whole number of them around a closed surface."""
     scale = np.full(2, 1.0 / paint.tile)
     if solid.around:
         scale[0] = max(3, round(solid.around / paint.tile)) / solid.around
@@ -49,7 +49,7 @@ def tiled(solid: Solid, paint: Paint) -> np.ndarray:
 
 
 class _Writer:
-    """Collects the binary chunk and the JSON that describes it."""
+    """The binary chunk and the JSON that describes it."""
 
     def __init__(self) -> None:
         self.chunk = bytearray()

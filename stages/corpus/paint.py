@@ -1,4 +1,4 @@
-"""Paint: what a surface looks like. A plain one is a colour; any other is a small texture that tiles."""
+"""Define Paint, the look of a surface: a plain colour, or a small texture that repeats."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Paint:
     second: Rgb | None = None
     pattern: str = "plain"  # one of PATTERNS or FINISHES
     tile: float = 0.4
-    sideways: bool = False  # the pattern lies turned by a right angle
-    seed: int = 0  # of the grain of a finish
+    sideways: bool = False  # the pattern is turned by a right angle
+    seed: int = 0  # for the grain of a finish
 
     @property
     def plain(self) -> bool:
@@ -32,18 +32,18 @@ class Paint:
 
 
 def texture(paint: Paint) -> np.ndarray:
-    """[PIXELS, PIXELS, 3] uint8, one repeat"""
+    """[PIXELS, PIXELS, 3] uint8: one repeat"""
     if paint.plain:
         shade = np.zeros((PIXELS, PIXELS))
     else:
         shade = _SHADES[paint.pattern](paint.seed)  # [PIXELS, PIXELS] 0: first colour, 1: second
-    second = paint.second if paint.second is not None else _worn(paint)
+    second = paint.second if paint.second is not None else _finish_color(paint)
     first, other = np.array(paint.rgb), np.array(second)
     return np.round(255 * (first + shade[..., None] * (other - first))).astype(np.uint8)
 
 
-def _worn(paint: Paint) -> Rgb:
-    """The colour that a finish mixes in: dark for grain and grit, light for the gleam of metal."""
+def _finish_color(paint: Paint) -> Rgb:
+    """The colour that a finish adds: dark for grain and speckles, light for the gloss of metal."""
     rgb = np.array(paint.rgb)
     dark = rgb * (0.55 if rgb.max() > 0.25 else 0.0) + (0.0 if rgb.max() > 0.25 else 0.3)
     return tuple(rgb + 0.55 * (1 - rgb)) if paint.pattern == "metal" else tuple(dark)
@@ -56,7 +56,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inside(distance: np.ndarray) -> np.ndarray:
-    """1 where the signed distance (in repeats) is positive, with an edge a pixel wide."""
+    """1 where the signed distance (in repeats) is positive, with an edge one pixel wide."""
     return np.clip(distance * PIXELS + 0.5, 0.0, 1.0)
 
 
@@ -93,7 +93,7 @@ def _gridded(seed: int) -> np.ndarray:
 
 
 def _waves(seed: int, across: int, along: int, count: int) -> np.ndarray:
-    """Smooth tiling noise around 0: a few waves of whole numbers up to `across` by `along` per repeat."""
+    """Smooth noise around 0 that repeats: `count` waves with up to `across` by `along` periods per repeat."""
     rng = np.random.default_rng(seed)
     u, v = _grid()
     total = np.zeros((PIXELS, PIXELS))
@@ -105,7 +105,7 @@ def _waves(seed: int, across: int, along: int, count: int) -> np.ndarray:
 
 def _wooden(seed: int) -> np.ndarray:
     u, v = _grid()
-    drift = 0.22 * _waves(seed, 1, 1, 3)  # bends the year rings
+    drift = 0.22 * _waves(seed, 1, 1, 3)  # bends the growth rings
     lines = 0.5 + 0.5 * np.sin(2 * np.pi * (5 * u + drift))
     return 0.75 * lines**3 + 0.12 * _inside(0.012 - np.abs(u - 0.5))
 

@@ -1,4 +1,4 @@
-"""The vocabulary that every category is built from: box, lathe and its kin, tube along a path, extruded outline."""
+"""Make the solids that categories are built from: boxes, solids of revolution, tubes and extruded outlines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _box_template() -> tuple[np.ndarray, ...]:
 
 
 def box(width: float, height: float, depth: float, bevel: float = 0.02) -> Solid:
-    """Centred on the origin; x is width, y height, z depth; edges rounded by `bevel`."""
+    """A box around the origin: width along x, height along y, depth along z, with edges rounded by `bevel`."""
     signs, outward, axes, faces = _box_template()
     half = np.array([width, height, depth]) / 2
     bevel = min(bevel, 0.45 * 2 * half.min())
@@ -53,10 +53,10 @@ def box(width: float, height: float, depth: float, bevel: float = 0.02) -> Solid
 
 
 def lathe(profile: Sequence[tuple[float, float]], sides: int = 28) -> Solid:
-    """Turn a profile of (radius, y) about the y axis. It goes up the outside and begins and ends on the axis,
-    or comes back to where it began, which makes a ring.
+    """Turn a profile of (radius, y) about the y axis.
 
-    Points where the profile bends little are shaded smooth; at sharp ones the facets keep their own normals.
+    The profile runs up the outside. It begins and ends on the axis, or ends where it began, which makes a ring. Slight
+    bends are shaded smooth; at sharp ones the facets keep their own normals.
     """
     line = np.array(profile, float)  # [P, 2]
     step = np.diff(line, axis=0)
@@ -98,7 +98,7 @@ def lathe(profile: Sequence[tuple[float, float]], sides: int = 28) -> Solid:
 
 
 def cylinder(radius: float, height: float, top: float | None = None, bevel: float = 0.015, sides: int = 28) -> Solid:
-    """Stands on y = 0; `top` is the radius above, where it differs (0 makes a cone)."""
+    """A cylinder on y = 0; `top` is the radius at the top, if it differs (0 makes a cone)."""
     above = radius if top is None else top
     small = min(bevel, height * 0.3, radius * 0.4)
     upper = min(small, above * 0.4)
@@ -175,7 +175,7 @@ def tube(
 
 
 def _capped(solid: Solid, path: np.ndarray, points: np.ndarray, tangent: np.ndarray) -> Solid:
-    """The open tube with a disc on either end."""
+    """Close an open tube with a disc at each end."""
     sides = points.shape[1] - 1
     parts, faces = [solid.points], [solid.faces]
     normals, uvs = [solid.normals], [solid.uvs]
@@ -244,7 +244,7 @@ def _triangles(flat: np.ndarray) -> list[tuple[int, int, int]]:
                 left.remove(b)
                 break
         else:
-            raise ValueError("the outline crosses itself or runs clockwise")
+            raise ValueError("the outline crosses itself or runs clockwise; expected a counter-clockwise polygon")
     return [*found, (left[0], left[1], left[2])]
 
 

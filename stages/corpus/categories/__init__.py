@@ -1,4 +1,4 @@
-"""Every category of the demo corpus. The order is part of the corpus: a new one changes what the seeds give."""
+"""List every category of the demo corpus. A change of the list or its order changes the objects of every seed."""
 
 from stages.corpus.categories import (
     buildings,

@@ -1,4 +1,4 @@
-"""House, tower, windmill."""
+"""Model the categories house, tower and windmill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boat, airplane, rocket."""
+"""Model the categories boat, airplane and rocket."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _rocket(draw: Draw) -> Traits:
         (radius * 0.45, high + 0.45),
         (0, high + 0.62),
     ]
-    nose_trimmed = draw.chance(0.5)  # one of the two, or the second colour would outweigh the main one
+    nose_trimmed = draw.chance(0.5)  # not both, or the second colour would cover more than the main one
     draw.add(lathe(nose, 32), draw.accent if nose_trimmed else draw.base)
     outline = [(radius * 0.6, 0.3), (radius + 0.38, 0.0), (radius + 0.38, 0.3), (radius * 0.9, 0.78)]
     draw.add(around_y(prism(outline, 0.08), fins, 45), draw.base if nose_trimmed else draw.accent)

@@ -1,4 +1,4 @@
-"""Apple, banana, ice cream, cake, doughnut."""
+"""Model the categories apple, banana, ice cream, cake and doughnut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chair, table, sofa, bed, lamp, bookshelf, cabinet."""
+"""Model the categories chair, table, sofa, bed, lamp, bookshelf and cabinet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Book, clock, candle, umbrella, hat, ladder."""
+"""Model the categories book, clock, candle, umbrella, hat and ladder."""
 
 from __future__ import annotations
 

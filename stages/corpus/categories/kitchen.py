@@ -1,4 +1,4 @@
-"""Mug, bottle, vase, bowl, teapot."""
+"""Model the categories mug, bottle, vase, bowl and teapot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tree, cactus, mushroom, flower, fish, snowman."""
+"""Model the categories tree, cactus, mushroom, flower, fish and snowman."""
 
 from __future__ import annotations
 

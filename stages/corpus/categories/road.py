@@ -1,4 +1,4 @@
-"""Car, truck, bus, train."""
+"""Model the categories car, truck, bus and train."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stages.corpus.shapes import ball, box, cylinder, dome, lathe, prism
 
 
 def _wheels(draw: Draw, spots: list[float], half_width: float, radius: float, hub: Paint) -> None:
-    """A pair of wheels at each place along x, on the floor."""
+    """A pair of wheels at each x, on the floor."""
     tyre = draw.fixed("black")
     for x in spots:
         for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""Hammer, key, sword, traffic cone, barrel."""
+"""Model the categories hammer, key, sword, traffic cone and barrel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stages.corpus.shapes import ball, box, cylinder, lathe, prism, ring, tube
 
 
 def _steel(draw: Draw) -> Paint:
-    """Gray, or black where gray would not stand out."""
+    """Gray, or black if the main colour is too similar to gray."""
     return draw.fixed("black" if draw.color in ("gray", "teal", "green") else "gray")
 
 
@@ -102,7 +102,7 @@ def _sword(draw: Draw) -> Traits:
 
 def _traffic_cone(draw: Draw) -> Traits:
     radius, high = draw.between(0.45, 0.6), draw.between(1.3, 1.6)
-    bands = draw.count(1, 2) if draw.pattern == "plain" else 0  # a band over a pattern would hide both
+    bands = draw.count(1, 2) if draw.pattern == "plain" else 0  # bands and a pattern would hide each other
     foot = draw.between(1.15, 1.4)
     draw.add(box(foot, 0.14, foot, 0.05).at(y=0.07), draw.base)
     tip = 0.09

@@ -1,4 +1,4 @@
-"""Robot, ball, drum, guitar."""
+"""Model the categories robot, ball, drum and guitar."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _robot(draw: Draw) -> Traits:
 
 
 def _ball(draw: Draw) -> Traits:
-    kinds = ("caps", "star", "belt")  # without a pattern, a bare sphere could be anything
+    kinds = ("caps", "star", "belt")  # without these, a plain sphere could be anything
     kind = draw.pick(kinds if draw.pattern == "plain" else (*kinds, "bare"))
     draw.add(ball(1.0, 44, 24), draw.main)
     if kind == "caps":
@@ -99,7 +99,7 @@ _ELECTRIC = [(0.0, -0.62), *_RIGHT, *((-x * 1.03, y * 1.06) for x, y in reversed
 
 
 def _waisted(radius: float, waist: float) -> list[tuple[float, float]]:
-    """The outline of an acoustic guitar's body, narrower above than below, `waist` deep between."""
+    """The outline of an acoustic guitar's body: narrower at the top, with a waist of depth `waist`."""
     turns = np.linspace(-np.pi, np.pi, 48, endpoint=False)  # 0 is up, towards the neck
     radii = radius * (1 - 0.1 * np.cos(turns)) - waist * np.exp(-(((np.abs(turns) - 1.24) / 0.32) ** 2))
     return list(zip(-radii * np.sin(turns), radii * np.cos(turns), strict=True))
