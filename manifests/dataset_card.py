@@ -9,6 +9,7 @@ import pyarrow as pa
 import yaml
 
 from manifests import dataset
+from manifests.shards import DatasetIndex, WeakCaptions
 
 _LISTED = 100  # categories and licences named in the card; index.json has them all
 
@@ -35,9 +36,9 @@ _CONVENTIONS = """\
 - Arrays are flat lists, the last dimension running fastest."""
 
 
-def card(index: Mapping[str, Any], declared: Mapping[str, Sequence[dataset.Column]]) -> str:
+def card(index: DatasetIndex, declared: Mapping[str, Sequence[dataset.Column]]) -> str:
     """The text of README.md for an index, and for the columns that each stage declares."""
-    contract = dataset.Contract(dataset.Shape(**index["shape"]), declared) if index["shards"] else None
+    contract = dataset.Contract(dataset.Shape(**index["shape"]), declared) if index["shape"] else None
     parts = [f"---\n{yaml.safe_dump(_front(index, contract), sort_keys=False, allow_unicode=True, width=120)}---\n"]
     parts.append("# 3DGS-image-text triplets\n")
     if contract is None:
@@ -59,7 +60,7 @@ def card(index: Mapping[str, Any], declared: Mapping[str, Sequence[dataset.Colum
     return "\n".join(parts)
 
 
-def _front(index: Mapping[str, Any], contract: dataset.Contract | None) -> dict[str, Any]:
+def _front(index: DatasetIndex, contract: dataset.Contract | None) -> dict[str, Any]:
     """What the Hugging Face hub and `load_dataset` read. Only the files named here are loaded."""
     front: dict[str, Any] = {
         "pretty_name": "3DGS-image-text triplets",
@@ -99,7 +100,7 @@ def _feature(type_: pa.DataType) -> dict[str, Any]:
     return {"dtype": dataset.value_name(type_)}
 
 
-def _counts(index: Mapping[str, Any]) -> str:
+def _counts(index: DatasetIndex) -> str:
     splits = list(index["rows"])
     lines = ["## Contents\n", "| | " + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
     lines.append("| **objects** | " + " | ".join(str(index["rows"][split]) for split in splits) + " |")
@@ -119,7 +120,7 @@ def _counts(index: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n" + _weak(index["weak_captions"])
 
 
-def _weak(marked: Mapping[str, Any]) -> str:
+def _weak(marked: WeakCaptions) -> str:
     if not marked["below"]:
         return ""
     told = ", ".join(f"{score:.4f} ({kind})" for kind, score in marked["below"].items())

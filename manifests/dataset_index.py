@@ -5,33 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from manifests import dataset, weak
 from manifests.dataset_card import card
+from manifests.shards import DatasetIndex, ListedShape, ListedShard, Shard
 from manifests.store import Store
 
 
 def write_index(
     store: Store,
-    shards: Iterable[Mapping[str, Any]],
+    shards: Iterable[Shard],
     declared: Mapping[str, Sequence[dataset.Column]],
     *,
     provenance: Mapping[str, Any],
     weak_percent: float = 0.0,
-) -> dict[str, Any]:
-    """Make these shards the dataset: the card, then, last, the index. Shards are the columns that pack returned.
+) -> DatasetIndex:
+    """Make these shards the dataset: the card, then, last, the index.
 
     `provenance` goes into both as it is (the resolved recipe, the project's version); it should hold no times, so that
     equal datasets are equal byte for byte.
     """
     ordered = sorted(shards, key=lambda shard: (shard["split"], shard["index"]))
     _refuse_differences(ordered)
-    shape = asdict(_shape(ordered[0])) if ordered else None
-    counted = {"shard": "", "split": "", "index": 0, "rows": 0, "bytes": 0, "sha256": ""}
-    index = {
+    index: DatasetIndex = {
         "version": dataset.VERSION,
-        "shape": shape,
+        "shape": cast(ListedShape, asdict(_shape(ordered[0]))) if ordered else None,
         "rows": _sum({shard["split"]: shard["rows"]} for shard in ordered),
         "bytes": _sum({shard["split"]: shard["bytes"]} for shard in ordered),
         "categories": {
@@ -44,10 +43,7 @@ def write_index(
             "below": weak.bounds((shard["scores"] for shard in ordered), weak_percent),
         },
         "provenance": dict(provenance),
-        "shards": [
-            {name: shard[name] for name in counted} | {"shard": shard["shard"].removeprefix(f"{dataset.FOLDER}/")}
-            for shard in ordered
-        ],
+        "shards": [_listed(shard) for shard in ordered],
     }
     text = json.dumps(index, indent=1, ensure_ascii=False, default=str)
     index = json.loads(text)
@@ -56,12 +52,23 @@ def write_index(
     return index
 
 
-def _shape(shard: Mapping[str, Any]) -> dataset.Shape:
+def _listed(shard: Shard) -> ListedShard:
+    return {
+        "shard": shard["shard"].removeprefix(f"{dataset.FOLDER}/"),
+        "split": shard["split"],
+        "index": shard["index"],
+        "rows": shard["rows"],
+        "bytes": shard["bytes"],
+        "sha256": shard["sha256"],
+    }
+
+
+def _shape(shard: Shard) -> dataset.Shape:
     views, gaussians, terms = shard["shape"]
     return dataset.Shape(views, gaussians, terms, shard["float_type"])
 
 
-def _refuse_differences(shards: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_differences(shards: Sequence[Shard]) -> None:
     for shard in shards[1:]:
         if _shape(shard) != _shape(shards[0]):
             raise ValueError(
@@ -82,7 +89,7 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def read_index(store: Store) -> dict[str, Any] | None:
+def read_index(store: Store) -> DatasetIndex | None:
     """The index, or None where no dataset has been finished yet."""
     try:
         index = json.loads(store.read(dataset.INDEX))
@@ -93,7 +100,7 @@ def read_index(store: Store) -> dict[str, Any] | None:
     return index
 
 
-def remove_superseded(store: Store, index: Mapping[str, Any]) -> list[str]:
+def remove_superseded(store: Store, index: DatasetIndex) -> list[str]:
     """Delete what lies among the shards and is not in the index; the names of what went."""
     kept = {f"{dataset.FOLDER}/{shard['shard']}" for shard in index["shards"]}
     gone = [name for name in store.list(dataset.DATA) if name not in kept]

@@ -38,8 +38,8 @@ def _walk(top: str, endings: tuple[str, ...], hidden: bool) -> Iterator[list[os.
     No folder is entered twice, so a cycle of links ends. Links to folders are followed after all real folders, so that
     a mesh is named after its real place.
     """
-    folders, links = [(top, os.path.realpath(top))], []
-    entered = set()
+    folders, entered = [(top, os.path.realpath(top))], set[str]()
+    links: list[tuple[str, str]] = []
     while folders or links:
         folder, real = folders.pop() if folders else heapq.heappop(links)
         if real in entered:

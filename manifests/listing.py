@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.sources import COLUMNS
+from manifests.sources import COLUMNS, SourceRow
 from manifests.store import Store
 
 FOLDER = "manifest/rows"
@@ -58,7 +58,7 @@ class Listing:
         return rows
 
 
-def update_listing(store: Store, rows: list[dict[str, Any]], epoch: int) -> Listing:
+def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
     """Number the rows, write the listing if it changed, and return the present rows.
 
     Known rows keep their numbers, new rows get the next ones, and rows no longer in the source are kept as withdrawn.
@@ -94,7 +94,7 @@ def _present(whole: pa.Table) -> Listing:
     return Listing(whole.filter(pc.invert(whole.column("withdrawn"))).combine_chunks())
 
 
-def _to_table(rows: list[dict[str, Any]], numbers: dict[str, int]) -> pa.Table:
+def _to_table(rows: list[SourceRow], numbers: dict[str, int]) -> pa.Table:
     arrays = []
     for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True):
         if name == "sequence":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -28,6 +28,16 @@ SCHEMA = pa.schema(
 )
 
 
+SeenFile = tuple[str, int | None, int | None]  # path, size and time; None: there was no such file
+
+
+class Seen(TypedDict, total=False):
+    """What an ingest saw of a row's source."""
+
+    uri: str
+    files: list[SeenFile]
+
+
 @dataclass
 class Record:
     id: str
@@ -41,5 +51,5 @@ class Record:
     seconds: float = 0.0
     worker: str = ""
     columns: dict[str, Any] = field(default_factory=dict)
-    seen: dict[str, Any] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
     content: str = ""

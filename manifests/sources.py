@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from manifests.folders import SourceError, find
@@ -29,7 +29,26 @@ ALIASES = {"path": "uri", "license": "licence"}
 _DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
 
 
-def read_source(source: str, endings: tuple[str, ...]) -> list[dict[str, Any]]:
+class SourceRow(TypedDict, total=False):
+    """A row of a source. `id` and `uri` are always there; the columns of COLUMNS where they are given."""
+
+    id: str
+    uri: str
+    group: str
+    category: str
+    source: str
+    licence: str
+    caption: str
+    name: str
+    tags: list[str]
+    split: str
+    up: str
+    extra: dict[str, Any]  # the source list's other columns
+    problem: str  # the reason why the row cannot be used
+    problem_detail: str
+
+
+def read_source(source: str, endings: tuple[str, ...]) -> list[SourceRow]:
     """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
     source = source.removeprefix("file://")  # local files are named by path, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
@@ -43,7 +62,7 @@ def read_source(source: str, endings: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _mark_duplicate_ids(rows: list[dict[str, Any]]) -> None:
+def _mark_duplicate_ids(rows: list[SourceRow]) -> None:
     given_ids = {row["id"] for row in rows}
     seen: Counter[str] = Counter()
     for row in rows:
@@ -57,10 +76,10 @@ def _mark_duplicate_ids(rows: list[dict[str, Any]]) -> None:
             row["problem_detail"] = f"id {given!r} is used by an earlier row; give every row its own id"
 
 
-def _found_row(uri: str, base: str) -> dict[str, Any]:
+def _found_row(uri: str, base: str) -> SourceRow:
     name = _relative(uri, base)
     shown = name.encode(errors="backslashreplace").decode()
-    row = {"id": shown, "uri": uri, "source": shown}
+    row: SourceRow = {"id": shown, "uri": uri, "source": shown}
     if shown == name:
         return row
     return _problem(shown, "the file name is not UTF-8; rename the file") | {"source": shown}
@@ -217,39 +236,37 @@ def _to_entries(batch: Any) -> list[Any]:
         return _to_entries(batch.slice(0, half)) + _to_entries(batch.slice(half))
 
 
-def _to_row(place: str, entry: Any, source: str) -> dict[str, Any]:
+def _to_row(place: str, entry: Any, source: str) -> SourceRow:
     if not isinstance(entry, dict):
         return _problem(place, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
-    row: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in entry.items():
         column = ALIASES.get(name, name)
         if value is None or value == "" or value != value:  # some lists write NaN for an empty field
             continue
         if column in COLUMNS:
-            row.setdefault(column, value)
+            found.setdefault(column, value)
         else:
             extra[name] = value
-    name = _clean(str(row.get("id", ""))) or place
-    if "uri" not in row:
+    name = _clean(str(found.get("id", ""))) or place
+    if "uri" not in found:
         return _problem(name, "no uri or path; name the mesh file in one of these columns")
-    given = str(row["uri"])
+    given = str(found["uri"])
     if _clean(given) != given:
         return _problem(name, "the file name is not UTF-8; rename the file")
-    tags = row.pop("tags", None)
-    row = {column: text for column, value in row.items() if (text := _clean(str(value)))}
-    row["uri"] = resolve_uri(given, source)
-    row["id"] = row.get("id", given)
-    row.setdefault("source", given)
+    tags = found.pop("tags", None)
+    texts = {column: text for column, value in found.items() if (text := _clean(str(value)))}
+    row = cast(SourceRow, {"source": given, "id": given} | texts | {"uri": resolve_uri(given, source)})
     if not isinstance(tags, str | list | None):
-        detail = f"tags is {tags!r:.100}, but must be a list of words, or a text of words separated by commas or |"
+        detail = f"tags is {tags!r:.100}, expected a list of words, or words separated by commas or |"
         return {**row, "problem": "bad_row", "problem_detail": detail}
     if tags is not None:
         row["tags"] = _to_tags(tags)
     if row.get("up", "y") not in ("y", "z"):
-        return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}, but must be 'y' or 'z'"}
+        return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}, expected 'y' or 'z'"}
     if not re.fullmatch(r"\w+", row.get("split", "train")):
-        detail = f"split is {row['split']!r}, but may have only letters, digits and underscores"
+        detail = f"split is {row['split']!r}, expected only letters, digits and underscores"
         return {**row, "problem": "bad_row", "problem_detail": detail}
     if extra:
         row["extra"] = _clean(extra)
@@ -272,7 +289,7 @@ def _clean(value: Any) -> Any:
     return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _problem(name: str, detail: str) -> dict[str, Any]:
+def _problem(name: str, detail: str) -> SourceRow:
     return {"id": name, "uri": "", "problem": "bad_row", "problem_detail": detail}
 
 

@@ -19,7 +19,8 @@ from stages.corpus.corpus import Corpus
 from stages.embed import Embed
 from stages.fit import Fit
 from stages.ingest import Ingest
-from stages.pack import Pack, RowStage
+from stages.pack import Pack
+from stages.packing.rows import RowStage
 from stages.render import Render
 
 
@@ -57,11 +58,12 @@ ROW_STAGES = tuple(
 )
 DECLARED = {stage.name: stage.kind.columns for stage in ROW_STAGES}  # columns of the dataset by stage
 
+_SCHEDULES: dict[str, Any] = {name: (Schedule, kind.default_schedule) for name, kind in KINDS.items()}
 Schedules: Any = create_model(
     "Schedules",
     __config__=ConfigDict(frozen=True, extra="forbid"),
     __doc__="How each stage is scheduled; it changes nothing of what the stages make.",
-    **{name: (Schedule, kind.default_schedule) for name, kind in KINDS.items()},
+    **_SCHEDULES,
 )
 
 
@@ -92,7 +94,7 @@ class Recipe(Stages):
                 present[name] = stage
         names = frozenset(present)
         steps = [Step(stage, getattr(self.schedule, name), names) for name, stage in present.items()]
-        if only and only != self.pack.name:
+        if only and only != self.block_step().name:
             wanted = {only}
             for step in reversed(steps):
                 if step.name in wanted:
@@ -100,16 +102,21 @@ class Recipe(Stages):
             steps = [step for step in steps if step.name in wanted]
         return steps
 
-    def pack_step(self) -> Step:
+    def block_step(self) -> Step:
         """The step over blocks: it packs what the stages of rows declare, also those that this recipe leaves out."""
-        return Step(self.pack.model_copy(update={"stages": ROW_STAGES}), self.schedule.pack)
+        return Step(self.pack.model_copy(update={"stages": ROW_STAGES}), getattr(self.schedule, self.pack.name))
+
+    @property
+    def weak_percent(self) -> float:
+        """So many percent of each kind of caption are marked as weak in the dataset's index."""
+        return self.pack.weak_percent
 
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
         """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
         self._refuse_optional()
         last = {step.name: step.stage for step in before.steps()} if before else {}
         resolved: dict[str, Stage] = {}
-        for step in (*self.steps(), self.pack_step()):
+        for step in (*self.steps(), self.block_step()):
             resolved[step.name] = _resolve(step, gpus, last.get(step.name), resolved)
         recipe = self.model_copy(update=resolved)
         for step in recipe.steps():
@@ -132,7 +139,7 @@ class Recipe(Stages):
 
     def provenance(self) -> dict[str, Any]:
         """What made the dataset: the settings of the stages that ran; no places, nothing of how they were scheduled."""
-        stages = [step.stage for step in (*self.steps(), self.pack_step())]
+        stages = [step.stage for step in (*self.steps(), self.block_step())]
         return {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
 
     def to_yaml(self) -> str:

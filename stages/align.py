@@ -19,6 +19,7 @@ from pydantic import Field
 from manifests.dataset import VECTORS, Column
 from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Shown
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -57,6 +58,7 @@ class Align(Stage):
         Reason("out_of_memory", "the GPU had no room for one text, after batches were halved down to it", True),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
+    shown: ClassVar[Shown] = Shown(scores="caption_scores")
 
     batch_texts: int = Field(1024, ge=1)
     """Captions in a batch on a GPU; halved if memory runs out."""

@@ -24,6 +24,7 @@ from stages.captioning.engines import ENGINES
 from stages.captioning.settings import CaptionSettings
 from stages.captioning.source_words import words_in
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Shown
 from stages.contract.stage import Context, ReadArtifact, Reason, Row, Stage, Work
 
 
@@ -52,6 +53,7 @@ class Caption(CaptionSettings, Stage):
     )
     reasons: ClassVar[tuple[Reason, ...]] = tuple(_reasons())
     default_schedule: ClassVar[Schedule] = CaptionEngine.default_schedule
+    shown: ClassVar[Shown] = Shown(texts="captions")
 
     @model_validator(mode="after")
     def _has_what_the_engine_requires(self) -> Caption:

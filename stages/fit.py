@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from manifests.dataset import Column, Shape
 from manifests.store import Store
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Figure, Shown
 from stages.contract.stage import (
     Context,
     Done,
@@ -75,6 +76,7 @@ class Fit(Stage):
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"
     environment: ClassVar[dict[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    shown: ClassVar[Shown] = Shown(figures=(Figure("psnr", "PSNR on held-out views", "dB"),))
     columns: ClassVar[tuple[Column, ...]] = (
         Column("held_out", pa.list_(pa.int32()), "indices of the views that the fit never saw", missing=[]),
         *_GAUSSIANS,

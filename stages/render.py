@@ -18,6 +18,7 @@ from pydantic import Field
 from manifests.dataset import IMAGE, Column
 from stages.artifacts.views import Views
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Shown
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -90,6 +91,7 @@ class Render(Stage):
         Reason("renderer_failed", "OpenGL reported an error", True),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
+    shown: ClassVar[Shown] = Shown(views="views")
 
     views: int = Field(24, ge=1, le=999)
     """Number of views."""

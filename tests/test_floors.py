@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.recipe import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("manifests", "stages", "pipeline", "tests")  # from the ground up
 HEAVY = ("torch", "ray", "gsplat", "transformers", "OpenGL", "pyrender", "trimesh", "numba", "datasets")
@@ -50,3 +52,22 @@ def test_importing_the_packages_loads_nothing_heavy() -> None:
     code = f"import sys, {', '.join(modules)}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# Where a stage is named: the recipe has a line for each. `caption` is also a column of source lists, `fit` a method of
+# Ray's trainer.
+NAMING = {("pipeline/recipe.py", "pack"), ("manifests/sources.py", "caption"), ("pipeline/training/on_ray.py", "fit")}
+
+
+def words_of(path: Path) -> set[str]:
+    """The strings and attributes of a file."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    strings = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return strings | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("floor", ["manifests", "pipeline"])
+def test_no_stage_is_named_outside_stages_and_recipe(floor: str) -> None:
+    paths = {str(path.relative_to(ROOT)): path for path in (ROOT / floor).rglob("*.py")}
+    named = {(name, word) for name, path in paths.items() for word in words_of(path) & KINDS.keys()}
+    assert named <= NAMING

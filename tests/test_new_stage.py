@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from pydantic import Field
 
 from manifests.dataset import Column
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Figure, Shown
 from stages.contract.stage import Context, Done, Reason, Row, Stage, StageError, Work, each
 
 
@@ -39,6 +41,7 @@ class Weigh(Stage):
     columns: ClassVar[tuple[Column, ...]] = (Column("weight", pa.float32(), "weight in grams of cardboard"),)
     reasons: ClassVar[tuple[Reason, ...]] = (Reason("too_heavy", "more than `weigh.most`"),)
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.5, batch=3)
+    shown: ClassVar[Shown] = Shown(figures=(Figure("weight", "weight", "g"),))
 
     most: float = Field(1e9, gt=0)
     """Largest weight in grams."""
@@ -94,7 +97,7 @@ def test_its_settings_are_in_help_and_in_the_recipe(checkout: Path) -> None:
 @pytest.mark.slow
 def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: Path, tmp_path: Path) -> None:
     words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY]
-    run(checkout, "build", "demo", *words)
+    built = run(checkout, "build", "demo", *words)
     (shard,) = sorted((tmp_path / "run" / "dataset" / "data").glob("train*.parquet"))
     rows = parquet.read_table(shard).to_pylist()
     assert all(row["weight"] > 0 and row["keys"]["weigh"] for row in rows)
@@ -104,6 +107,11 @@ def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: P
     assert "most: 1000000000.0" in card
     status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json"))
     assert status["stages"]["weigh"]["ok"] == 3
+    median = statistics.median(row["weight"] for row in rows)
+    assert status["stages"]["weigh"]["medians"] == {"weight": pytest.approx(median)}
+    shown = f"Median weight: {median:.1f} g"
+    assert f"{shown} (3 rows in this build)" in built
+    assert f"weigh: {shown}" in run(checkout, "status", "--run", str(tmp_path / "run"))
     run(checkout, "build", "demo", *words, "--weigh.most", "1", "--max-failed", "3")
     status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json", "--failed"))
     assert status["stages"]["weigh"]["reasons"] == {"too_heavy": 3}

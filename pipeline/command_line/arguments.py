@@ -26,7 +26,8 @@ COMMANDS: dict[str, ModuleType] = {
 
 def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Parse the arguments; return the command's options, and the settings by their path."""
-    arguments, overrides = list(words), {}
+    arguments = list(words)
+    overrides: dict[str, Any] = {}
     settings = getattr(COMMANDS.get(arguments[0]), "SETTINGS", None) if arguments else None
     if settings:
         arguments, overrides = take_overrides(arguments, settings)

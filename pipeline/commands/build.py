@@ -8,10 +8,11 @@ from typing import Any
 from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
 from pipeline.commands.build_summary import print_summary
-from pipeline.planning.plan import Retry
+from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_place
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.running.build import BuildRequest, Report, build
+from pipeline.running.build import BuildRequest, build
+from pipeline.running.report import Report
 from pipeline.settings import preset_names
 
 SETTINGS = Recipe  # what the command line can change by its path
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         return 0
     if not options.run:
         raise RunError("--run is missing: the folder to build in, a path or a URI")
-    names = [step.name for step in recipe.steps()] + [recipe.pack.name]
+    names = [step.name for step in (*recipe.steps(), recipe.block_step())]
     if options.only and options.only not in names:
         raise RunError(f"--only {options.only}: no such stage; expected one of {', '.join(names)}")
     allowed = _allowed_failures(options.max_failed)

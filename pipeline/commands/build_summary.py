@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.command_line.called import program, python
-from pipeline.planning.figures import to_clock
-from pipeline.running.build import BuildRequest, Report
+from pipeline.planning.figures import median_line, to_clock
+from pipeline.running.build import BuildRequest
+from pipeline.running.report import Report
 
 
 def print_summary(request: BuildRequest, report: Report) -> None:
@@ -31,10 +32,9 @@ def print_summary(request: BuildRequest, report: Report) -> None:
             f"\n[bold]{sum(rows.values())} triplets[/bold] ({splits}) in {len(report.index['shards'])} Parquet shards, "
             f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{request.run}/dataset[/bold]"
         )
-    if report.psnrs:
-        median = statistics.median(report.psnrs)
-        console.print(f"Median PSNR on held-out views: {median:.1f} dB ({len(report.psnrs)} fitted in this build)")
-    _print_captions(console, report.captions)
+    for figure, values in report.values.items():
+        console.print(f"{median_line(figure, statistics.median(values))} ({len(values)} rows in this build)")
+    _print_texts(console, report.texts)
     if report.lost:
         console.print(f"{report.lost} rows failed; to see which and why: {again}")
     if report.unfinished:
@@ -47,12 +47,12 @@ def print_summary(request: BuildRequest, report: Report) -> None:
     console.print(f"  {again.removesuffix(' --failed')}")
 
 
-def _print_captions(console: Console, captions: dict[str, list[dict[str, Any]]]) -> None:
-    if captions:
+def _print_texts(console: Console, texts: dict[str, list[dict[str, Any]]]) -> None:
+    if texts:
         console.print("\nCaptions of the first objects; in brackets the teacher's score, if there is a teacher:")
-    for name, texts in captions.items():
+    for name, captions in texts.items():
         console.print(f"  [bold]{escape(name)}[/bold]")
-        for caption in texts:
+        for caption in captions:
             score = "" if caption["score"] is None else f" ({caption['score']:.2f})"
             console.print(f"    {caption['kind']}: {escape(caption['text'])}{score}")
 

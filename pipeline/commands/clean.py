@@ -16,7 +16,7 @@ import numpy as np
 from manifests.lease import Lease
 from manifests.outcomes import FOLDER
 from manifests.store import DRAFT, Store
-from pipeline.planning.plan import OK
+from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, open_run
 
 _KEY = re.compile(rf"{FOLDER}/(?P<stage>[^/]+)/[0-9a-f]{{2}}/(?P<key>[0-9a-f]{{32}})(?P<rest>.*)$")
@@ -81,7 +81,7 @@ def _needed_keys(run: Run, packed: bool) -> dict[str, set[str]]:
     needed: dict[str, set[str]] = defaultdict(set)
     in_shards = plan.rows_in_shards() if packed else np.zeros(len(run.listing), bool)
     for stage in plan.steps:
-        for index in np.flatnonzero((plan.states[stage] == OK) & ~in_shards).tolist():
+        for index in np.flatnonzero((plan.states[stage] == State.OK) & ~in_shards).tolist():
             needed[stage].add(plan.key(stage, index))
     if plan.blocks:
         needed[plan.blocks.name] = plan.blocks.keys()

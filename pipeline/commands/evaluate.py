@@ -145,12 +145,17 @@ def find_teacher(asked: str | None, dataset: Dataset) -> Checkpoint:
 
 
 def _built_with(dataset: Dataset) -> list[tuple[str, str | None]]:
-    """The place of the teacher in the recipe of the dataset's run."""
+    """The place of the teacher in the recipe of the dataset's run: that of the stage which has its checkpoint."""
     try:
-        embed = yaml.safe_load(open_store(run_beside(dataset)).read(RECIPE)).get("embed") or {}
+        stages = yaml.safe_load(open_store(run_beside(dataset)).read(RECIPE)).values()
     except (OSError, yaml.YAMLError, AttributeError):
         return []  # a dataset that was moved out of its run has no recipe
-    return [(embed["model"], embed.get("revision"))] if embed.get("model") else []
+    known = [stage for stage in stages if isinstance(stage, dict) and stage.get("model") and stage.get("checkpoint")]
+    return [
+        (stage["model"], stage.get("revision"))
+        for stage in known
+        if same_model(stage["checkpoint"], str(dataset.teacher))
+    ]
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.command_line.options import positive
 from pipeline.commands.status import list_failed
-from pipeline.planning.plan import OK
+from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
 from stages.artifacts.views import Views
+from stages.contract.stage import Stage
 
-_STAGE = "render"
 _LINES_PER_PAGE = 16
 _TILE = 128  # pixels of a view on the sheet
 _GAP = 6
@@ -27,6 +27,8 @@ _LINE = 12  # pixels from one line of text to the next
 _TEXT_LINES = 3
 _GROUND = (226, 229, 235)  # neither white nor grey, so that white objects and missing colours are visible
 _INK, _WARNING, _FAILED = (20, 20, 20), (160, 84, 0), (180, 0, 0)
+
+_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 @dataclass(frozen=True)
@@ -83,37 +85,50 @@ def parse_views(text: str) -> list[int]:
 
 
 def _count(run: Run) -> int:
-    return int((run.plan.states[_STAGE] == OK).sum()) + len(_failures(run))
+    return int(_is_drawn(run).sum()) + len(_failures(run))
+
+
+def _drawn(run: Run) -> Stage:
+    """The stage whose artifact is views."""
+    stage = next((step.stage for step in run.plan.steps.values() if step.stage.shown.views), None)
+    if stage is None:
+        raise RunError(f"--run {run.store.root}: its recipe has no stage that makes views")
+    return stage
+
+
+def _is_drawn(run: Run) -> np.ndarray:
+    """For each row, whether it has views."""
+    return run.plan.states[_drawn(run).name] == State.OK
 
 
 def _failures(run: Run) -> dict[str, str]:
     """By id, why each row without views failed."""
-    rendered = {run.listing.ids[index].as_py() for index in np.flatnonzero(run.plan.states[_STAGE] == OK).tolist()}
+    rendered = {run.listing.ids[index].as_py() for index in np.flatnonzero(_is_drawn(run)).tolist()}
     rows = [row for row in list_failed(run) if row["stage"] in run.plan.steps and row["id"] not in rendered]
     return {row["id"]: f"{row['stage']}: {row['reason']}: {row['detail']}" for row in rows}
 
 
 def _cells(run: Run, views: list[int]) -> Iterator[Cell]:
     """Yield the cells in the order of the listing, without rows that are still to be worked."""
-    failures = _failures(run)
-    states = run.plan.states[_STAGE]
+    failures, drawn = _failures(run), _is_drawn(run)
     for index, name in enumerate(run.listing.ids.to_pylist()):
-        if states[index] == OK:
+        if drawn[index]:
             yield _cell(run, index, name, views)
         elif name in failures:
             yield Cell(name, failure=failures[name])
 
 
 def _cell(run: Run, index: int, name: str, views: list[int]) -> Cell:
-    columns = run.plan.outcomes.find(_STAGE, run.plan.key(_STAGE, index))
+    stage = _drawn(run)
+    columns = run.plan.outcomes.find(stage.name, run.plan.key(stage.name, index)) or {}
     try:
-        seen = Views.from_bytes(run.store.read((columns or {})["views"]))
+        seen = Views.from_bytes(run.store.read(columns[stage.shown.views]))
     except (KeyError, FileNotFoundError):
         return Cell(name, failure="the views were deleted by `clean`")
     if max(views) >= len(seen.colors):
         raise RunError(f"--views {max(views)}: {name} has views 0 to {len(seen.colors) - 1}")
     images = [Image.open(io.BytesIO(seen.colors[view])).convert("RGBA") for view in views]
-    return Cell(name, images, warnings=list((columns or {}).get("warnings") or []))
+    return Cell(name, images, warnings=list(columns.get("warnings") or []))
 
 
 def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
@@ -138,14 +153,14 @@ def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
     return page
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shortened(text: str, font: _Font, width: int) -> str:
     """Shorten an id at its start: ids made from paths differ at the end."""
     while font.getlength(text) > width and len(text) > 2:
         text = "…" + text[2:]
     return text
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrapped(text: str, font: _Font, width: int) -> list[str]:
     lines = [""]
     for letter in text:
         if font.getlength(lines[-1] + letter) > width:

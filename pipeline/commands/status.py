@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +17,11 @@ from rich.table import Table
 from manifests import dataset_index
 from manifests.lease import find_holder
 from manifests.weak import is_weak
-from pipeline.planning.figures import Figures, count_rows, to_table
-from pipeline.planning.plan import DUPLICATE, FAILED, OK
+from pipeline.planning.counting import count_rows
+from pipeline.planning.figures import DUPLICATE, Figures, median_line, to_table
+from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, open_run
+from stages.contract.stage import Stage
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -39,6 +42,7 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
     holder = find_holder(run.store)
     reported = holder.beat.get("status") if holder.at_work else None
     figures: Figures = reported or count_rows(run.plan)
+    _add_medians(run, figures)
     rows = list_failed(run) if failed else []
     captions = list_weak(run) if weak else []
     if as_json:
@@ -55,6 +59,11 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
         f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
     )
     console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
+    for step in run.plan.steps.values():
+        for figure in step.stage.shown.figures:
+            median = figures[step.name].get("medians", {}).get(figure.column)
+            if median is not None:
+                console.print(f"{step.name}: {median_line(figure, median)}")
     if failed:
         _print_rows(console, rows, ("id", "stage", "reason", "detail"), "No failed rows.")
     if weak:
@@ -73,29 +82,51 @@ def _print_rows(console: Console, rows: list[dict[str, Any]], columns: tuple[str
     console.print(table)
 
 
+def _add_medians(run: Run, figures: Figures) -> None:
+    """Add the medians of the figures that the stages declare, over all rows that are ok."""
+    for step in run.plan.steps.values():
+        columns = [figure.column for figure in step.stage.shown.figures]
+        outcomes = [outcome for _, outcome in _outcomes(run, step.stage)] if columns else []
+        values = {column: [row[column] for row in outcomes if row.get(column) is not None] for column in columns}
+        medians = {column: statistics.median(known) for column, known in values.items() if known}
+        if medians and step.name in figures:
+            figures[step.name]["medians"] = medians
+
+
 def list_weak(run: Run) -> list[dict[str, Any]]:
     """The captions that are weak according to the dataset's index, lowest score first."""
     index = dataset_index.read_index(run.store)
-    if index is None or "align" not in run.plan.steps:
+    stages = [step.stage for step in run.plan.steps.values()]
+    texts_by_row = _column(run, stages, "texts")
+    scores_by_row = _column(run, stages, "scores")
+    if index is None:
         return []
-    ids, below = run.listing.ids, index.get("weak_captions", {}).get("below", {})
-    found = {stage: dict(_columns(run, stage)) for stage in ("caption", "align")}
+    ids, below = run.listing.ids, index["weak_captions"]["below"]
     rows = []
-    for place, aligned in found["align"].items():
-        texts = found["caption"].get(place, {}).get("captions", [])
-        for caption, score in zip(texts, aligned.get("caption_scores", []), strict=False):
-            if is_weak(caption | {"score": score}, below):
-                name = ids[place].as_py()
-                rows.append({"id": name, "kind": caption["kind"], "score": score, "text": caption["text"]})
+    for number, scores in scores_by_row.items():
+        for text, score in zip(texts_by_row.get(number, []), scores, strict=False):
+            if is_weak(text | {"score": score}, below):
+                rows.append({"id": ids[number].as_py(), "kind": text["kind"], "score": score, "text": text["text"]})
     return sorted(rows, key=lambda row: (row["score"], row["id"]))
 
 
-def _columns(run: Run, stage: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _column(run: Run, stages: list[Stage], shown: str) -> dict[int, list[Any]]:
+    """By row, the column that a stage declares as its `texts` or `scores`."""
+    return {
+        number: outcome.get(getattr(stage.shown, shown), [])
+        for stage in stages
+        if getattr(stage.shown, shown)
+        for number, outcome in _outcomes(run, stage)
+    }
+
+
+def _outcomes(run: Run, stage: Stage) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each row that is ok at a stage, with the columns that the stage gave it."""
-    latest, states = run.log.latest_of(stage, run.listing.ids, ("status", "columns")), run.plan.states[stage]
-    for place, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
-        if states[place] == OK and record["status"] == "ok":
-            yield place, json.loads(record["columns"] or "{}")
+    latest = run.log.latest_of(stage.name, run.listing.ids, ("status", "columns"))
+    states = run.plan.states[stage.name]
+    for number, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
+        if states[number] == State.OK and record["status"] == "ok":
+            yield number, json.loads(record["columns"] or "{}")
 
 
 def list_failed(run: Run) -> list[dict[str, Any]]:
@@ -112,7 +143,7 @@ def list_failed(run: Run) -> list[dict[str, Any]]:
         states = plan.states[stage]
         latest = run.log.latest_of(stage, ids, ("status", "reason", "error"))
         for index, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
-            if states[index] == FAILED and record["status"] == "failed":
+            if states[index] == State.FAILED and record["status"] == "failed":
                 rows.append(_row(ids[index].as_py(), stage, record["reason"], record["error"]))
     return rows + _failed_blocks(run)
 

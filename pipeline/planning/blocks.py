@@ -11,17 +11,19 @@ from __future__ import annotations
 import heapq
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from manifests.listing import Listing
 from manifests.log import LogReader
 from manifests.records import OK
+from manifests.shards import Shard, marks
 from manifests.splits import Splits
+from pipeline.planning.figures import StageFigures
 from pipeline.running.messages import Result
 from pipeline.step import Step
-from stages.contract.stage import Row
-from stages.pack import marks
+from stages.contract.stage import Member, Row
 
 
 @dataclass
@@ -31,8 +33,8 @@ class _Block:
     rows: dict[int, bool] = field(default_factory=dict)  # row number: whether it is settled
     unsettled: int = 0
     closed: bool = False  # every row before its end is ingested
-    shard: Row | None = None  # the columns that pack gave for it
-    kept: Row | None = None  # the columns of its earlier shard, if that can replace it
+    shard: Shard | None = None  # its outcome
+    kept: Shard | None = None  # the outcome of its earlier shard, if that can replace it
     failed: str = ""  # the reason
 
     @property
@@ -41,9 +43,10 @@ class _Block:
 
 
 class Blocks:
-    def __init__(self, step: Step, splits: Splits, listing: Listing, shards_there: set[str]):
+    def __init__(self, step: Step, splits: Splits, listing: Listing, root: str, shards_there: set[str]):
         self.step = step
         self.name = step.name
+        self._root = root  # the stage whose key says what a row's content is
         self._splits = splits
         self._sequences = listing.sequences
         self._there = shards_there
@@ -53,7 +56,7 @@ class Blocks:
         self._number_of: dict[int, int] = {}  # by row: block number
         self._unclosed: list[tuple[int, int]] = []  # heap of (first sequence number after the block, block)
         self._packed: dict[str, str] = {}  # by block id: the key of its last shard
-        self._last: dict[str, Row] = {}  # by block id: the columns that pack gave for its last shard
+        self._last: dict[str, Shard] = {}  # by block id: the outcome of its last shard
 
     def load(self, log: LogReader) -> None:
         for record in log.latest(self.name).to_pylist():
@@ -121,20 +124,25 @@ class Blocks:
     def members(self, number: int) -> list[int]:
         return sorted(self._blocks[number].rows)
 
-    def item(self, number: int, members: list[Row]) -> Row:
+    def item(self, number: int, members: list[Member], stages: Sequence[str]) -> Row:
+        """A block as a worker gets it. Its key says of each member what the source list says, and its keys."""
         block = self._blocks[number]
-        block.kept = self._usable_shard(block, members)
-        row = {"id": block.id, "split": block.split, "index": block.index, "members": members}
-        row["key"] = self.step.stage.key(row, (), json.dumps(row, sort_keys=True, default=str))
-        row["failure_key"] = row["key"]
+        row: Row = {"id": block.id, "split": block.split, "index": block.index}
+        keys = ({stage: member["needed"].get(stage) for stage in stages} for member in members)
+        described = [member["source"] | {"keys": own} for member, own in zip(members, keys, strict=True)]
+        content = json.dumps(row | {"members": described}, sort_keys=True, default=str)
+        row["key"] = row["failure_key"] = self.step.stage.key(row, (), content)
+        row["members"] = members
+        row["marks"] = marks((member["id"], member["needed"][self._root]) for member in members)
+        block.kept = self._usable_shard(block, row["marks"])
         return row
 
-    def _usable_shard(self, block: _Block, members: list[Row]) -> Row | None:
+    def _usable_shard(self, block: _Block, present: str) -> Shard | None:
         """The block's last shard, if it exists and none of its rows has left the block or has another mesh now."""
         last = self._last.get(block.id)
         if last is None or last["shard"] not in self._there or "marks" not in last:
             return None
-        return last if set(last["marks"].split()) <= set(marks(members).split()) else None
+        return last if set(last["marks"].split()) <= set(present.split()) else None
 
     def is_packed(self, number: int, key: str) -> bool:
         """Whether the block was packed under this key and its shard exists."""
@@ -145,15 +153,15 @@ class Blocks:
         return True
 
     def last_shard(self, name: str) -> Row:
-        """The columns that pack gave for a block's last shard; the record of a failure keeps them."""
-        return self._last.get(name, {})
+        """The outcome of a block's last shard; the record of a failure keeps it."""
+        return {**self._last.get(name, {})}
 
     def apply(self, number: int, result: Result) -> None:
         block = self._blocks[number]
-        block.shard = result.columns if result.ok else None
+        block.shard = cast(Shard, result.columns) if result.ok else None
         block.failed = "" if result.ok else result.reason
 
-    def shards(self) -> list[Row]:
+    def shards(self) -> list[Shard]:
         """The shards of the dataset so far. A block that cannot be packed keeps its last shard, if that still fits."""
         fresh = [block.shard for block in self._blocks if block.shard]
         kept = [block.kept for block in self._blocks if block.failed and block.kept]
@@ -166,7 +174,7 @@ class Blocks:
         """The keys of the shards that exist."""
         return {key for name, key in self._packed.items() if self._last[name]["shard"] in self._there}
 
-    def count(self) -> dict[str, Any]:
+    def count(self) -> StageFigures:
         failed = Counter(block.failed for block in self._blocks if block.failed)
         done = sum(1 for block in self._blocks if block.shard)
         return {
@@ -177,6 +185,6 @@ class Blocks:
         }
 
 
-def _form(shard: Row) -> tuple[list[int], str, str]:
+def _form(shard: Shard) -> tuple[list[int], str, str]:
     """Shape and float type, which all shards of a dataset share."""
     return shard["shape"], shard["float_type"], shard.get("contract", "")

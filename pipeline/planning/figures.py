@@ -1,59 +1,36 @@
-"""Figures of a run by stage: rows to do, running, ok and failed, rows per minute, time left; as data and as a table."""
+"""Figures of a run by stage, as data, as a line and as a table; rows per minute and the time left."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from typing import Any
+from typing import NotRequired, TypedDict
 
-import numpy as np
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.planning.plan import DUPLICATE, FAILED, OK, TODO, Plan
+from stages.contract.shown import Figure
 
 _WINDOW_SECONDS = 120.0
 
-Figures = dict[str, dict[str, Any]]
+DUPLICATE = "duplicate"  # why a row with the same content as an earlier one is not in the dataset
 
 
-def count_rows(plan: Plan) -> Figures:
-    """Count rows by stage and state, without duplicates and without rows that failed at an earlier required stage."""
-    figures: Figures = {}
-    out: dict[str, np.ndarray] = {}
-    for name, step in plan.steps.items():
-        states = plan.states[name]
-        blocked = plan.duplicates.copy() if name != plan.root else np.zeros(len(plan.listing), bool)
-        for needed in step.requires:
-            blocked |= out[needed]
-        failed = (states == FAILED) & ~blocked
-        out[name] = failed | blocked
-        figures[name] = {
-            "todo": int(((states == TODO) & ~blocked).sum()),
-            "ok": int(((states == OK) & ~blocked).sum()),
-            "failed": int(failed.sum()),
-            "reasons": dict(plan.reasons[name]),
-        }
-    figures[plan.root]["duplicates"] = int(plan.duplicates.sum())
-    figures[plan.root]["ok"] -= int(plan.duplicates.sum())
-    if plan.blocks:
-        figures[plan.blocks.name] = plan.blocks.count()
-    return figures
+class StageFigures(TypedDict):
+    """What is known of one stage."""
+
+    todo: int
+    ok: int
+    failed: int
+    reasons: dict[str, int]  # of failures, with their numbers
+    duplicates: NotRequired[int]  # at the first stage
+    running: NotRequired[int]  # in a build that is at work, as the next two
+    rows_per_minute: NotRequired[float]
+    seconds_left: NotRequired[int | None]
+    medians: NotRequired[dict[str, float]]  # of the columns that the stage declares as figures
 
 
-def count_wanted(plan: Plan) -> int:
-    """How many rows would be in the dataset if none failed."""
-    return int((~plan.duplicates).sum())
-
-
-def count_lost(plan: Plan) -> int:
-    """How many rows are not in the dataset because a stage failed."""
-    lost = np.zeros(len(plan.listing), bool)
-    for name, step in plan.steps.items():
-        if not step.schedule.optional:
-            lost |= plan.states[name] == FAILED
-    return int((lost & ~plan.duplicates).sum())
+Figures = dict[str, StageFigures]  # by stage
 
 
 class Rates:
@@ -100,6 +77,10 @@ def to_line(figures: Figures) -> str:
     return " | ".join(parts) + (f" | about {to_clock(slowest)} left" if slowest else "")
 
 
+def median_line(figure: Figure, median: float) -> str:
+    return f"Median {figure.meaning}: {median:.1f} {figure.unit}".rstrip()
+
+
 def to_clock(seconds: float | None) -> str:
     if seconds is None:
         return ""
@@ -108,7 +89,7 @@ def to_clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def to_table(figures: Figures, title: str = "") -> Group:
+def to_table(figures: Figures, title: str = "") -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
     for column in ("stage", "todo", "running", "ok", "failed", "rows/min", "left", "why"):
         table.add_column(column, justify="left" if column in ("stage", "why") else "right")
@@ -126,4 +107,4 @@ def to_table(figures: Figures, title: str = "") -> Group:
             to_clock(stage.get("seconds_left")),
             ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1])),
         )
-    return Group(table)
+    return table

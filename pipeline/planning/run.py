@@ -15,7 +15,8 @@ from manifests.log import LogReader
 from manifests.outcomes import Outcomes
 from manifests.store import Store, is_uri, open_store
 from pipeline.planning.blocks import Blocks
-from pipeline.planning.plan import Plan, Retry
+from pipeline.planning.plan import Plan
+from pipeline.planning.row_states import ReadingRules, Retry
 from pipeline.planning.source_changes import SourceChanges
 from pipeline.recipe import Recipe, RecipeError, parse_recipe
 
@@ -59,11 +60,12 @@ def make_plan(
     as_recorded: bool = False,
 ) -> Plan:
     blocks = None
-    if only in ("", recipe.pack.name):
+    steps, block_step = recipe.steps(only), recipe.block_step()
+    if only in ("", block_step.name):
         there = set(store.list(dataset.DATA))
-        blocks = Blocks(recipe.pack_step(), recipe.splits, listing, there)
-    plan = Plan(recipe.steps(only), listing, Outcomes(store), blocks)
-    plan.load(log, changes.is_unchanged, retry, as_recorded)
+        blocks = Blocks(block_step, recipe.splits, listing, steps[0].name, there)
+    plan = Plan(steps, listing, Outcomes(store), blocks)
+    plan.load(log, ReadingRules(changes.is_unchanged, retry, as_recorded))
     return plan
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
+from manifests.records import Seen
 from manifests.store import is_uri
 from stages.contract.stage import Row
 
@@ -16,7 +16,7 @@ class SourceChanges:
 
     refresh: bool | None = None
 
-    def is_unchanged(self, row: Row, seen: dict[str, Any]) -> bool:
+    def is_unchanged(self, row: Row, seen: Seen) -> bool:
         """Compare a row with what its ingest saw: its uri, and each file with size and time."""
         if seen.get("uri") != row.get("uri"):
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.contract.stage import Stage
+from stages.contract.stage import RowId, Stage
 
 # Reasons of failures that the runner gives; stages give others.
 EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
@@ -17,6 +17,10 @@ LOST = "worker_lost"
 OPEN_FAILED = "open_failed"  # the worker ended, for whatever reason, before it could work
 
 DEATHS = (CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST)
+
+
+# Inputs of a task that are missing: by id of the row, or of a member of the block, the stages whose outcomes are gone.
+LostInputs = dict[RowId, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one row at one stage."""
+    """The result of one row or block at one stage."""
 
     id: str
     key: str
@@ -45,7 +49,7 @@ class Result:
     transient: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
     files: list[Any] = field(default_factory=list)
-    lost: tuple[str, ...] = ()  # stages whose outcomes are missing
+    lost: LostInputs = field(default_factory=dict)
     content: str = ""
     seconds: float = 0.0
 

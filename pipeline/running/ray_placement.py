@@ -7,11 +7,13 @@ its worker.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -45,7 +47,7 @@ def connect(address: str | None = None) -> None:
     inherited = {"env_vars": {"PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")]).rstrip(":")}}
     # In a submitted job Ray has copied the working directory to every node; elsewhere nodes share this checkout.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    options = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+    options: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
     if address:
         _require_answer(address)
     try:
@@ -53,7 +55,7 @@ def connect(address: str | None = None) -> None:
             ray.init(
                 address=address or "local",
                 runtime_env=None if in_job else inherited,
-                logging_level="error",
+                logging_level=logging.ERROR,
                 log_to_driver=False,
                 **options,
             )
@@ -89,7 +91,7 @@ class RayPlacement(Placement):
     def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
         # Ask Ray for GPUs but not for CPUs: the scheduler counts CPUs itself, for busy workers only. Idle actors that
         # reserved CPUs could block the actors of another stage for ever.
-        self._actors[worker] = WorkerActor.options(
+        self._actors[worker] = WorkerActor.options(  # type: ignore[attr-defined]
             num_cpus=_TOKEN_CPUS, num_gpus=spec.gpus, max_restarts=0, scheduling_strategy="SPREAD"
         ).remote(spec)
 

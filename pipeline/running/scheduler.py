@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.planning.plan import Plan, Task
+from pipeline.planning.plan import Plan
+from pipeline.planning.tasks import RowTask, Task
 from pipeline.running.messages import (
     DEATHS,
     EXCEPTION,
@@ -83,14 +84,12 @@ class Scheduler:
         placement: Placement,
         run: str,
         record: Callable[[Task, Result, int, str], None],
-        pack: Step | None = None,
     ):
         self.plan = plan
         self.placement = placement
         self.run_root = run
         self.record = record
-        steps = [*plan.steps.values(), *([pack] if pack else [])]
-        self.pools = {step.name: _Pool(step, plan.ready(step.name)) for step in steps}
+        self.pools = {step.name: _Pool(step, plan.ready(step.name)) for step in plan.all_steps}
         self._consumers = {
             name: [other for other in self.pools.values() if name in other.step.needs] for name in self.pools
         }
@@ -109,7 +108,7 @@ class Scheduler:
         for task in tasks:
             if task not in self._active:
                 self._active.add(task)
-                pool = self.pools[task[0]]
+                pool = self.pools[task.stage]
                 if not pool.waiting:
                     pool.waiting_since = time.monotonic()
                 pool.queue.append(task)
@@ -238,7 +237,7 @@ class Scheduler:
         tasks = self._next_batch(pool)
         if not tasks:
             return
-        items = self.plan.items(pool.step.name, [index for _, index in tasks])
+        items = self.plan.items(tasks)
         pool.workers[worker] = {item["id"]: task for item, task in zip(items, tasks, strict=True)}
         pool.running += len(tasks)
         self.placement.send(worker, items)
@@ -249,9 +248,9 @@ class Scheduler:
         # Near the end, divide the remaining rows among all workers.
         fair = math.ceil(pool.waiting / self._most_workers(pool.step))
         size = min(pool.step.schedule.batch, fair)
-        tasks = [pool.queue.popleft() for _ in range(min(size, len(pool.queue)))]
+        tasks: list[Task] = [pool.queue.popleft() for _ in range(min(size, len(pool.queue)))]
         while len(tasks) < size and pool.taken < len(pool.backlog):
-            task = pool.step.name, int(pool.backlog[pool.taken])
+            task = RowTask(pool.step.name, int(pool.backlog[pool.taken]))
             pool.taken += 1
             if task not in self._active and self.plan.is_open(task):
                 self._active.add(task)
@@ -326,7 +325,7 @@ class Scheduler:
             middle = len(left) // 2
             pool.suspects += [left[:middle], left[middle:]]
         elif left:
-            item = self.plan.items(pool.step.name, [left[0][1]])[0]
+            item = self.plan.items(left)[0]
             result = Result(item["id"], item["failure_key"], False, died.reason, died.detail, transient=True)
             self._check_stage_works(pool, result)
             self._finish(pool, left[0], result, self.placement.name)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -52,52 +53,59 @@ def _new_scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=ours))
 
 
+@dataclass(frozen=True)
+class _Worker:
+    """A process that was started, and the connection to it."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+
+
 class Supervisor:
     def __init__(self, spec: WorkerSpec, environment: Mapping[str, str] | None = None):
         self.spec = spec
         self._environment = dict(environment or {})  # added to the environment of this process
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._worker: _Worker | None = None
         self._rows_worked = 0
         self._scratch = _new_scratch()
         self._output = tempfile.TemporaryFile()  # what the worker prints; the end of it explains a crash
 
     def run(self, rows: list[Row]) -> Iterator[Message]:
         """Yield the results of a batch as they come, then BatchEnd or, if the worker has ended, WorkerDied."""
-        died = None if self._process else self._open()
-        if died:
-            yield died
-            return
         try:
-            yield from self._run(rows)
+            worker = self._worker or self._open()
+            if isinstance(worker, WorkerDied):
+                yield worker
+            else:
+                yield from self._run(worker, rows)
         except Exception as error:
             yield self._give_up(error)
 
-    def _open(self) -> WorkerDied | None:
+    def _open(self) -> _Worker | WorkerDied:
         """Start a worker. If it ends before it can work, for whatever reason, no row is to blame: OPEN_FAILED."""
         try:
-            died = self._start()
+            worker = self._start()
         except Exception as error:
-            died = self._give_up(error)
-        return WorkerDied(OPEN_FAILED, died.detail) if died else None
+            worker = self._give_up(error)
+        return WorkerDied(OPEN_FAILED, worker.detail) if isinstance(worker, WorkerDied) else worker
 
     def _give_up(self, error: Exception) -> WorkerDied:
         """End the batch after an exception, such as no process could be started or /tmp is full."""
         self.kill()
         return WorkerDied(EXITED, f"cannot run a worker process: {type(error).__name__}: {error}")
 
-    def _run(self, rows: list[Row]) -> Iterator[Message]:
+    def _run(self, worker: _Worker, rows: list[Row]) -> Iterator[Message]:
         try:
-            self._connection.send(rows)
+            worker.connection.send(rows)
         except BrokenPipeError:
-            yield self._reap()
+            yield self._reap(worker)
             return
-        yield from self._receive(self.spec.timeout_seconds, "without a result")
+        yield from self._receive(worker, self.spec.timeout_seconds, "without a result")
         self._rows_worked += len(rows)
-        if self._process is not None and self._rows_worked >= self.spec.renew_rows:
+        if self._worker is not None and self._rows_worked >= self.spec.renew_rows:
             self.stop()
 
-    def _start(self) -> WorkerDied | None:
+    def _start(self) -> _Worker | WorkerDied:
         ours, theirs = socket.socketpair()
         path = os.pathsep.join([_ROOT, *[entry for entry in sys.path if entry]])
         threads = str(self.spec.threads)
@@ -115,7 +123,7 @@ class Supervisor:
         self._rows_worked = 0
         self._output.seek(0)
         self._output.truncate()
-        self._process = subprocess.Popen(  # -P: the working folder may have packages of these names
+        process = subprocess.Popen(  # -P: the working folder may have packages of these names
             [sys.executable, "-P", "-m", "pipeline.running.worker", str(theirs.fileno()), str(self._scratch)],
             pass_fds=[theirs.fileno()],
             env=environment,
@@ -124,23 +132,23 @@ class Supervisor:
             stderr=self._output,
         )
         theirs.close()
-        self._connection = Connection(ours.detach())
-        self._connection.send(self.spec)
-        for message in self._receive(self.spec.open_timeout_seconds, "while opening"):
+        worker = self._worker = _Worker(process, Connection(ours.detach()))
+        worker.connection.send(self.spec)
+        for message in self._receive(worker, self.spec.open_timeout_seconds, "while opening"):
             if isinstance(message, WorkerDied):
                 return message
-        return None
+        return worker
 
-    def _receive(self, timeout_seconds: float, when: str) -> Iterator[Message]:
+    def _receive(self, worker: _Worker, timeout_seconds: float, when: str) -> Iterator[Message]:
         while True:
-            if not self._connection.poll(timeout_seconds):
+            if not worker.connection.poll(timeout_seconds):
                 self.kill()
                 yield WorkerDied(TIMEOUT, f"timed out after {timeout_seconds:g} s {when}; worker killed")
                 return
             try:
-                message = self._connection.recv()
+                message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
-                yield self._reap()
+                yield self._reap(worker)
                 return
             if isinstance(message, WorkerDied):
                 self.kill()
@@ -148,10 +156,10 @@ class Supervisor:
             if isinstance(message, (WorkerDied, BatchEnd)):
                 return
 
-    def _reap(self) -> WorkerDied:
+    def _reap(self, worker: _Worker) -> WorkerDied:
         """Wait for the ended process, and return why it ended."""
-        code = self._process.wait()
-        self._forget()
+        code = worker.process.wait()
+        self._forget(worker)
         if code == OUT_OF_MEMORY_EXIT:
             return WorkerDied(
                 OUT_OF_MEMORY, f"used more than {self.spec.memory_gb:g} GiB of memory (memory_gb); worker ended"
@@ -169,21 +177,22 @@ class Supervisor:
                 last = following
         return f": {last[:300]}" if last else ""
 
-    def _forget(self) -> None:
-        self._connection.close()
-        self._process = self._connection = None
+    def _forget(self, worker: _Worker) -> None:
+        worker.connection.close()
+        self._worker = None
 
     def stop(self) -> None:
         """Ask the worker to end; kill it if it does not within 5 seconds."""
-        if self._process is None:
+        worker = self._worker
+        if worker is None:
             return
         try:
-            self._connection.send(None)
-            self._process.wait(timeout=5)
+            worker.connection.send(None)
+            worker.process.wait(timeout=5)
         except (subprocess.TimeoutExpired, OSError):
-            self._process.kill()
-            self._process.wait()
-        self._forget()
+            worker.process.kill()
+            worker.process.wait()
+        self._forget(worker)
 
     def close(self) -> None:
         self.stop()
@@ -191,12 +200,13 @@ class Supervisor:
 
     def interrupt(self) -> None:
         """Kill the worker from another thread. The thread that receives its messages then finds that it has ended."""
-        process = self._process
-        if process is not None:
-            process.kill()
+        worker = self._worker
+        if worker is not None:
+            worker.process.kill()
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._forget()
+        worker = self._worker
+        if worker is not None:
+            worker.process.kill()
+            worker.process.wait()
+            self._forget(worker)

@@ -14,14 +14,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
-from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, Result, WorkerDied, WorkerSpec
+from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, LostInputs, Result, WorkerDied, WorkerSpec
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -121,11 +122,12 @@ class StageRunner:
             try:
                 found = self._recover(item)
                 if found is None:
-                    rows.append(self._complete(item))
-                    continue
+                    row, lost = self._complete(item)
+                    if not lost:
+                        rows.append(row)
+                        continue
+                    found = self._missing(item, lost)
                 yield found
-            except StageError as error:
-                yield self._failure(item, error)
             except OSError as error:
                 yield self._failure(item, store_error(error))
         yield from self._work(rows)
@@ -139,18 +141,32 @@ class StageRunner:
             return None
         return Result(item["id"], item["key"], True, columns=columns)
 
-    def _complete(self, item: Row) -> Row:
-        """Add the columns of the stages that the row needs; raise MissingInput if an outcome is gone."""
-        row, missing = dict(item), []
-        for stage, key in row.get("needed", {}).items():
+    def _complete(self, item: Row) -> tuple[Row, LostInputs]:
+        """Add what the needed stages made of the row, or of each member of the block; return also what is gone."""
+        if not self.stage.of_blocks:
+            outcomes, missing = self._find_outcomes(item["needed"])
+            row = dict(item)
+            for columns in outcomes.values():
+                row |= columns
+            return row, {item["id"]: missing} if missing else {}
+        members, lost = [], {}
+        for member in item["members"]:
+            outcomes, missing = self._find_outcomes(member["needed"])
+            members.append({**member, "outcomes": outcomes})
+            if missing:
+                lost[member["id"]] = missing
+        return item | {"members": members}, lost
+
+    def _find_outcomes(self, needed: Mapping[str, str]) -> tuple[dict[str, Row], tuple[str, ...]]:
+        """The outcomes under these keys, by stage, and the stages whose outcome or artifact is gone."""
+        outcomes, missing = {}, []
+        for stage, key in needed.items():
             columns = self.outcomes.find(stage, key)
             if columns is None or not self._has_artifact(columns):
                 missing.append(stage)
             else:
-                row |= columns
-        if missing:
-            raise MissingInput(*missing)
-        return row
+                outcomes[stage] = columns
+        return outcomes, tuple(missing)
 
     def _has_artifact(self, columns: Row) -> bool:
         references = [value for value in columns.values() if isinstance(value, str) and value.startswith(FOLDER + "/")]
@@ -183,7 +199,7 @@ class StageRunner:
         if isinstance(outcome, StageError):
             if isinstance(outcome, DamagedInput):
                 for stage in outcome.stages:
-                    self.outcomes.withdraw(stage, row["needed"][stage])
+                    self.outcomes.withdraw(stage, _needed_keys(row, outcome.member)[stage])
             return self._failure(row, outcome)
         key = row.get("key") or self.stage.key(row, (), outcome.content)
         try:
@@ -214,8 +230,20 @@ class StageRunner:
             error.detail,
             error.transient,
             files=error.files,
-            lost=error.stages if isinstance(error, MissingInput) else (),
+            lost={error.member or row["id"]: error.stages} if isinstance(error, MissingInput) else {},
         )
+
+    def _missing(self, item: Row, lost: LostInputs) -> Result:
+        first, stages = next(iter(lost.items()))
+        error = MissingInput(*stages, member=first if self.stage.of_blocks else "")
+        return replace(self._failure(item, error), lost=lost)
+
+
+def _needed_keys(item: Row, member: str) -> dict[str, str]:
+    """By stage, the keys of what was made of a row, or of one member of a block."""
+    if not member:
+        return item["needed"]
+    return next(each["needed"] for each in item["members"] if each["id"] == member)
 
 
 def _from_bug(error: Exception) -> StageError:

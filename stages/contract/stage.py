@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
 from manifests.outcomes import Outcomes
 from manifests.store import Store
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Shown
 
 if TYPE_CHECKING:
     from manifests.dataset import Column  # which imports numpy and Arrow: a worker should start fast
@@ -51,7 +52,7 @@ class StageError(Exception):
         self.transient = transient
         self.files = list(files)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _restore_error, (self.reason, self.detail, self.transient, self.files)
 
 
@@ -60,18 +61,23 @@ def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) 
 
 
 class MissingInput(StageError):
-    """What earlier stages made is gone: `stages` are worked again."""
+    """What earlier stages made is gone: these stages are run again, then this one.
 
-    def __init__(self, *stages: str, why: object = "gone"):
-        super().__init__(MISSING_INPUT, f"what {', '.join(stages)} made: {why}", transient=True)
+    A stage that works blocks also says which member of the block it is about.
+    """
+
+    def __init__(self, *stages: str, why: object = "gone", member: RowId = ""):
+        about = f"{member}: " if member else ""
+        super().__init__(MISSING_INPUT, f"{about}what {', '.join(stages)} made: {why}", transient=True)
         self.stages = stages
+        self.member = member
 
 
 class DamagedInput(MissingInput):
-    """It is there and cannot be read: the worker takes it back."""
+    """What an earlier stage made cannot be read: the worker deletes its outcome, so that it is made again."""
 
-    def __init__(self, stage: str, why: object):
-        super().__init__(stage, why=" ".join(str(why).split())[:300])
+    def __init__(self, stage: str, why: object, member: RowId = ""):
+        super().__init__(stage, why=" ".join(str(why).split())[:300], member=member)
 
 
 def store_error(error: OSError, what: str = "") -> StageError:
@@ -81,14 +87,23 @@ def store_error(error: OSError, what: str = "") -> StageError:
     return StageError(reason, f"{what}: {line}" if what else line, transient=True)
 
 
-def read_input(store: Store, name: str, stage: str) -> bytes:
-    """An artifact of an earlier stage."""
+def read_input(store: Store, name: str, stage: str, member: RowId = "") -> bytes:
+    """Read an artifact of an earlier stage, of this row or of a member of this block."""
     try:
         return store.read(name)
     except FileNotFoundError as error:
-        raise MissingInput(stage) from error
+        raise MissingInput(stage, member=member) from error
     except OSError as error:
         raise store_error(error, name) from error
+
+
+class Member(TypedDict):
+    """A row of a block, as a stage that works blocks gets it."""
+
+    id: RowId
+    source: Row  # what the source list says of it
+    needed: dict[str, str]  # by stage that it came through: the key
+    outcomes: NotRequired[dict[str, Row]]  # by the same stages: the columns; the worker adds them
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,7 @@ class Stage(BaseModel):
     columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
     reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
     default_schedule: ClassVar[Schedule] = Schedule()
+    shown: ClassVar[Shown] = Shown()  # what status, sheet and a build's summary show of it besides counts
     of_blocks: ClassVar[bool] = False  # whether it works blocks of settled rows, instead of rows
 
     @cached_property

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.planning.figures import count_rows
+from pipeline.planning.counting import count_rows
 from pipeline.running.placement import Placement
 from pipeline.step import Step
 from stages.contract.schedule import Schedule

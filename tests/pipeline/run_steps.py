@@ -17,7 +17,8 @@ from manifests.log import list_parts
 from manifests.outcomes import Outcomes
 from manifests.records import OK, Record
 from manifests.store import Store, open_store
-from pipeline.planning.plan import Plan, Retry
+from pipeline.planning.plan import Plan
+from pipeline.planning.row_states import ReadingRules, Retry
 from pipeline.running.build import Build, open_log
 from pipeline.running.local_placement import LocalPlacement
 from pipeline.running.placement import Placement
@@ -67,7 +68,7 @@ def run_steps(
     try:
         plan = Plan(steps, update_listing(store, rows, lease.epoch), Outcomes(store))
         log, records = open_log(store, lease)
-        plan.load(records, lambda row, seen: True, retry)
+        plan.load(records, ReadingRules(lambda row, seen: True, retry))
         Build(plan, placement, log, lease).run()
         return Ran(plan, store, lease.epoch)
     finally:

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import itertools
 import json
 
 import numpy as np
@@ -13,11 +14,14 @@ from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
 from pipeline.recipe import DECLARED, ROW_STAGES
+from pipeline.running.messages import Result
+from pipeline.running.worker import StageRunner
 from stages.artifacts.splat import Splat
 from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.artifacts.views import Views
-from stages.contract.stage import Context, Done, Stage, StageError
-from stages.pack import Pack, RowStage, marks
+from stages.contract.stage import Context, Member, Stage
+from stages.pack import Pack
+from stages.packing.rows import RowStage
 
 V, N, K, SIZE = 3, 12, 4, 8
 PACK = Pack(gaussians=N, stages=ROW_STAGES)
@@ -62,19 +66,20 @@ class Run:
         self.store = LocalStore(str(folder / "run"))
         self.context = Context(self.store, folder / "scratch")
         self.context.scratch.mkdir(parents=True)
+        self.keys = itertools.count()
 
     def publish(self, stage, key, columns, artifact=None, column=""):
         Outcomes(self.store).publish(stage, key, columns, artifact, column, ".bin")
 
-    def member(self, number: int, *, captioned=True, taught=False, gaussians=7, **given):
+    def member(self, number: int, *, captioned=True, taught=False, gaussians=7, **given) -> Member:
         keys = {stage: f"{number:02d}{stage}" for stage in ("ingest", "render", "fit")}
         self.publish("ingest", keys["ingest"], {"content_hash": f"hash{number}", "warnings": ["missing file: a.png"]})
         told = {"warnings": ["missing file: a.png", "dark"]}  # render repeats what ingest said
         self.publish("render", keys["render"], told, views(number).to_bytes(), "views")
         figures = {"psnr": 30.5, "psnr_foreground": 25.25, "ssim": 0.5, "held_out": [2]}
         self.publish("fit", keys["fit"], figures, splat(number, gaussians).to_ply(), "splat")
-        keys["caption"] = f"{number:02d}caption" if captioned else None
         if captioned:
+            keys["caption"] = f"{number:02d}caption"
             texts = [{"text": f"Täßchen {number}", "kind": "metadata", "model": None, "score": None}]
             self.publish("caption", keys["caption"], {"captions": texts})
         if taught:
@@ -83,14 +88,22 @@ class Run:
             self.publish("embed", keys["embed"], seen, vectors(number, V), "view_vectors")
             self.publish("align", keys["align"], {"caption_scores": [0.25]}, vectors(-number, 1), "caption_vectors")
         row = {"id": f"object-{number}", "source": f"meshes/{number}.glb", "category": "cup", "licence": "CC0-1.0"}
-        return {**row, "split": "train", "keys": keys, **given}
+        return {"id": row["id"], "source": {**row, "split": "train", **given}, "needed": keys}
 
     def block(self, members, index=0, split="train"):
-        return {"id": f"{split}-{index:05d}", "key": "00", "split": split, "index": index, "members": members}
+        key = f"{next(self.keys):032x}"
+        place = {"id": f"{split}-{index:05d}", "split": split, "index": index}
+        return {**place, "key": key, "failure_key": key, "members": members, "marks": "0a"}
 
     def pack(self, members, stage=PACK, **place):
-        ((_, outcome),) = stage.open(self.context)([self.block(members, **place)])
-        return outcome
+        (result,) = self.pack_blocks([self.block(members, **place)], stage)
+        return result
+
+    def pack_blocks(self, blocks, stage=PACK) -> list[Result]:
+        """As a worker packs them."""
+        results: list[Result] = []
+        StageRunner(stage, self.context, stage.open(self.context)).run(blocks, results.extend)
+        return results
 
     def table(self, outcome):
         return parquet.read_table(f"{self.store.root}/{outcome.columns['shard']}")
@@ -110,7 +123,7 @@ def fixed(table, name, index, *shape):
 
 def test_a_shard_holds_what_the_stages_made(run):
     outcome = run.pack([run.member(number, gaussians=5 + number) for number in range(3)])
-    assert isinstance(outcome, Done)
+    assert outcome.ok
     table = run.table(outcome)
     meant = dataset.Contract(dataset.Shape(V, N, K), DECLARED).schema()
     assert (table.schema, table.schema.metadata) == (meant, meant.metadata)
@@ -149,7 +162,16 @@ def test_damaged_vectors_are_made_again(run):
     run.store.replace(name, b"no vectors")
     outcome = run.pack([member])
     assert (outcome.reason, outcome.transient) == ("missing_input", True)
+    assert outcome.lost == {"object-1": ("embed",)}
     assert Outcomes(run.store).find("embed", "01embed") is None
+
+
+def test_all_that_is_lost_of_a_block_is_made_again_at_once(run):
+    members = [run.member(number) for number in range(3)]
+    lose_outcome(run, members[0])
+    for spoil in (lose_outcome, lose_artifact):
+        spoil(run, members[2])
+    assert run.pack(members).lost == {"object-0": ("fit",), "object-2": ("render", "fit")}
 
 
 def test_what_it_returns_is_enough_for_the_index(run):
@@ -159,7 +181,7 @@ def test_what_it_returns_is_enough_for_the_index(run):
     assert columns["shard"] == f"dataset/data/test-00003-{columns['sha256'][:12]}.parquet"
     assert columns["sha256"] == hashlib.sha256(data).hexdigest()
     assert (columns["rows"], columns["bytes"]) == (2, len(data))
-    assert columns["marks"] == marks(members) != marks(members[::-1])
+    assert columns["marks"] == "0a"
     assert (columns["shape"], columns["float_type"]) == ([V, N, K], "float32")
     assert (columns["categories"], columns["licences"]) == ({"cup": 1, "": 1}, {"CC0-1.0": 1, "": 1})
     assert columns["scores"] == {}
@@ -244,33 +266,33 @@ def test_pictures_are_not_compressed_and_every_page_can_be_found(run):
 
 
 def lose_outcome(run, member):
-    run.store.delete(Outcomes(run.store).name("fit", member["keys"]["fit"]))
+    run.store.delete(Outcomes(run.store).name("fit", member["needed"]["fit"]))
 
 
 def lose_artifact(run, member):
-    run.store.delete(Outcomes(run.store).find("render", member["keys"]["render"])["views"])
+    run.store.delete(Outcomes(run.store).find("render", member["needed"]["render"])["views"])
 
 
 def damage_artifact(run, member):
-    run.store.replace(Outcomes(run.store).find("render", member["keys"]["render"])["views"], b"PK\3\4 and no more")
+    run.store.replace(Outcomes(run.store).find("render", member["needed"]["render"])["views"], b"PK\3\4 and no more")
 
 
 def damage_splat(run, member):
-    run.store.replace(Outcomes(run.store).find("fit", member["keys"]["fit"])["splat"], b"ply\nand no more")
+    run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], b"ply\nand no more")
 
 
 def not_finite(run, member):
     poor = splat(0)
     poor.means[3] = np.nan
-    run.store.replace(Outcomes(run.store).find("fit", member["keys"]["fit"])["splat"], poor.to_ply())
+    run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], poor.to_ply())
 
 
 def other_views(run, member):
-    run.store.replace(Outcomes(run.store).find("render", member["keys"]["render"])["views"], views(0, 5).to_bytes())
+    run.store.replace(Outcomes(run.store).find("render", member["needed"]["render"])["views"], views(0, 5).to_bytes())
 
 
 def other_harmonics(run, member):
-    run.store.replace(Outcomes(run.store).find("fit", member["keys"]["fit"])["splat"], splat(0, terms=1).to_ply())
+    run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], splat(0, terms=1).to_ply())
 
 
 @pytest.mark.parametrize(
@@ -289,7 +311,7 @@ def test_a_failure_half_way_leaves_nothing(run, spoil, reason, transient):
     members = [run.member(number) for number in range(3)]
     spoil(run, members[2])
     outcome = run.pack(members, packing(row_group_rows=1))
-    assert isinstance(outcome, StageError)
+    assert not outcome.ok
     assert (outcome.reason, outcome.transient) == (reason, transient)
     assert "object-2" in outcome.detail
     assert run.nothing_was_left()
@@ -299,7 +321,7 @@ def test_a_store_that_takes_nothing_is_tried_again(run):
     members = [run.member(0)]
     run.store.replace("dataset", b"a file where the folder should be")
     outcome = run.pack(members)
-    assert isinstance(outcome, StageError)
+    assert not outcome.ok
     assert (outcome.reason, outcome.transient) == ("store_failed", True)
     assert not list(run.context.scratch.iterdir())
 
@@ -307,8 +329,8 @@ def test_a_store_that_takes_nothing_is_tried_again(run):
 def test_one_block_cannot_cost_another(run):
     good, bad = run.member(0), run.member(1)
     lose_outcome(run, bad)
-    outcomes = list(PACK.open(run.context)([run.block([bad]), run.block([good], index=1)]))
-    assert [type(outcome) for _, outcome in outcomes] == [StageError, Done]
+    results = run.pack_blocks([run.block([bad]), run.block([good], index=1)])
+    assert [result.ok for result in results] == [False, True]
 
 
 def test_it_stands_while_its_shard_is_there(run):

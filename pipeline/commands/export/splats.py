@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.planning.plan import OK
+from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
 from stages.artifacts.splat import Splat
 from stages.common.prefetch import prefetch
@@ -54,7 +54,7 @@ def export_splats(options: argparse.Namespace) -> int:
 
 def _plan_exports(run: Run, ids: list[str] | None, out: Path, suffix: str) -> list[_Export]:
     """The objects to export, in the order of the listing, and their files. Raise RunError if an id has no splat."""
-    fitted = run.plan.states[_stage(run)] == OK
+    fitted = run.plan.states[_stage(run)] == State.OK
     names = run.listing.ids.to_pylist()
     if not fitted.any():
         raise RunError(f"--run {run.store.root}: no object is fitted yet; run `build`")

@@ -13,12 +13,14 @@ from manifests.records import FAILED, OK, Record
 from manifests.splits import Splits
 from manifests.store import open_store
 from pipeline.planning.blocks import Blocks
-from pipeline.planning.plan import Plan, Retry, Task
+from pipeline.planning.plan import Plan
+from pipeline.planning.row_states import ReadingRules, Retry
+from pipeline.planning.tasks import BlockTask, RowTask, Task
 from pipeline.running.messages import Result
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Row, Stage
-from stages.pack import Pack, marks
+from stages.pack import Pack
 
 FOUR = [{"id": name, "uri": f"/nowhere/{name}"} for name in "abcd"]
 PAIRS = Splits(shares={"all": 1.0}, rows_per_shard=2)
@@ -68,11 +70,12 @@ class Planned:
         store = open_store(root)
         epoch = max((part.epoch for part in list_parts(store)), default=0) + 1
         listing = update_listing(store, rows, epoch)
-        blocks = Blocks(Step(Pack()), splits, listing, set(store.list("dataset/data"))) if splits else None
+        blocks = Blocks(Step(Pack()), splits, listing, "ingest", set(store.list("dataset/data"))) if splits else None
         self.store, self.log = store, Log(store, epoch)
         self.plan = Plan(steps or three_steps(), listing, Outcomes(store), blocks)
-        self.plan.load(LogReader(store), lambda row, seen: row["id"] not in changed, retry, as_recorded)
-        self.blocks: dict[str, Task] = {}  # that were to be packed, by id
+        rules = ReadingRules(lambda row, seen: row["id"] not in changed, retry, as_recorded)
+        self.plan.load(LogReader(store), rules)
+        self.blocks: dict[str, BlockTask] = {}  # that were to be packed, by id
         self.to_pack = self._named(self.plan.begin())
 
     def _index(self, name: str) -> int:
@@ -81,9 +84,9 @@ class Planned:
     def _named(self, tasks: list[Task]) -> set[tuple[str, str]]:
         found = set()
         for task in tasks:
-            name = self.plan.items(task[0], [task[1]])[0]["id"]
-            found.add((task[0], name))
-            if task[0] == "pack":
+            name = self.plan.items([task])[0]["id"]
+            found.add((task.stage, name))
+            if isinstance(task, BlockTask):
                 self.blocks[name] = task
         return found
 
@@ -94,11 +97,11 @@ class Planned:
         self, stage: str, name: str, reason: str = "", content: str = "", transient: bool = False, attempts: int = 1
     ) -> set[tuple[str, str]]:
         """A row is worked, or fails for a reason; return what becomes ready."""
-        index = self._index(name)
-        (item,) = self.plan.items(stage, [index])
+        task = RowTask(stage, self._index(name))
+        (item,) = self.plan.items([task])
         content = content if stage == "ingest" and content else name
         key = item["failure_key"] if reason else item.get("key") or self.plan.steps[stage].stage.key(item, (), content)
-        found = self.plan.apply((stage, index), Result(name, key, not reason, reason, content=content))
+        found = self.plan.apply(task, Result(name, key, not reason, reason, content=content))
         self._log(name, stage, key, reason, transient=transient, attempts=attempts, content=content)
         return self._named(found)
 
@@ -111,25 +114,25 @@ class Planned:
         return {(stage, name) for stage, name in found if stage == "pack"}
 
     def redo(self, stage: str, name: str, *lost: str) -> set[tuple[str, str]]:
-        task = self.blocks[name] if stage == "pack" else (stage, self._index(name))
-        return self._named(self.plan.redo(task, lost))
+        """A row's stage finds that what these made of the row is lost."""
+        return self._named(self.plan.redo(RowTask(stage, self._index(name)), {name: lost}))
 
-    def publish(self, stage: str, name: str) -> None:
-        """Write the outcome of a row that is done."""
-        self.plan.outcomes.publish(stage, self.plan.key(stage, self._index(name)), {})
+    def redo_block(self, block: str, **lost: tuple[str, ...]) -> set[tuple[str, str]]:
+        """Packing a block finds that what these stages made of its members is lost."""
+        return self._named(self.plan.redo(self.blocks[block], lost))
 
     def members(self, name: str) -> list[str]:
         return [member["id"] for member in self._block(name)["members"]]
 
     def _block(self, name: str) -> Row:
-        return self.plan.items("pack", [self.blocks[name][1]])[0]
+        return self.plan.items([self.blocks[name]])[0]
 
     def pack(self, name: str, reason: str = "", gaussians: int = 8) -> str:
         """A block is packed, or cannot be; return the name of its shard."""
         item = self._block(name)
         shard = f"dataset/data/{name}-{item['key'][:12]}.parquet"
         columns = {
-            "shard": shard, "rows": len(item["members"]), "marks": marks(item["members"]),
+            "shard": shard, "rows": len(item["members"]), "marks": item["marks"],
             "shape": [4, 8, gaussians], "float_type": "float16",
         }  # fmt: skip
         if reason:

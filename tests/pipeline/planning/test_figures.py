@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.planning.figures import count_lost, count_rows, count_wanted, to_clock, to_line
+from pipeline.planning.counting import count_lost, count_rows, count_wanted
+from pipeline.planning.figures import to_clock, to_line
 from tests.pipeline.planning.plans import FOUR, PAIRS, Planned
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.planning.plan import LIFETIME_ATTEMPTS, Retry
+from pipeline.planning.row_states import LIFETIME_ATTEMPTS, Retry
+from pipeline.planning.tasks import RowTask
 from tests.pipeline.planning.plans import FOUR, Planned, three_steps
 
 TWO = FOUR[:2]
@@ -54,7 +55,7 @@ def test_a_transient_failure_is_tried_again_by_later_builds_up_to_a_cap(
     plan.apply("shape", "a", "timeout", transient=True, attempts=attempts)
     later = Planned(tmp_path, TWO)
     assert later.ready("shape") == again
-    assert later.plan.attempts["shape", 0] == attempts  # the next record counts from there
+    assert later.plan.attempts[RowTask("shape", 0)] == attempts  # the next record counts from there
     assert Planned(tmp_path, TWO, as_recorded=True).ready("shape") == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.planning.plan import LIFETIME_ATTEMPTS, Retry
+from pipeline.planning.row_states import LIFETIME_ATTEMPTS, Retry
 from pipeline.running.local_placement import LocalPlacement
 from pipeline.running.messages import Message
 from pipeline.running.placement import WorkerId

@@ -1,0 +1,72 @@
+"""What is known of a shard, and of all shards of a dataset: the fixed shapes of their JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NotRequired, TypedDict
+
+from manifests.dataset import FloatType
+
+
+class Shard(TypedDict):
+    """The columns of the outcome of a packed block."""
+
+    shard: str  # the file's name in the run folder
+    split: str
+    index: int  # of the block in its split
+    rows: int
+    marks: NotRequired[str]  # see `marks`; earlier versions had none
+    bytes: int
+    sha256: str
+    shape: list[int]  # views, Gaussians, SH coefficients
+    float_type: FloatType
+    categories: dict[str, int]
+    licences: dict[str, int]
+    scores: dict[str, dict[str, int]]  # of captions: histograms by kind (weak.py)
+    contract: NotRequired[str]  # digest of the columns, if these are not the first that there were
+
+
+class ListedShard(TypedDict):
+    """A shard in index.json."""
+
+    shard: str  # the file's name in the dataset folder
+    split: str
+    index: int
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class ListedShape(TypedDict):
+    """The fields of `dataset.Shape`."""
+
+    views: int
+    gaussians: int
+    sh_coefficients: int
+    float_type: FloatType
+
+
+class WeakCaptions(TypedDict):
+    percent: float
+    below: dict[str, float]  # by kind of caption
+
+
+class DatasetIndex(TypedDict):
+    """index.json."""
+
+    version: int
+    shape: ListedShape | None  # None: there are no shards
+    rows: dict[str, int]  # by split
+    bytes: dict[str, int]  # by split
+    categories: dict[str, dict[str, int]]  # by split
+    licences: dict[str, int]
+    weak_captions: WeakCaptions
+    provenance: dict[str, Any]
+    shards: list[ListedShard]
+
+
+def marks(members: Iterable[tuple[str, str]]) -> str:
+    """Which rows are in a block, by id and key of the content, in short: the driver holds it for every row."""
+    named = (f"{key} {row_id}" for row_id, key in members)
+    return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)

@@ -1,0 +1,59 @@
+"""The rows that a build is asked to work: of its source, of the run's listing, or of the demo corpus."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from manifests.listing import Listing, read_listing
+from manifests.sources import SourceRow, read_source
+from manifests.store import LocalStore, Store
+from pipeline.planning.run import RunError
+from pipeline.recipe import Recipe
+from stages.corpus.corpus import Corpus
+from stages.meshes.formats import ENDINGS
+
+_FOLDER = "corpus"
+
+
+def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | None:
+    """Read the rows of the source; None if they come from the run's listing, or from a corpus still to be made."""
+    if recipe.corpus:
+        if source:
+            raise RunError(f"--source {source}: this recipe makes its own corpus; omit --source, or use another recipe")
+        return None
+    if not source:
+        if not len(read_listing(store)):
+            raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
+        return None
+    return read_source(source, ENDINGS)
+
+
+def make_corpus(corpus: Corpus, store: Store) -> list[SourceRow]:
+    """Make the demo corpus in the run folder, and read its list. For a URI it is made here and uploaded."""
+    if isinstance(store, LocalStore):
+        return read_source(str(_write(corpus, Path(store.root) / _FOLDER)), ENDINGS)
+    with tempfile.TemporaryDirectory() as scratch:
+        listed = _write(corpus, Path(scratch))
+        for path in sorted(Path(scratch).rglob("*.glb")):
+            store.replace(f"{_FOLDER}/{path.relative_to(scratch)}", path.read_bytes())
+        store.replace(f"{_FOLDER}/{listed.name}", listed.read_bytes())
+    return read_source(f"{store.root}/{_FOLDER}/{listed.name}", ENDINGS)
+
+
+def _write(corpus: Corpus, folder: Path) -> Path:
+    with Progress(console=Console(file=sys.stderr)) as progress:
+        task = progress.add_task(f"Demo corpus, seed {corpus.seed}", total=corpus.count)
+        return corpus.write(folder, lambda done: progress.update(task, completed=done))
+
+
+def limited(rows: list[SourceRow], limit: int | None, before: Listing) -> list[SourceRow]:
+    """The first `limit` rows of the source, and those that were listed before: a limit never removes a row."""
+    if limit is None:
+        return rows
+    kept = set(before.ids.to_pylist())
+    return [row for number, row in enumerate(rows) if number < limit or row["id"] in kept]

@@ -1,0 +1,103 @@
+"""Make a row of the dataset from what the source list says and from what each stage made."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manifests import dataset
+from manifests.store import Store
+from stages.contract.stage import DamagedInput, Member, ReadArtifact, Row, Stage, StageError, read_input
+
+_OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
+
+
+@dataclass(frozen=True)
+class RowStage:
+    """A stage of rows: its name, its class, and whether a row must have come through it to be packed."""
+
+    name: str
+    kind: type[Stage]
+    required: bool
+
+
+def row_of(member: Member, stages: Sequence[RowStage], store: Store) -> Row:
+    """What the source list says of a row, and on top of it what each stage gave."""
+    source = member["source"]
+    carried = {name: _json_value(value) for name, value in source.items() if name not in _OWN_COLUMNS}
+    row: Row = {
+        "id": member["id"],
+        **{name: _text(source.get(name)) for name in ("group", "category", "source", "licence")},
+        "warnings": [],
+        "keys": {stage.name: member["needed"].get(stage.name) for stage in stages},
+        "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
+    }
+    for stage in stages:
+        if stage.name in member["needed"]:
+            outcome = member["outcomes"][stage.name]
+            row |= stage.kind.entry(outcome, _artifact_of(member, stage, store), row)
+            row["warnings"] += outcome.get("warnings", [])
+        elif stage.required:
+            raise StageError("missing_key", f"{member['id']}: no key of {stage.name} among {sorted(member['needed'])}")
+        else:
+            row |= {column.name: column.missing for column in stage.kind.columns}
+    row["warnings"] = list(dict.fromkeys(row["warnings"]))  # a stage repeats what an earlier one said
+    row["licence"] = _text(row["licence"])
+    return row
+
+
+def _artifact_of(member: Member, stage: RowStage, store: Store) -> ReadArtifact:
+    def read(parse: Any) -> Any:
+        name = member["outcomes"][stage.name][stage.kind.artifact]
+        try:
+            return parse(read_input(store, name, stage.name, member["id"]))
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DamagedInput(stage.name, error, member["id"]) from error
+
+    return read
+
+
+def _text(value: Any) -> str | None:
+    if _json_value(value) is None:
+        return None
+    return str(value).encode("utf-8", "backslashreplace").decode()  # a file name may have bytes that are not UTF-8
+
+
+def _json_value(value: Any) -> Any:
+    """JSON has no NaN, which some source lists write for an empty field."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fitted_to(contract: dataset.Contract, row: Row) -> Row:
+    """The row as its shard has it: the first Gaussians, padded to the shape's number and in its float type."""
+    shape, row_id = contract.shape, row["id"]
+    if len(row["views"]) != shape.views or len(row["depth"]) != shape.views:
+        counts = f"{len(row['views'])} views and {len(row['depth'])} depths"
+        raise StageError("mixed_views", f"{row_id} has {counts}, its block {shape.views} of each")
+    if row["sh"].shape[1] != shape.sh_coefficients:
+        counts = f"{row['sh'].shape[1]} SH coefficients a Gaussian"
+        raise StageError("mixed_gaussians", f"{row_id} has {counts}, its block {shape.sh_coefficients}")
+    count = min(row["gaussian_count"], shape.gaussians)
+    padded = {
+        column.name: _padded(row[column.name][:count], column.padding, shape)
+        for column in contract.columns
+        if column.padding is not None
+    }
+    for name, values in padded.items():
+        if not np.isfinite(values).all():
+            raise StageError("not_finite", f"{row_id}: {name} of its splat is not finite in {shape.float_type}")
+    return row | {"gaussian_count": count} | padded
+
+
+def _padded(real: np.ndarray, padding: Any, shape: dataset.Shape) -> np.ndarray:
+    values = np.empty((shape.gaussians, *real.shape[1:]), shape.float_type)
+    with np.errstate(over="ignore"):  # the caller looks for what became infinite
+        values[: len(real)] = real
+    values[len(real) :] = padding
+    return values
