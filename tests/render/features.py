@@ -267,7 +267,7 @@ def skin() -> Gltf:
     positions, normals, uv, faces = cube()
     share = (positions[:, 1] + 0.5).astype(np.float32)
     weights = np.stack([1 - share, share, share * 0, share * 0], 1)
-    attributes = {
+    attributes: dict[str, np.ndarray] = {
         "NORMAL": normals.astype(np.float32), "TEXCOORD_0": uv.astype(np.float32), "WEIGHTS_0": weights,
         "JOINTS_0": np.tile(np.array([[0, 1, 0, 0]], np.uint16), (24, 1)),
     }  # fmt: skip

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from stages.ingest import Ingest
+from stages.meshes.formats import read_mesh
+from stages.meshes.model import Limits, Model
 
 # 24 vertices: each side of the cube [-0.5, 0.5] has its own four, so that sides can differ in normal, uv and colour
 _SIDES = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64)
@@ -18,7 +23,9 @@ QUARTERS = np.array([[_RED, _GREEN], [_BLUE, _YELLOW]], np.uint8)  # [2, 2, 4]: 
 
 def cube() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """positions [24, 3], normals [24, 3], uv [24, 2] with v down, faces [12, 3] counter-clockwise from outside"""
-    positions, normals, faces = [], [], []
+    positions: list[np.ndarray] = []
+    normals: list[np.ndarray] = []
+    faces: list[tuple[int, int, int]] = []
     for normal in _SIDES:
         up = np.array([0, 1, 0]) if abs(normal[1]) < 0.5 else np.array([0, 0, -normal[1]])
         right = np.cross(up, normal)
@@ -222,3 +229,15 @@ def off_cube() -> bytes:
     lines = ["OFF", "# a cube of quads", "24 6 0"]
     lines += [" ".join(f"{x:.6f}" for x in row) for row in positions]
     return "\n".join(lines + [f"4 {4 * s} {4 * s + 1} {4 * s + 2} {4 * s + 3}" for s in range(6)]).encode()
+
+
+def read_file(path: Path, **limits: int) -> Model:
+    """Ingest and read a file as the stages do; raises the StageError of either."""
+    taken = Ingest().fetch({"uri": str(path)})
+    columns = taken.columns
+    return read_mesh(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
+
+
+def model_of(data: bytes, folder: Path, name: str = "a.glb", **limits: int) -> Model:
+    (folder / name).write_bytes(data)
+    return read_file(folder / name, **limits)

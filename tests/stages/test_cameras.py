@@ -1,3 +1,5 @@
+"""Cameras around the unit sphere."""
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def test_axes_are_those_of_opencv() -> None:
     assert np.allclose(pose[1, :3, 3] / np.linalg.norm(pose[1, :3, 3]), [1, 0, 0])  # the next one stands at +x
 
 
-def test_spiral_is_even_and_its_seed_turns_it() -> None:
+def test_spiral_is_even_and_its_seed_rotates_it() -> None:
     spiral = cameras.fibonacci(200, 5)
     assert np.allclose(np.linalg.norm(spiral, axis=1), 1)
     assert np.abs(spiral.mean(0)).max() < 0.01
@@ -41,7 +43,7 @@ def test_spiral_is_even_and_its_seed_turns_it() -> None:
     assert np.allclose(spiral[:, 1], cameras.fibonacci(200, 6)[:, 1])
 
 
-def test_a_camera_right_above_has_a_pose() -> None:
+def test_a_camera_straight_above_has_a_pose() -> None:
     poses = cameras.look_at_centre(np.array([[0.0, 1, 0], [0, -1, 0]]), 40.0)
     assert np.isfinite(poses).all()
     assert np.allclose(np.linalg.det(poses[:, :3, :3]), 1)

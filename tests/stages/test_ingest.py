@@ -1,3 +1,5 @@
+"""Fetch and check meshes from folders, object stores and web servers."""
+
 import io
 import json
 import os
@@ -9,7 +11,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ FILES = {
 
 @pytest.mark.parametrize("form", FILES)
 @pytest.mark.parametrize("extension", ["right", "bin", "glb"])
-def test_format_is_judged_by_content(tmp_path: Path, form: str, extension: str) -> None:
+def test_format_is_recognised_by_content(tmp_path: Path, form: str, extension: str) -> None:
     path = write(tmp_path / f"thing.{form if extension == 'right' else extension}", FILES[form])
     outcome = done(path)
     assert outcome.columns["format"] == form
@@ -90,7 +92,7 @@ def test_other_spellings_of_a_format(tmp_path: Path) -> None:
     assert done(write(tmp_path / "d.gltf", bom)).columns["format"] == "gltf"
 
 
-def test_companions_travel_with_the_mesh(tmp_path: Path) -> None:
+def test_companions_are_kept_with_the_mesh(tmp_path: Path) -> None:
     path = gltf_folder(tmp_path)
     outcome = done(path)
     assert list(members(outcome)) == ["mesh.gltf", "my buffer.bin", "textures/röd färg.png"]
@@ -110,7 +112,7 @@ def test_material_libraries_and_their_textures(tmp_path: Path) -> None:
     assert sorted(members(done(path))) == ["bump.png", "mesh.obj", "sub/my skin.png", "sub/my stuff.mtl"]
 
 
-def test_content_is_of_names_and_bytes_alone(tmp_path: Path) -> None:
+def test_content_depends_only_on_names_and_bytes(tmp_path: Path) -> None:
     first = done(gltf_folder(tmp_path / "here"))
     moved = gltf_folder(tmp_path / "and" / "there")
     moved = moved.rename(moved.with_name("another name.gltf"))
@@ -165,7 +167,7 @@ def test_nothing_outside_the_folder_is_opened(tmp_path: Path, uri: str, form: st
     assert not [name for name in _opened if os.path.realpath(name) == str(target)]
 
 
-def test_links_inside_the_folder_and_the_mesh_itself_may_be_links(tmp_path: Path) -> None:
+def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
     path = gltf_folder(tmp_path / "store")
     (tmp_path / "store" / "textures" / "röd färg.png").rename(tmp_path / "store" / "textures" / "real.png")
     (tmp_path / "store" / "textures" / "röd färg.png").symlink_to("real.png")
@@ -175,7 +177,7 @@ def test_links_inside_the_folder_and_the_mesh_itself_may_be_links(tmp_path: Path
     assert done(alias).columns["format"] == "glb"
 
 
-def test_names_may_differ_in_capitals(tmp_path: Path) -> None:
+def test_names_may_differ_in_case(tmp_path: Path) -> None:
     path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib a.mtl"))
     write(tmp_path / "A.MTL", b"newmtl a\nmap_Kd Textures/Red.PNG\n")
     write(tmp_path / "textures" / "red.png", meshes.png(meshes.QUARTERS))
@@ -186,7 +188,7 @@ def test_names_may_differ_in_capitals(tmp_path: Path) -> None:
     assert list(members(done(path))) == ["mesh.obj", "a.mtl"]
 
 
-def test_a_link_in_other_capitals_leads_nowhere_either(tmp_path: Path) -> None:
+def test_a_link_whose_name_differs_in_case_is_refused_too(tmp_path: Path) -> None:
     target = write(tmp_path / "out" / "secret.png", meshes.png(meshes.QUARTERS))
     path = write(tmp_path / "mesh" / "a.glb", meshes.cube_gltf(texture="LINK/secret.png").glb())
     (tmp_path / "mesh" / "link").symlink_to(target.parent)
@@ -207,11 +209,11 @@ def test_a_texture_that_is_a_folder_is_missing(tmp_path: Path) -> None:
      (b"<!DOCTYPE html>", "web page"), ("v 0 0 0\nf 1 1 1\n".encode("utf-16"), "UTF-16")],
     ids=["pointer", "zip", "page", "utf16"],
 )  # fmt: skip
-def test_what_is_no_mesh_is_called_by_its_name(tmp_path: Path, data: bytes, what: str) -> None:
+def test_the_refusal_says_what_the_file_seems_to_be(tmp_path: Path, data: bytes, what: str) -> None:
     assert what in refused(write(tmp_path / "a.glb", data), "corrupt_file").detail
 
 
-def test_embedded_data_is_inside(tmp_path: Path) -> None:
+def test_data_uris_need_no_companion(tmp_path: Path) -> None:
     import base64
 
     made = meshes.cube_gltf()
@@ -225,7 +227,7 @@ def huge(document: dict[str, Any], count: int) -> dict[str, Any]:
     return document
 
 
-CLAIMS = {
+FALSE_DECLARATIONS = {
     "binary.ply": meshes.ply_cube(binary=True).replace(b"vertex 24", b"vertex 4000000000"),
     "ascii.ply": meshes.ply_cube().replace(b"face 12", b"face 4000000000"),
     "claim.stl": b"\0" * 80 + struct.pack("<I", 4_000_000_000) + meshes.stl_cube()[84:],
@@ -243,18 +245,18 @@ CLAIMS = {
 }
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_false_claims_and_broken_files_are_corrupt(tmp_path: Path, name: str) -> None:
-    refused(write(tmp_path / name, CLAIMS[name]), "corrupt_file")
+@pytest.mark.parametrize("name", FALSE_DECLARATIONS)
+def test_false_declarations_and_invalid_files_are_corrupt(tmp_path: Path, name: str) -> None:
+    refused(write(tmp_path / name, FALSE_DECLARATIONS[name]), "corrupt_file")
 
 
-def test_unbacked_accessors_have_a_limit(tmp_path: Path) -> None:
+def test_accessors_without_data_have_a_limit(tmp_path: Path) -> None:
     document = huge(meshes.cube_gltf().finished(), 4_000_000_000)
     del document["accessors"][0]["bufferView"]
     refused(write(tmp_path / "a.glb", meshes.glb(document, meshes.cube_gltf().binary)), "too_large")
 
 
-def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     refused(tmp_path / "nothing.glb", "not_found")
     refused(write(tmp_path / "empty.glb", b""), "empty_file")
     (tmp_path / "folder.glb").mkdir()
@@ -288,8 +290,8 @@ def test_size_limit_counts_companions_and_reads_no_more(tmp_path: Path) -> None:
     assert "max_bytes" in error.detail
 
 
-def test_a_broken_row_leaves_its_neighbours(tmp_path: Path) -> None:
-    rows = [{"id": name, "uri": str(write(tmp_path / name, data))} for name, data in CLAIMS.items()]
+def test_a_failed_row_does_not_affect_others(tmp_path: Path) -> None:
+    rows = [{"id": name, "uri": str(write(tmp_path / name, data))} for name, data in FALSE_DECLARATIONS.items()]
     rows.insert(3, {"id": "good", "uri": str(write(tmp_path / "good.glb", FILES["glb"]))})
     outcomes = dict(Ingest().open(None)(rows))  # type: ignore[arg-type]
     assert len(outcomes) == len(rows)
@@ -346,15 +348,15 @@ class Quiet(SimpleHTTPRequestHandler):
 def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
     folder = tmp_path / "served"
     folder.mkdir()
-    handler: type[BaseHTTPRequestHandler] = type("Handler", (Quiet,), {"asked": []})
-    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))  # type: ignore[arg-type]
+    handler: type[Quiet] = type("Handler", (Quiet,), {"asked": []})
+    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{web.server_address[1]}", folder, handler.asked  # type: ignore[attr-defined]
+    yield f"http://127.0.0.1:{web.server_address[1]}", folder, handler.asked
     web.shutdown()
     web.server_close()
 
 
-def test_web_servers_only_where_allowed(server: tuple[str, Path, list[str]]) -> None:
+def test_web_servers_are_used_only_if_allowed(server: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = server
     path = gltf_folder(folder / "set")
     refused(f"{url}/set/kub%20ett.gltf", "http_not_allowed")
@@ -364,7 +366,7 @@ def test_web_servers_only_where_allowed(server: tuple[str, Path, list[str]]) -> 
     assert (outcome.content, outcome.columns, outcome.files) == (local.content, local.columns, [])
 
 
-def test_what_web_servers_do(server: tuple[str, Path, list[str]]) -> None:
+def test_answers_of_web_servers(server: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = server
     write(folder / "moved" / "a.glb", FILES["glb"])
     assert done(f"{url}/away/a.glb", allow_http=True).columns["format"] == "glb"
@@ -392,7 +394,7 @@ def test_urls_are_encoded_once(server: tuple[str, Path, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:port", "a..b"])
-def test_a_url_that_cannot_be_one_is_final(host: str) -> None:
+def test_an_invalid_url_is_not_tried_again(host: str) -> None:
     assert not refused(f"http://{host}/a.glb", "unreadable", allow_http=True).transient
 
 

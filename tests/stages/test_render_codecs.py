@@ -1,4 +1,4 @@
-"""Meshopt-compressed views and KTX2 textures: what they hold, and what is said of those that are damaged."""
+"""Meshopt-compressed views and KTX2 textures: their content, and the reasons of damaged ones."""
 
 from __future__ import annotations
 
@@ -10,31 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.contract.stage import Done, StageError
+from stages.contract.stage import StageError
 from stages.ingest import Ingest
 from stages.meshes import images
-from stages.meshes.formats import read_mesh
 from stages.meshes.gltf.data import GltfData
 from stages.meshes.gltf.format import GlbFile
-from stages.meshes.model import Limits, Model
+from stages.meshes.model import Limits
 from tests.stages import meshes, packing
+from tests.stages.meshes import read_file
 from tests.stages.packing import ETC1S_QUARTERS, HEADER, Packed, packed_cube, uastc
 
 EXTENSIONS = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-
-
-def ingested(path: Path) -> Done:
-    ((_, taken),) = Ingest().open(None)([{"id": "a", "uri": str(path)}])  # type: ignore[arg-type]
-    if isinstance(taken, StageError):
-        raise taken
-    assert isinstance(taken, Done)
-    return taken
-
-
-def model_of(path: Path, **limits: int) -> Model:
-    taken = ingested(path)
-    columns = taken.columns
-    return read_mesh(taken.artifact or b"", columns["mesh_name"], columns["format"], Limits(**limits), 2048)
 
 
 def glb_file(folder: Path, document: dict[str, Any], binary: bytes) -> Path:
@@ -56,7 +42,7 @@ def reason_of(work: Callable[[], Any]) -> str:
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_meshopt_gives_back_what_was_packed(tmp_path: Path, extension: str, mode: str) -> None:
     made = packed_cube(extension, mode)
-    model = model_of(glb_file(tmp_path, made.finished(), made.binary))
+    model = read_file(glb_file(tmp_path, made.finished(), made.binary))
     positions, normals, _, faces = meshes.cube()
     assert model.warnings == [] and model.vertices == 72 and model.faces == 36
     seen = {name: np.concatenate([getattr(part, name) for part in model.parts]) for name in ("positions", "normals")}
@@ -83,16 +69,16 @@ def test_a_fallback_buffer_is_not_needed_and_not_read(tmp_path: Path, uri: str) 
     del document["extensionsRequired"]
     (tmp_path / "beside.bin").write_bytes(b"\xff" * made.unpacked)
     path = glb_file(tmp_path, document, made.binary)
-    assert ingested(path).columns["mesh_bytes"] == path.stat().st_size
-    model = model_of(path)
+    assert Ingest().fetch({"uri": str(path)}).columns["mesh_bytes"] == path.stat().st_size
+    model = read_file(path)
     assert model.warnings == [] and np.allclose(model.parts[0].positions[:24], meshes.cube()[0], atol=1e-4)
 
 
-def test_a_buffer_without_bytes_that_is_no_fallback_is_missing(tmp_path: Path) -> None:
+def test_a_buffer_without_bytes_is_missing_unless_it_is_a_fallback(tmp_path: Path) -> None:
     made = packed_cube()
     document = made.finished()
     del document["bufferViews"][0]["extensions"]
-    assert reason_of(lambda: model_of(glb_file(tmp_path, document, made.binary))) == "missing_file"
+    assert reason_of(lambda: read_file(glb_file(tmp_path, document, made.binary))) == "missing_file"
 
 
 MESHOPT_DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
@@ -123,13 +109,13 @@ def test_damaged_meshopt_has_its_reason(tmp_path: Path, name: str) -> None:
     made = packed_cube()
     document = made.finished()
     document["bufferViews"][0]["extensions"][made.extension] |= change
-    assert reason_of(lambda: model_of(glb_file(tmp_path, document, made.binary))) == reason
+    assert reason_of(lambda: read_file(glb_file(tmp_path, document, made.binary))) == reason
 
 
 def test_packed_views_are_counted_before_they_are_unpacked(tmp_path: Path) -> None:
     made = packed_cube()
     path = glb_file(tmp_path, made.finished(), made.binary)
-    assert model_of(path, max_vertices=72).vertices == 72  # as many as are drawn
+    assert read_file(path, max_vertices=72).vertices == 72  # as many as are drawn
     bomb = Packed()
     rows = np.zeros((100_000, 64), np.uint32)
     for _ in range(3):
@@ -139,12 +125,12 @@ def test_packed_views_are_counted_before_they_are_unpacked(tmp_path: Path) -> No
     assert len(bomb.binary) < rows.nbytes / 10
     path = glb_file(tmp_path, bomb.finished(), bomb.binary)
     assert (
-        reason_of(lambda: model_of(path, max_vertices=500_000)) == "too_large"
+        reason_of(lambda: read_file(path, max_vertices=500_000)) == "too_large"
     )  # 64 MB, of which each view would take 26
-    assert model_of(path).vertices == 9
+    assert read_file(path).vertices == 9
 
 
-def test_noise_in_meshopt_is_corrupt_or_drawn() -> None:
+def test_noise_in_meshopt_is_corrupt_or_read() -> None:
     random = np.random.default_rng(1)
     made = packed_cube("KHR_meshopt_compression")
     document, reasons = made.finished(), set()
@@ -193,15 +179,15 @@ def test_the_largest_level_within_the_side_is_taken() -> None:
 
 
 @pytest.mark.parametrize("plain", [None, "picture.png"])
-def test_a_texture_takes_its_ktx2_picture_before_its_plain_one(tmp_path: Path, plain: str | None) -> None:
+def test_the_ktx2_image_of_a_texture_is_preferred(tmp_path: Path, plain: str | None) -> None:
     made = meshes.cube_gltf(texture=PLAIN)
-    texture = {"extensions": {"KHR_texture_basisu": {"source": 0}}}
+    entry: dict[str, Any] = {"extensions": {"KHR_texture_basisu": {"source": 0}}}
     if plain is not None:
-        texture["source"] = made.add("images", {"uri": plain})
+        entry["source"] = made.add("images", {"uri": plain})
         (tmp_path / plain).write_bytes(meshes.png(np.zeros((4, 4, 3))))
-    made.document["textures"][0] = texture
+    made.document["textures"][0] = entry
     made.document["extensionsRequired"] = ["KHR_texture_basisu"]
-    model = model_of(glb_file(tmp_path, made.finished(), made.binary))
+    model = read_file(glb_file(tmp_path, made.finished(), made.binary))
     texture = model.parts[0].material.color_texture
     assert texture is not None and (texture.pixels == meshes.blocks(meshes.QUARTERS, 4)).all()
 
@@ -211,7 +197,7 @@ def changed(field: int, value: int, data: bytes = PLAIN) -> bytes:
     return data[:place] + struct.pack("<I", value) + data[place + 4 :]
 
 
-def claims(unpacked: int) -> bytes:
+def declares(unpacked: int) -> bytes:
     data = PICTURES["Zstandard"]
     return data[:96] + struct.pack("<Q", unpacked) + data[104:]
 
@@ -233,7 +219,7 @@ KTX2_DAMAGE = {
     "too many pixels": (changed(2, 1 << 20, changed(3, 1 << 20)), "too_large"),
     "more pixels than there can be": (changed(2, 0xFFFFFFFF, changed(3, 0xFFFFFFFF)), "too_large"),
     "too many levels": (changed(7, 40), "bad_texture"),
-    "unpacks to less": (claims(10), "bad_texture"),
+    "unpacks to less": (declares(10), "bad_texture"),
     "codec": (PLAIN.replace(b"\xa6\1\2\0", b"\x01\1\2\0"), "bad_texture"),
 }
 
@@ -245,13 +231,13 @@ def test_damaged_ktx2_has_its_reason(name: str) -> None:
 
 
 @pytest.mark.parametrize("unpacked", [0x7FFFFFFF, 0xFFFFFFFFFFFFFFFF])
-def test_what_ktx2_claims_is_judged_before_it_is_unpacked(unpacked: int) -> None:
+def test_declared_sizes_of_ktx2_are_checked_before_decoding(unpacked: int) -> None:
     with pytest.raises(StageError, match=f"declares {unpacked:,} bytes, but has at most 64") as caught:
-        pixels(claims(unpacked))
+        pixels(declares(unpacked))
     assert caught.value.reason == "bad_texture"
 
 
-def test_noise_in_ktx2_is_bad_or_drawn() -> None:
+def test_noise_in_ktx2_is_refused_or_decoded() -> None:
     random = np.random.default_rng(2)
     reasons = set()
     for data in (*PICTURES.values(), ETC1S_QUARTERS):

@@ -1,6 +1,6 @@
-"""Files that claim much, or are built to take long: each is refused or read within a small memory, by its own reason.
+"""Files that declare much, or are made to take long, are refused with the right reason, or read, in little memory.
 
-Peaks are of what Python and NumPy take; the reader itself runs, nothing is drawn.
+Peaks are of the memory that Python and NumPy allocate in the readers; nothing is drawn.
 """
 
 import struct
@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.contract.stage import Done, StageError
-from stages.ingest import Ingest
-from stages.meshes.formats import read_mesh
-from stages.meshes.model import Limits
+from stages.contract.stage import StageError
 from tests.stages import meshes
+from tests.stages.meshes import read_file
 
 _MOST_BYTES = 64 << 20
 _TRIANGLE = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -108,13 +106,10 @@ READ = {
 def read(data: bytes, path: Path) -> tuple[Any, int]:
     """The model or the error, and the most memory taken at once beyond five times the file."""
     path.write_bytes(data)
+    outcome: Any
     tracemalloc.start()
     try:
-        taken = Ingest().open(None)([{"id": "a", "uri": str(path)}])  # type: ignore[arg-type]
-        ((_, outcome),) = taken
-        if isinstance(outcome, Done):
-            columns = outcome.columns
-            outcome = read_mesh(outcome.artifact or b"", columns["mesh_name"], columns["format"], Limits(), 2048)
+        outcome = read_file(path)
     except StageError as error:
         outcome = error
     finally:
@@ -124,7 +119,7 @@ def read(data: bytes, path: Path) -> tuple[Any, int]:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_claimed_is_refused_before_memory_is_taken(tmp_path: Path, name: str) -> None:
+def test_declared_sizes_are_refused_before_memory_is_taken(tmp_path: Path, name: str) -> None:
     data, reason = REFUSED[name]
     outcome, taken = read(data, tmp_path / name)
     assert isinstance(outcome, StageError) and outcome.reason == reason, outcome
@@ -133,7 +128,7 @@ def test_what_is_claimed_is_refused_before_memory_is_taken(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_is_odd_but_small_is_read(tmp_path: Path, name: str) -> None:
+def test_unusual_but_small_files_are_read(tmp_path: Path, name: str) -> None:
     outcome, taken = read(READ[name], tmp_path / name)
     assert not isinstance(outcome, StageError), outcome
     assert outcome.faces and len(outcome.parts) == 1 and taken < _MOST_BYTES

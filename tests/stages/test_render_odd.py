@@ -1,4 +1,4 @@
-"""What files get wrong in small ways: each is drawn as it was meant, or refused in words that name the place."""
+"""Small mistakes of files: each is drawn as it was meant, or refused with a message that names the mistake."""
 
 import io
 from collections.abc import Callable
@@ -10,18 +10,10 @@ import pytest
 from PIL import Image
 
 from stages.contract.stage import StageError
-from stages.ingest import Ingest
 from stages.meshes import images
-from stages.meshes.formats import read_mesh
-from stages.meshes.model import Limits, Model
+from stages.meshes.model import Limits
 from tests.stages import meshes
-
-
-def model(folder: Path, made: meshes.Gltf) -> Model:
-    path = folder / "a.glb"
-    path.write_bytes(made.glb())
-    taken = Ingest().fetch({"uri": str(path)})
-    return read_mesh(taken.artifact or b"", taken.columns["mesh_name"], taken.columns["format"], Limits(), 2048)
+from tests.stages.meshes import model_of
 
 
 def textured() -> meshes.Gltf:
@@ -51,39 +43,39 @@ PLACES: dict[str, Callable[[dict[str, Any], int], Any]] = {
 
 @pytest.mark.parametrize("number", [-1, 77])
 @pytest.mark.parametrize("field", PLACES)
-def test_a_number_that_a_list_has_not_is_named(tmp_path: Path, field: str, number: int) -> None:
+def test_an_index_out_of_range_is_named(tmp_path: Path, field: str, number: int) -> None:
     made = textured()
     PLACES[field](made.document, number)
     with pytest.raises(StageError) as caught:
-        model(tmp_path, made)
+        model_of(made.glb(), tmp_path)
     assert caught.value.reason == "corrupt_file" and f"{field} number {number}" in caught.value.detail
 
 
 @pytest.mark.parametrize("number", [-1, 5])
-def test_a_sampler_that_is_not_there_is_the_default(tmp_path: Path, number: int) -> None:
+def test_a_missing_sampler_is_the_default_one(tmp_path: Path, number: int) -> None:
     made = textured()
     made.document["textures"][0]["sampler"] = number
-    found = model(tmp_path, made)
+    found = model_of(made.glb(), tmp_path)
     texture = found.parts[0].material.color_texture
     assert texture is not None and texture.wrap == (10497, 10497)
     assert found.warnings == ["a texture names a sampler that the file has not"]
 
 
-def test_primitives_with_nothing_to_draw_are_passed_over(tmp_path: Path) -> None:
+def test_primitives_with_nothing_to_draw_are_skipped(tmp_path: Path) -> None:
     made = meshes.cube_gltf()
     whole = primitive(made.document)
     nothing = made.add("accessors", {"componentType": 5125, "count": 0, "type": "SCALAR"})
     one = made.accessor(np.array([0], np.uint32))
     more = [{**whole, "indices": indices, "mode": mode} for indices in (nothing, one) for mode in (4, 5, 6)]
     made.document["meshes"][0]["primitives"] += [*more, {"attributes": {}}]
-    found = model(tmp_path, made)
+    found = model_of(made.glb(), tmp_path)
     assert found.faces == 12 and found.warnings == ["a primitive without positions is not drawn"]
 
 
-def test_colours_that_are_no_numbers_are_white(tmp_path: Path) -> None:
+def test_colours_that_are_nan_are_white(tmp_path: Path) -> None:
     colors = np.tile(np.array([[0, 1, 0, 1]], np.float32), (24, 1))
     colors[3] = np.nan
-    found = model(tmp_path, meshes.cube_gltf(colors=colors))
+    found = model_of(meshes.cube_gltf(colors=colors).glb(), tmp_path)
     assert (found.parts[0].colors[3] == 1).all() and (found.parts[0].colors[4] == (0, 1, 0, 1)).all()
 
 
@@ -99,7 +91,7 @@ def test_grey_of_16_bits_with_a_clear_level() -> None:
     assert pixels[0].tolist() == [[0, 0, 0, 255], [0x12, 0x12, 0x12, 0], [255, 255, 255, 255]]
 
 
-def test_floating_point_pixels_are_no_silent_black() -> None:
+def test_floating_point_pixels_are_refused() -> None:
     with pytest.raises(StageError) as caught:
         images.decode(encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "a.tif", Limits(), 2048)
     assert caught.value.reason == "unsupported" and "a.tif" in caught.value.detail
@@ -107,7 +99,7 @@ def test_floating_point_pixels_are_no_silent_black() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what it skips
 @pytest.mark.parametrize("form", ["AVIF", "PNG", "JPEG", "WEBP", "TIFF", "TGA", "DDS", "GIF", "BMP"])
-def test_noise_in_images_is_bad_or_drawn(form: str) -> None:
+def test_noise_in_images_is_refused_or_decoded(form: str) -> None:
     noise = np.random.default_rng(0)
     whole = encoded(Image.fromarray(noise.integers(0, 255, (16, 16, 3), np.uint8)), form)
     for _ in range(60):
@@ -119,6 +111,6 @@ def test_noise_in_images_is_bad_or_drawn(form: str) -> None:
             assert error.reason in ("bad_texture", "too_large", "unsupported"), error.detail  # noqa: PT017
 
 
-def test_a_texture_that_is_something_else_is_called_by_its_name() -> None:
+def test_the_refusal_of_a_texture_says_what_the_file_seems_to_be() -> None:
     with pytest.raises(StageError, match="Git LFS pointer"):
         images.decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a.png", Limits(), 2048)

@@ -1,4 +1,4 @@
-"""What OBJ, PLY, STL and OFF files really look like, read as their authors meant them. Nothing is drawn here."""
+"""Variants of OBJ, PLY, STL and OFF files, read as their authors meant them. Nothing is drawn here."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,8 @@ from stages.contract.stage import StageError
 from stages.meshes.model import Model
 from stages.meshes.polygons import triangles
 from tests.stages import meshes
-from tests.stages.test_render import area_of, model_of
+from tests.stages.meshes import model_of
+from tests.stages.test_render import area_of
 
 SQUARE = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 UV = b"vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
@@ -67,7 +68,7 @@ def test_obj_spellings(tmp_path: Path) -> None:
     assert model_of(SQUARE + b"vt 1\nf 1/1/ 2/1/ 3/1/\n", tmp_path, "c.obj").faces == 1
 
 
-def test_obj_counts_back_from_where_the_face_stands(tmp_path: Path) -> None:
+def test_obj_indices_count_back_from_the_face(tmp_path: Path) -> None:
     other = SQUARE.replace(b" 0\n", b" 5\n")
     back = b"f -4 -3 -2 -1\n"
     text = b"usemtl a\n" + SQUARE + back + b"usemtl b\n" + other + back + b"usemtl a\nf 5 6 7\n"
@@ -117,14 +118,16 @@ def test_opacity_of_material_libraries(tmp_path: Path, lines: bytes, opacity: fl
     assert piece.colors[0, 3] == opacity and piece.material.alpha == ("BLEND" if opacity < 1 else "OPAQUE")
 
 
-def test_textures_lie_where_their_lines_say(tmp_path: Path) -> None:
+def test_options_of_texture_lines(tmp_path: Path) -> None:
     (tmp_path / "my skin.png").write_bytes(meshes.png(meshes.QUARTERS))
     (tmp_path / "m.mtl").write_bytes(
         b"newmtl a\nmap_Kd -clamp on -s 2 4 -o 0.5 my skin.png\nmap_Ke -o 0 0.25 0 my skin.png\n"
     )
     (piece,) = model_of(b"mtllib m.mtl\nusemtl a\n" + SQUARE + UV + b"f 1/1 2/2 3/3\n", tmp_path, "a.obj").parts
     assert piece.uv.tolist() == [[0.5, 1, 0, 0.75], [2.5, 1, 1, 0.75], [2.5, -3, 1, -0.25]]
-    assert piece.material.color_texture.wrap == (33071, 33071) and piece.material.emission_texture.wrap[0] == 10497
+    color, emission = piece.material.color_texture, piece.material.emission_texture
+    assert color is not None and color.wrap == (33071, 33071)
+    assert emission is not None and emission.wrap[0] == 10497
     assert piece.emission.tolist() == [[1, 1, 1]] * 3
 
 
@@ -137,10 +140,11 @@ def test_map_d_cuts_out(tmp_path: Path, levels: list[int], alpha: str) -> None:
     (tmp_path / "m.mtl").write_bytes(b"newmtl a\nmap_Kd skin.png\nmap_d cut.png\n")
     (piece,) = model_of(b"mtllib m.mtl\nusemtl a\n" + SQUARE + UV + b"f 1/1 2/2 3/3\n", tmp_path, "a.obj").parts
     assert piece.material.alpha == alpha
-    assert piece.material.color_texture.pixels[:, 0, 3].tolist() == levels
+    texture = piece.material.color_texture
+    assert texture is not None and texture.pixels[:, 0, 3].tolist() == levels
 
 
-def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "é.png").write_bytes(meshes.png(meshes.QUARTERS))
     (tmp_path / "m.mtl").write_bytes("newmtl è\nKd 1 0 0\nnewmtl é\nKd 0 1 0\nmap_Kd é.png\n".encode("latin-1"))
     text = "mtllib m.mtl gone.MTL\nusemtl é\n".encode("latin-1") + SQUARE + UV + b"f 1/1 2/2 3/3\nusemtl x\nf 1 2 3\n"

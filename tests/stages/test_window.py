@@ -1,4 +1,4 @@
-"""The part of a view that holds the object, and images put together from it."""
+"""The window of a view that contains the object, and the images encoded from it."""
 
 import io
 
@@ -11,7 +11,7 @@ from stages.rendering.window import Window, clip_from_camera, window_of
 
 
 @pytest.mark.parametrize("window", [Window(0, 0, 9, 9), Window(2, 3, 5, 9), Window(4, 0, 9, 1), Window(8, 8, 9, 9)])
-def test_pixels_lie_in_their_window_and_all_else_is_empty(window: Window) -> None:
+def test_pixels_are_in_their_window_and_all_else_is_empty(window: Window) -> None:
     generator = np.random.default_rng(0)
     shape = (window.bottom - window.top, window.right - window.left)
     color = generator.integers(0, 255, (*shape, 4), np.uint8)
@@ -27,7 +27,7 @@ def test_pixels_lie_in_their_window_and_all_else_is_empty(window: Window) -> Non
     assert not steps.any()
 
 
-def test_a_window_holds_all_points_and_little_else() -> None:
+def test_a_window_contains_all_points_and_little_else() -> None:
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (200, 3)) * (1, 0.2, 0.1)
     size, fov = 100, 40.0
     poses = cameras.look_at_centre(cameras.fibonacci(20, 0), fov)
