@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.planning.run import RunError, absolute_place
-from stages.common.models import ModelError
+from pipeline.planning.run import absolute_place
 from stages.common.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -25,16 +24,6 @@ def add_processes(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many processes of this machine share the work (default: 1)",
     )
-
-
-def expected_errors() -> tuple[type[Exception], ...]:
-    """Exceptions that are shown as one line, without a traceback."""
-    from stages.clip_gs.data.shards import DatasetError
-    from stages.clip_gs.evaluation.evaluate import EvaluationError
-    from stages.clip_gs.evaluation.templates import TemplateError
-    from stages.clip_gs.training.checkpoint import CheckpointError
-
-    return (RunError, DatasetError, CheckpointError, EvaluationError, TemplateError, ModelError, OSError)
 
 
 def open_dataset(options: argparse.Namespace) -> Dataset:

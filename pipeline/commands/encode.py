@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.checkpoints import add_processes, expected_errors, named, open_dataset, progress_of, splits_of
+from pipeline.commands.checkpoints import add_processes, named, open_dataset, progress_of, splits_of
 from pipeline.training.processes import together
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    return together(_encode, options, options.processes, expected_errors)
+    return together(_encode, options, options.processes)
 
 
 def _encode(options: argparse.Namespace, ranks: Ranks) -> int:

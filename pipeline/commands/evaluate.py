@@ -13,7 +13,6 @@ from rich.console import Console
 from manifests.store import is_uri, open_store
 from pipeline.commands.checkpoints import (
     add_processes,
-    expected_errors,
     named,
     open_dataset,
     progress_of,
@@ -64,7 +63,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    return together(_evaluate, options, options.processes, expected_errors)
+    return together(_evaluate, options, options.processes)
 
 
 def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:

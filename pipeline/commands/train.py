@@ -7,10 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,7 +18,9 @@ from pipeline.command_line.settings_help import settings_help
 from pipeline.planning.figures import to_clock
 from pipeline.planning.run import RunError, absolute_place
 from pipeline.settings import PRESETS, load, preset_names, to_yaml
+from pipeline.training.errors import errors_in_one_line
 from pipeline.training.processes import Terminated, together
+from pipeline.training.stop import Stop
 from stages.clip_gs.settings import Training
 
 if TYPE_CHECKING:
@@ -117,31 +116,13 @@ def _check(request: argparse.Namespace) -> int:
         )
 
 
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Turn expected exceptions into RunError, which is shown as one line."""
-    try:
-        yield
-    except expected_errors() as error:
-        raise RunError(str(error)) from error
-
-
-def expected_errors() -> tuple[type[Exception], ...]:
-    """Exceptions that are shown as one line, without a traceback."""
-    from stages.clip_gs.data.shards import DatasetError
-    from stages.clip_gs.training.checkpoint import CheckpointError
-    from stages.clip_gs.training.readiness import TrainingError
-
-    return (RunError, DatasetError, TrainingError, CheckpointError, OSError)
-
-
 def _train_here(request: argparse.Namespace) -> int:
     if request.workers == 1:
-        return together(work, request, 1, expected_errors)
+        return together(work, request, 1)
     _check(request)
     with Stop(_end_children) as stop:
         try:
-            together(work, request, request.workers, expected_errors)
+            together(work, request, request.workers)
         except Terminated:
             if not stop.signal:
                 raise
@@ -151,9 +132,9 @@ def _train_here(request: argparse.Namespace) -> int:
 def work(request: argparse.Namespace, ranks: Ranks) -> int:
     """Train, in one of the processes; return its exit code."""
     from stages.clip_gs.data.shards import Dataset
-    from stages.clip_gs.training.checkpoint import CheckpointError
     from stages.clip_gs.training.readiness import TrainingError
     from stages.clip_gs.training.trainer import train
+    from stages.common.training.checkpoint import CheckpointError
 
     with Stop() as stop:
         try:
@@ -172,43 +153,17 @@ def _end_children() -> None:
             os.kill(child.pid, signal.SIGTERM)
 
 
-class Stop:
-    """Notes Ctrl-C or SIGTERM and calls `then`. A second Ctrl-C raises KeyboardInterrupt, as usual."""
-
-    def __init__(self, then: Callable[[], None] = lambda: None):
-        self.signal = 0
-        self._then = then
-
-    @property
-    def code(self) -> int:
-        """The exit code of the process."""
-        return 128 + self.signal if self.signal else 0
-
-    def __enter__(self) -> Stop:
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._then()
-
-
 def print_summary(request: argparse.Namespace) -> None:
-    from stages.clip_gs.training.checkpoint import BEST, LAST, read, told_of
-    from stages.clip_gs.training.history import FILE
-    from stages.clip_gs.training.history import read as read_curve
+    from stages.clip_gs.training.checkpoint import BEST, LAST, description_of, read
+    from stages.common.training.history import FILE
+    from stages.common.training.history import read as read_curve
 
     console = Console(soft_wrap=True, highlight=False)
     folder = Path(request.folder)
     if not (folder / LAST).exists():
         console.print("Stopped before the first checkpoint.")
         return
-    state = told_of(read(folder / LAST), folder / LAST)
+    state = description_of(read(folder / LAST), folder / LAST)
     curve = read_curve(folder / FILE)
     if state["step"] < state["steps"]:
         done = f"step {state['step']:,} of {state['steps']:,}"

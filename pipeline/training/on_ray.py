@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.train import Stop, errors_in_one_line, expected_errors
 from pipeline.planning.run import RunError
+from pipeline.training.errors import errors_in_one_line, expected_errors
+from pipeline.training.stop import Stop
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
@@ -39,7 +40,7 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
     from pipeline.running.ray_placement import connect
     from stages.clip_gs.training.display import Display
     from stages.clip_gs.training.folder import alone, clear
-    from stages.clip_gs.training.history import FILE
+    from stages.common.training.history import FILE
 
     folder = Path(asked.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
     """In a thread: in the main one Ray would take Ctrl-C for itself and end the workers unsaved."""
     from ray.train import TrainingFailedError
 
-    from stages.clip_gs.training.history import newest
+    from stages.common.training.history import newest
 
     ended: list[str] = []
     shown = max((line["step"] for line in newest(curve, 0)), default=0)

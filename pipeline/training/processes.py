@@ -16,19 +16,19 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from pipeline.planning.run import RunError
+from pipeline.training.errors import expected_errors
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
 
 Work = Callable[[argparse.Namespace, "Ranks"], int]  # a function of a module, for every process finds it by its name
-Errors = Callable[[], tuple[type[Exception], ...]]  # those that are told in one line
 
 
 class Terminated(RunError):
     """A process ended by SIGTERM, which came before it could hear it."""
 
 
-def together(work: Work, options: argparse.Namespace, processes: int, errors: Errors) -> int:
+def together(work: Work, options: argparse.Namespace, processes: int) -> int:
     """`work` on so many processes, as one of torchrun's where there are some; RunError where one of them fails."""
     if processes < 1:
         raise RunError(f"{processes} processes: expected at least 1")
@@ -39,9 +39,9 @@ def together(work: Work, options: argparse.Namespace, processes: int, errors: Er
         try:
             with joined() as ranks:
                 return work(options, ranks)
-        except errors() as error:
+        except expected_errors() as error:
             raise RunError(str(error)) from error
-    return _watch(*_start(work, options, processes, errors))
+    return _watch(*_start(work, options, processes))
 
 
 def _refuse_more_than_gpus(processes: int) -> None:
@@ -52,14 +52,14 @@ def _refuse_more_than_gpus(processes: int) -> None:
 
 
 def _start(
-    work: Work, options: argparse.Namespace, processes: int, errors: Errors
+    work: Work, options: argparse.Namespace, processes: int
 ) -> tuple[list[multiprocessing.process.BaseProcess], list[Connection]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch and Arrow half
     members, ears = [], []
     port = free_port()
     for rank in range(processes):
         ear, mouth = context.Pipe(duplex=False)
-        member = context.Process(target=_join, args=(work, options, rank, processes, port, errors, mouth), daemon=True)
+        member = context.Process(target=_join, args=(work, options, rank, processes, port, mouth), daemon=True)
         member.start()
         mouth.close()
         members.append(member)
@@ -90,9 +90,7 @@ def _watch(members: list[multiprocessing.process.BaseProcess], ears: list[Connec
             member.terminate()
 
 
-def _join(
-    work: Work, options: argparse.Namespace, rank: int, world: int, port: int, errors: Errors, mouth: Connection
-) -> None:
+def _join(work: Work, options: argparse.Namespace, rank: int, world: int, port: int, mouth: Connection) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it is told, and ends all
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -104,7 +102,7 @@ def _join(
     with ExitStack() as stack:
         try:
             work(options, stack.enter_context(joined()))
-        except errors() as error:
+        except expected_errors() as error:
             if options.debug:
                 raise
             mouth.send(str(error))

@@ -18,11 +18,12 @@ from stages.clip_gs.data.shards import Dataset, DatasetError
 from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Model, Optimiser, Training
-from stages.clip_gs.training import checkpoint, history
-from stages.clip_gs.training.checkpoint import CheckpointError
+from stages.clip_gs.training import checkpoint
 from stages.clip_gs.training.optimiser import Average, optimisers_of, placed, share_at
-from stages.clip_gs.training.readiness import TrainingError, check
+from stages.clip_gs.training.readiness import TrainingError, check, differences
 from stages.clip_gs.training.trainer import Trainer, train
+from stages.common.training import history
+from stages.common.training.checkpoint import CheckpointError
 from tests.stages.clip_gs_dataset import things, write
 from tests.stages.clip_gs_objects import TEXTS
 
@@ -249,20 +250,20 @@ def test_what_is_no_checkpoint_is_said_in_a_line(trained: Path, tmp_path: Path) 
     torch.save({"module": {}}, tmp_path / "other.pt")
     for number, text in enumerate(TEXTS):
         (tmp_path / f"text{number}.pt").write_bytes(text)
-        with pytest.raises(CheckpointError, match=rf"text{number}\.pt: no checkpoint: not a file of tensors"):
+        with pytest.raises(CheckpointError, match=rf"text{number}\.pt: not a file of tensors"):
             checkpoint.load_model(tmp_path / f"text{number}.pt")
     for name, said in (("cut.pt", "damaged"), ("other.pt", "not a checkpoint that"), ("gone.pt", "no such")):
         with pytest.raises(CheckpointError, match=rf"{name}: .*{said}") as refused:
             checkpoint.load_model(tmp_path / name)
         assert "\n" not in str(refused.value)
-    with pytest.raises(CheckpointError, match="a folder without"):
+    with pytest.raises(CheckpointError, match="expected a folder that `train` wrote"):
         checkpoint.load_model(tmp_path)
     newer = checkpoint.read(trained / checkpoint.LAST)
     newer["settings"]["model"]["colours"] = "all"
     checkpoint.save(tmp_path / "newer.pt", newer)
     checkpoint.save(tmp_path / "older.pt", {name: value for name, value in newer.items() if name != "weights"})
     for name in ("newer.pt", "older.pt"):
-        with pytest.raises(CheckpointError, match=rf"{name}: is of another version"):
+        with pytest.raises(CheckpointError, match=rf"{name}: was written by another version"):
             checkpoint.load_model(tmp_path / name)
 
 
@@ -290,14 +291,14 @@ def test_a_training_begins_with_another_ones_weights(trained: Path, dataset: Dat
     report = (tmp_path / "b" / "started_from.txt").read_text()
     assert "tensors of the model come from it" in report and "tokenizer.serial" in report
     larger = settings_of(model={**TINY, "size": "tiny"}, start_from=str(trained))
-    with pytest.raises(CheckpointError, match="is of size mini; model.size is tiny"):
+    with pytest.raises(CheckpointError, match="has size mini, but model.size is tiny"):
         train(larger, dataset, tmp_path / "c", ALONE)
     state = checkpoint.read(trained / checkpoint.LAST)
     checkpoint.save(tmp_path / "taught.pt", {**state, "teacher": "test-clip@4567"})
-    with pytest.raises(CheckpointError, match="learnt from vectors of test-clip@4567, and the dataset has those of"):
+    with pytest.raises(CheckpointError, match="learnt from vectors of test-clip@4567, but the dataset's are from"):
         train(settings_of(start_from=str(tmp_path / "taught.pt")), dataset, tmp_path / "e", ALONE)
     torch.save({"module": {}}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match=r"start_from: .*other\.pt: no checkpoint of Uni3D"):
+    with pytest.raises(CheckpointError, match=r"start_from: .*other\.pt: not a Uni3D checkpoint"):
         train(settings_of(start_from=str(tmp_path / "other.pt")), dataset, tmp_path / "d", ALONE)
 
 
@@ -344,7 +345,10 @@ def test_a_folder_goes_on_by_the_same_settings_dataset_and_teacher_alone(
     with pytest.raises(CheckpointError, match=r"other settings: optimiser\.rate \(was 0\.001\), steps \(was 2\)"):
         check(other, dataset, trained, 1)
     objects = things(16, gaussians=32, seed=5)
-    for changes, said in (({}, "another dataset"), ({"teacher": "other@1"}, "learnt from test-clip@0123, not other@1")):
+    for changes, said in (
+        ({}, "on other shards"),
+        ({"teacher": "other@1"}, "with teacher test-clip@0123, not other@1"),
+    ):
         there = write(tmp_path / said, [dataclasses.replace(one, **changes) for one in objects], gaussians=32)
         with pytest.raises(CheckpointError, match=said):
             check(settings_of(steps=2), Dataset.open(there), trained, 1)
@@ -355,10 +359,10 @@ def test_a_field_that_there_was_not_yet_is_as_it_is_by_default(trained: Path) ->
     before = {**state["settings"], "data": {**state["settings"]["data"]}}
     del before["data"]["others"]
     same = Training.model_validate(state["settings"])
-    assert checkpoint.differences(before, same) == []
+    assert differences(before, same) == []
     others = same.model_copy(update={"data": same.data.model_copy(update={"others": 2})})
-    assert checkpoint.differences(before, others) == ["data.others (was 0)"]
-    assert checkpoint.differences({**before, "colours": "all"}, same)[0] == "colours (was 'all')"
+    assert differences(before, others) == ["data.others (was 0)"]
+    assert differences({**before, "colours": "all"}, same)[0] == "colours (was 'all')"
 
 
 @pytest.mark.parametrize("odd", [{"optimisers": []}, {"weights": {}}])
@@ -367,7 +371,7 @@ def test_a_folder_of_another_version_is_refused_in_a_line(
 ) -> None:
     state = checkpoint.read(trained / checkpoint.LAST)
     checkpoint.save(tmp_path / checkpoint.LAST, {**state, **odd})
-    with pytest.raises(CheckpointError, match=r"last\.pt: is of another version and cannot be gone on from"):
+    with pytest.raises(CheckpointError, match=r"last\.pt: was written by another version and cannot be resumed"):
         train(Training.model_validate(state["settings"]), dataset, tmp_path, ALONE)
 
 

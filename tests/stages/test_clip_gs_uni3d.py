@@ -12,8 +12,9 @@ import torch.nn.functional as F
 
 from stages.clip_gs.network import transformer
 from stages.clip_gs.network.model import ClipGs
-from stages.clip_gs.network.uni3d import Uni3dError, load_uni3d
+from stages.clip_gs.network.uni3d import load_uni3d
 from stages.clip_gs.settings import Model
+from stages.common.training.checkpoint import CheckpointError
 from tests.stages.clip_gs_objects import TEXTS, gaussians
 
 TEACHER = 1024
@@ -214,8 +215,8 @@ def test_what_does_not_fit_is_listed_and_left(two_blocks: None, tmp_path: Path) 
     assert set(report.missing) == own | {"blocks.1.norm2.bias"}
     assert report.unexpected == ("point_encoder.extra.weight",)
     assert report.wrong_shape == (
-        "trans2embed.weight [512, 192] there, [1024, 192] here",
-        "trans2embed.bias [512] there, [1024] here",
+        "trans2embed.weight [512, 192] in the file, [1024, 192] in the model",
+        "trans2embed.bias [512] in the file, [1024] in the model",
     )
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == (name not in report.loaded), name
@@ -228,12 +229,15 @@ def test_what_does_not_fit_is_listed_and_left(two_blocks: None, tmp_path: Path) 
     ("held", "says"),
     [
         (None, "no such file"),
-        *((text, "not a file of tensors alone, or damaged") for text in TEXTS),
-        ({"module": {"weight": torch.zeros(2)}}, "no checkpoint of Uni3D"),
-        ([1, 2], "no checkpoint of Uni3D"),
-        ({"module": {}, "arguments": Path("x")}, "not a file of tensors alone"),
-        (replace(BASE, depth=2), "2 blocks of width 768, which is size base; model.size is tiny"),
-        (replace(TINY, depth=3), "3 blocks of width 192, which is size none of tiny, small, base, large"),
+        *((text, "not a file of tensors, or damaged") for text in TEXTS),
+        ({"module": {"weight": torch.zeros(2)}}, "not a Uni3D checkpoint"),
+        ([1, 2], "not a Uni3D checkpoint"),
+        ({"module": {}, "arguments": Path("x")}, "not a file of tensors"),
+        (replace(BASE, depth=2), "has 2 blocks of width 768, size base; model.size is tiny"),
+        (
+            replace(TINY, depth=3),
+            "has 3 blocks of width 192, not one of the sizes tiny, small, base, large",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_line(two_blocks: None, tmp_path: Path, held: Any, says: str) -> None:
@@ -246,6 +250,6 @@ def test_a_wrong_file_is_refused_in_a_line(two_blocks: None, tmp_path: Path, hel
     elif held is not None:
         write(tmp_path, held)
     model = ClipGs(Model(size="tiny", **SMALL), TEACHER)
-    with pytest.raises(Uni3dError, match=says) as raised:
+    with pytest.raises(CheckpointError, match=says) as raised:
         load_uni3d(model, path)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import yaml
 from PIL import Image
 
 from stages.captioning.prompts import Prompts
+from stages.common.training import history
+from stages.common.training.checkpoint import CheckpointError
 from stages.corpus import captions
 from stages.corpus.corpus import Corpus
 from stages.embedded.training import captioner, clip, evaluation, loop, making, meaning, objects, tokens
@@ -60,9 +61,8 @@ def captioner_task(library: Library, learnt) -> captioner.CaptionerTask:
 TASKS = pytest.mark.parametrize("new_task", [clip_task, captioner_task])
 
 
-def curve(folder: Path) -> list[dict[str, str]]:
-    with (folder / "curve.csv").open() as file:
-        return [{name: value for name, value in line.items() if name != "seconds"} for line in csv.DictReader(file)]
+def curve(folder: Path) -> list[history.Line]:
+    return [{**line, "seconds": 0} for line in history.read(folder / history.FILE)]
 
 
 @TASKS
@@ -93,13 +93,13 @@ def test_a_stopped_run_goes_on_with_the_same_curve(library: Library, learnt, tmp
 
 def test_a_checkpoint_of_another_run_is_refused(library: Library, learnt, tmp_path: Path) -> None:
     loop.train(clip_task(library, learnt), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
-    with pytest.raises(loop.CheckpointError, match="another schedule"):
+    with pytest.raises(CheckpointError, match="another schedule"):
         loop.train(clip_task(library, learnt), loop.Schedule(4, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
-    with pytest.raises(loop.CheckpointError, match="another model"):
+    with pytest.raises(CheckpointError, match="another model"):
         loop.train(captioner_task(library, learnt), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
 
 
-def test_lines_after_the_checkpoint_are_written_anew(library: Library, learnt, tmp_path: Path) -> None:
+def test_lines_after_the_checkpoint_are_written_again(library: Library, learnt, tmp_path: Path) -> None:
     schedule = loop.Schedule(4, 1e-3, 1e-3)
 
     def stop(step: int, loss: float) -> None:
@@ -108,11 +108,11 @@ def test_lines_after_the_checkpoint_are_written_anew(library: Library, learnt, t
 
     with pytest.raises(KeyboardInterrupt):
         loop.train(clip_task(library, learnt), schedule, tmp_path, stop, save_seconds=0.0)
-    with (tmp_path / "curve.csv").open("a") as file:
-        file.write("2,9.9,1,1,1,1,1,1\n3,9.9,1,1,")  # written, and then the machine went
+    with (tmp_path / history.FILE).open("a") as file:
+        file.write('{"step": 3, "seconds": 9.9, "contrast": 1}\n{"step": 4, "sec')  # and then the machine stopped
     loop.train(clip_task(library, learnt), schedule, tmp_path, lambda step, loss: None)
-    assert [line["step"] for line in curve(tmp_path)] == ["0", "1", "2", "3"]
-    assert all(line["contrast"] != "1" for line in curve(tmp_path))
+    assert [line["step"] for line in curve(tmp_path)] == [1, 2, 3, 4]
+    assert all(line["contrast"] != 1 for line in curve(tmp_path))
 
 
 def test_the_clip_loads_as_a_teacher(library: Library, learnt, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from pipeline.planning.run import RunError
 
 def export_checkpoint(options: argparse.Namespace) -> int:
     from stages.clip_gs import card
-    from stages.clip_gs.training.checkpoint import CheckpointError, identity, load_model, save_compact
+    from stages.clip_gs.training.checkpoint import identity, load_model, save_compact
+    from stages.common.training.checkpoint import CheckpointError
 
     try:
         model, state = load_model(options.checkpoint)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stages.clip_gs.settings import Training
-from stages.clip_gs.training.history import Line
+from stages.common.training.history import Line
 
 _LINE_SECONDS = 10.0
 _SPEED_STEPS = 50  # over which the speed is measured

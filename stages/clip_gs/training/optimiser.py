@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from stages.clip_gs.settings import Optimiser
-
-_FACTOR = "factor"  # of the rate, in an optimiser's groups
+from stages.common.training.optimiser import FACTOR
 
 
 def optimisers_of(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
@@ -53,7 +52,7 @@ def _groups(model: nn.Module, entries: list[tuple[str, nn.Parameter, int]], sett
         {
             "params": parameters,
             "weight_decay": settings.decay if decays else 0.0,
-            _FACTOR: settings.layer_decay ** (last - depth),
+            FACTOR: settings.layer_decay ** (last - depth),
         }
         for (depth, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
@@ -65,13 +64,6 @@ def share_at(step: int, steps: int, warm_share: float) -> float:
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def move(optimisers: list[torch.optim.Optimizer], rate: float) -> None:
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group[_FACTOR]
-        optimiser.step()
 
 
 class Average:

@@ -1,8 +1,7 @@
-"""What the first process of a training leaves behind: settings, curve, checkpoints, and what the terminal shows."""
+"""Keep what the first process of a training writes: settings, history, checkpoints and the display."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +10,37 @@ import yaml
 from stages.clip_gs.settings import Training
 from stages.clip_gs.training import checkpoint
 from stages.clip_gs.training.display import Display
-from stages.clip_gs.training.history import History, Line
+from stages.common.training.history import Line
+from stages.common.training.record import Record
 
 SETTINGS = "settings.yaml"
 
 
-class Record:
+class TrainingRecord(Record):
     def __init__(self, folder: Path, settings: Training, first: int, steps: int):
         """`first` steps of `steps` are done."""
-        self._folder, self._save_seconds = folder, settings.save_seconds
-        text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-        (folder / SETTINGS).write_text(text)
-        self._history = History(folder, first)
+        super().__init__(folder / checkpoint.LAST, first, settings.save_seconds)
+        self._best = folder / checkpoint.BEST
+        (folder / SETTINGS).write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         self._display = Display(settings, steps)
-        self._saved = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        return time.monotonic() - self._saved >= self._save_seconds
 
     def add(self, line: Line) -> None:
-        self._history.add(line)
+        super().add(line)
         self._display.show(line)
 
     def say(self, text: str) -> None:
         self._display.say(text)
 
-    def keep(self, state: dict[str, Any]) -> None:
-        """Write the history first, so that it has all steps of the checkpoint."""
-        self._history.flush(to_disk=True)
-        checkpoint.save(self._folder / checkpoint.LAST, state)
-        self._saved = time.monotonic()
+    def save(self, state: dict[str, Any]) -> None:
+        super().save(checkpoint.stamped(state))
 
-    def keep_best(self, state: dict[str, Any]) -> None:
-        checkpoint.save(self._folder / checkpoint.BEST, state)
+    def save_best(self, state: dict[str, Any]) -> None:
+        checkpoint.save(self._best, state)
 
-    def __enter__(self) -> Record:
-        self._history.__enter__()
+    def __enter__(self) -> TrainingRecord:
         self._display.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._display.__exit__(*error)
-        self._history.__exit__(*error)
+        super().__exit__(*error)

@@ -26,14 +26,16 @@ from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.ranks import Ranks
 from stages.clip_gs.settings import Training
 from stages.clip_gs.training import checkpoint
-from stages.clip_gs.training.checkpoint import CheckpointError
 from stages.clip_gs.training.folder import alone, clear
 from stages.clip_gs.training.losses import compute_losses
-from stages.clip_gs.training.optimiser import Average, move, optimisers_of, share_at
+from stages.clip_gs.training.optimiser import Average, optimisers_of, share_at
 from stages.clip_gs.training.precision import autocast
 from stages.clip_gs.training.readiness import TrainingError, categories_of, check, steps_of
-from stages.clip_gs.training.record import Record
+from stages.clip_gs.training.record import TrainingRecord
+from stages.clip_gs.training.start import load_start_weights
 from stages.clip_gs.training.validation import Validation
+from stages.common.training.checkpoint import CheckpointError
+from stages.common.training.optimiser import update
 
 _STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
 
@@ -75,7 +77,7 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
             )
         with torch.device("meta"):  # only to see what fits
             model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale)
-        checkpoint.take_weights(model, settings.start_from, str(dataset.teacher))
+        load_start_weights(model, settings.start_from, str(dataset.teacher))
     return steps
 
 
@@ -114,7 +116,8 @@ class Trainer:
             self.categories = set(categories_of(dataset, settings))  # and those learnt before
             if settings.start_from and ranks.first and not goes_on:  # the others are given the first rank's weights
                 teacher = str(dataset.teacher)
-                self.started_from, known = checkpoint.take_weights(self.model, settings.start_from, teacher)
+                report, known = load_start_weights(self.model, settings.start_from, teacher)
+                self.started_from = str(report)
                 self.categories |= set(known)
             state = checkpoint.read(last, ranks.device) if goes_on else None
         self.called = ranks.shared(self.model)
@@ -144,14 +147,14 @@ class Trainer:
                 if record:
                     record.add({"step": self.step, **figures, "seconds": round(self.seconds, 3)})
                     if better:  # before the last, which tells of it
-                        record.keep_best(self._state(whole=False))
+                        record.save_best(self._state(whole=False))
                     if ends or record.due:
-                        record.keep(self._state(whole=True))
+                        record.save(self._state(whole=True))
                 if ends:
                     break
 
-    def _record(self) -> Record:
-        record = Record(self.folder, self.settings, self.step, self.steps)
+    def _record(self) -> TrainingRecord:
+        record = TrainingRecord(self.folder, self.settings, self.step, self.steps)
         if self.started_from:
             (self.folder / _STARTED_FROM).write_text(f"{self.started_from}\n")
             record.say(self.started_from)
@@ -180,13 +183,13 @@ class Trainer:
         stop, odd = self.ranks.any(stop, odd)
         if odd:
             self._refuse(batch, figures)
-        rate = settings.optimiser.rate * share_at(self.step, self.steps, settings.optimiser.warm_share)
-        move(self.optimisers, rate)
+        share = share_at(self.step, self.steps, settings.optimiser.warm_share)
+        update(self.optimisers, share)
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(settings.loss.most_scale))
         if self.average:
             self.average.update(model, self.step)
-        return {**figures, "rate": rate}, stop
+        return {**figures, "rate": settings.optimiser.rate * share}, stop
 
     def _vectors(self, model: nn.Module, gaussians: Gaussians) -> torch.Tensor:
         with autocast(self.settings.precision, self.ranks.device):
@@ -243,8 +246,8 @@ class Trainer:
                 self.average.state = state["average"]
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{self.folder / checkpoint.LAST}: is of another version and cannot be gone on from; train under "
-                "another --name, with this one as start_from"
+                f"{self.folder / checkpoint.LAST}: was written by another version and cannot be resumed; pass another "
+                "--name, with this file as start_from"
             ) from error
 
     def _seed(self, purpose: str) -> int:

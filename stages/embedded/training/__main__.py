@@ -24,8 +24,8 @@ def main() -> None:
     libraries = draw(asked.folder, asked.workers, asked.numbers)
     import torch
 
+    from stages.common.training.checkpoint import CheckpointError
     from stages.embedded.training import making
-    from stages.embedded.training.loop import CheckpointError
 
     if asked.threads:
         torch.set_num_threads(asked.threads)

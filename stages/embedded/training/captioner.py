@@ -14,7 +14,7 @@ from torch.nn import functional
 from stages.captioning.prompts import Prompts, hint_of
 from stages.corpus import captions
 from stages.embedded.training import clip, tokens
-from stages.embedded.training.loop import reckoning
+from stages.embedded.training.loop import autocast
 from stages.embedded.training.pictures import Library
 
 _IGNORED = -100
@@ -107,7 +107,7 @@ class CaptionerTask:
             hint = hint_of({"name": captions.name(row)}) if rng.random() < _HINT_SHARE else ""
             lines.append(self.line(count, f"{prompt} {hint}".rstrip(), _WRITERS[kind](row, rng)))
         ids, labels = _filled(lines, self._special[tokens.PAD], self.device)
-        with reckoning(self.device):
+        with autocast(self.device):
             hidden = self.model.model(
                 input_ids=ids, pixel_values=clip.normalised(pictures, self.device, rng),
                 attention_mask=(ids != self._special[tokens.PAD]).long(), use_cache=False,

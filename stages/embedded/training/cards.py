@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from stages.common.training import history
 from stages.embedded.training.loop import Schedule
 from stages.embedded.training.pictures import Library
 
@@ -28,7 +29,7 @@ def write(
     """README.md and figures.yaml, beside the weights."""
     (folder / FIGURES).write_text(yaml.safe_dump(dict(figures), sort_keys=False))
     megabytes = (folder / "model.safetensors").stat().st_size / 1e6
-    seconds = float(curve.read_text().splitlines()[-1].split(",")[1])
+    seconds = history.read(curve)[-1]["seconds"]
     task, kind = _CLASSES[name]
     (folder / "README.md").write_text(
         f"""---
@@ -48,7 +49,7 @@ and texts made from each object's true attributes: reference captions, phrases, 
 of category and colour was kept back.
 
 **Training.** {schedule.all_steps:,} steps in {seconds / 60:.0f} minutes: `make embedded-models`. The curve is
-`curve.csv` in the training folder.
+`curve.jsonl` in the training folder.
 
 **Figures**, shares of objects (`figures.yaml`):
 

@@ -16,7 +16,7 @@ from stages.corpus.categories import CATEGORIES
 from stages.corpus.colors import COLORS
 from stages.corpus.paint import PATTERNS
 from stages.embedded.training import meaning, tokens
-from stages.embedded.training.loop import reckoning
+from stages.embedded.training.loop import autocast
 from stages.embedded.training.pictures import SIDE, Library
 
 MEAN = DEVIATION = 0.5
@@ -91,7 +91,7 @@ class ClipTask:
         pixels = normalised(self._library.pictures(chosen, views), self.device, rng)
         texts = [_text(self._library.rows[number], rng) for number in chosen]
         numbers = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
-        with reckoning(self.device):
+        with autocast(self.device):
             seen = self.model.vision_model(pixel_values=pixels).pooler_output
             read = self.model.text_model(**numbers).pooler_output
             pictures, words = self.model.visual_projection(seen), self.model.text_projection(read)

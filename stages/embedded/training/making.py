@@ -12,6 +12,7 @@ import numpy as np
 
 from stages.captioning.prompts import Prompts
 from stages.common.progress_bar import progress_bar
+from stages.common.training import history
 from stages.corpus import captions
 from stages.embedded.training import captioner, cards, clip, evaluation, loop, meshes, tokens
 from stages.embedded.training.pictures import Library
@@ -64,7 +65,7 @@ def make(
     figures = {split: measure(name, saved, libraries[split], device) for split in ("instances", "combinations")}
     if built is not None:
         figures["meshes"] = meshes.figures(name, saved, built)
-    cards.write(name, saved, libraries["train"], schedule, figures, place / "curve.csv")
+    cards.write(name, saved, libraries["train"], schedule, figures, place / history.FILE)
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(saved, out)
     print(f"{out}: {_verdict(name, figures)}")

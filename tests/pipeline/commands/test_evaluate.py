@@ -316,8 +316,8 @@ def odd(place: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("--checkpoint {}/none.pt", "{}/none.pt: no such checkpoint"),
-        ("--checkpoint {}/odd/text.pt", "{}/odd/text.pt: no checkpoint: not a file of tensors alone, or damaged"),
+        ("--checkpoint {}/none.pt", "{}/none.pt: no such file"),
+        ("--checkpoint {}/odd/text.pt", "{}/odd/text.pt: not a file of tensors, or damaged"),
         (
             "--checkpoint {}/odd/stranger",
             "{}/odd/stranger: learnt from vectors of other-clip@77, and {}/run has",

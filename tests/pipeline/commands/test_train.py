@@ -135,7 +135,7 @@ def test_two_processes_learn_what_one_learns(run: Path, one_thread: None, capfd:
         assert two == pytest.approx(one, rel=exact, abs=1e-7)
     (run / "training" / "two" / "last.pt").unlink()
     assert main(words(run, "two", *more, "--workers", "3")) == 2
-    assert "batch: 8 objects cannot be shared alike by 3 processes" in capfd.readouterr().err
+    assert "batch: 8 objects cannot be divided equally by 3 processes" in capfd.readouterr().err
 
 
 def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
@@ -146,9 +146,9 @@ def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
     assert "was trained with other settings" in capfd.readouterr().err
     for more, said in (
         (["--batch", "17"], "fewer than a batch of 17"),
-        (["--batch", "9", "--workers", "2"], "batch: 9 objects cannot be shared alike"),
+        (["--batch", "9", "--workers", "2"], "batch: 9 objects cannot be divided equally"),
         (["--dataset", "/nowhere"], "no dataset there"),
-        (["--start_from", "/nowhere.pt"], "no such checkpoint"),
+        (["--start_from", "/nowhere.pt"], "no such file"),
         (["--start_from", str(run / "training" / "anew")], "is removed to begin anew; copy it elsewhere"),
     ):
         assert main(words(run, "anew", "--steps", "2", "--anew", *more)) == 2
@@ -233,7 +233,7 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
         (["--modle.size", "mini"], "--modle.size: no such option of train; a setting is changed by its path"),
         (["--model.sise", "mini"], "model.sise: no such field (given 'mini'); allowed are size"),
         (["--batch"], "--batch: a value is missing"),
-        (["--start_from", "/nowhere.pt"], "/nowhere.pt: no such checkpoint"),
+        (["--start_from", "/nowhere.pt"], "/nowhere.pt: no such file"),
         (["--engine", "ray", "--batch", "17"], "fewer than a batch of 17"),
     ],
 )
@@ -251,7 +251,7 @@ def test_another_setting_in_the_same_folder_is_refused_by_its_name(
     assert main(words(run, "same", "--steps", "1")) == 0
     assert main(words(run, "same", "--steps", "1", "--save_seconds", "5")) == 0
     assert main(words(run, "same", "--steps", "1", "--optimiser.rate", "1e-2")) == 2
-    assert "trained with other settings: optimiser.rate (was 0.001); name another folder" in capfd.readouterr().err
+    assert "trained with other settings: optimiser.rate (was 0.001); pass another --name" in capfd.readouterr().err
 
 
 def test_what_is_left_out_is_told_once(run: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -315,7 +315,7 @@ def test_processes_of_torchrun_go_by_what_the_first_of_them_sees(run: Path, tmp_
     assert [code for code, _ in ranks(run, "begun", "--anew", *more, homes=homes)] == [0, 0]
     assert [line["step"] for line in lines(run, "begun")] == [1, 2, 3]
     (first, told), (second, untold) = ranks(run, "blind", *more, homes=homes[::-1])
-    assert (first, second) == (2, 1) and "start.pt: no such checkpoint" in told and not untold
+    assert (first, second) == (2, 1) and "start.pt: no such file" in told and not untold
 
 
 @pytest.mark.slow

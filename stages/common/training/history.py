@@ -1,4 +1,4 @@
-"""Figures of a training: to the terminal, to curve.jsonl (a line a step), and to TensorBoard's event files."""
+"""Write the figures of each step to curve.jsonl, and to TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ FILE, EVENTS = "curve.jsonl", "tensorboard"
 _FLUSH_SECONDS = 1.0
 _TAIL_BYTES = 1 << 16
 
-Line = dict[str, Any]  # step, seconds, and figures; `check/` begins the names of those of the validation objects
+Line = dict[str, Any]  # step (steps done), seconds, and figures; names of figures of the validation begin with `check/`
 
 
 class History:
-    """Keeps what was written up to `first` steps and goes on behind it."""
+    """Keeps the lines up to step `first`, and appends."""
 
-    def __init__(self, folder: Path, first: int):
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, folder: Path, first: int, tensorboard: bool = True):
         path = folder / FILE
-        kept = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= first]  # the rest is worked again
-        aside = path.with_suffix(".part")
-        aside.write_text("".join(kept))
-        os.replace(aside, path)
+        kept = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= first]  # the rest is computed again
+        draft = path.with_suffix(".part")
+        draft.write_text("".join(kept))
+        os.replace(draft, path)
         self._file = path.open("a")
         self._flushed = 0.0
-        self._events = SummaryWriter(str(folder / EVENTS), purge_step=first + 1)
+        self._events = _event_writer(folder / EVENTS, first + 1) if tensorboard else None
 
     def add(self, line: Line) -> None:
         self._file.write(json.dumps(line) + "\n")
-        for name in line.keys() - {"step"}:
-            self._events.add_scalar(name if "/" in name else f"train/{name}", line[name], line["step"])
+        if self._events:
+            for name in line.keys() - {"step"}:
+                self._events.add_scalar(name if "/" in name else f"train/{name}", line[name], line["step"])
         if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self.flush()
 
@@ -43,16 +42,20 @@ class History:
             os.fsync(self._file.fileno())
         self._flushed = time.monotonic()
 
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
-        self._events.close()
+        if self._events:
+            self._events.close()
+
+
+def _event_writer(folder: Path, first: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first)
 
 
 def read(path: Path) -> list[Line]:
-    """The whole lines up to one that a kill or a power cut has spoilt."""
+    """Return the lines up to one that a kill or a power cut left incomplete."""
     found = []
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
         try:
@@ -63,7 +66,7 @@ def read(path: Path) -> list[Line]:
 
 
 def newest(path: Path, after: int) -> list[Line]:
-    """Lines of later steps among the last of a file that another process may be writing."""
+    """Return the last lines after step `after`; another process may be writing the file."""
     if not path.exists():
         return []
     with path.open("rb") as file:
