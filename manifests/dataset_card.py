@@ -9,6 +9,7 @@ import pyarrow as pa
 import yaml
 
 from manifests import dataset
+from manifests.markdown import front_matter, table
 from manifests.shards import DatasetIndex, WeakCaptions
 
 _LISTED = 100  # categories and licences named in the card; index.json has them all
@@ -39,7 +40,7 @@ _CONVENTIONS = """\
 def card(index: DatasetIndex, declared: Mapping[str, Sequence[dataset.Column]]) -> str:
     """The text of README.md for an index, and for the columns that each stage declares."""
     contract = dataset.Contract(dataset.Shape(**index["shape"]), declared) if index["shape"] else None
-    parts = [f"---\n{yaml.safe_dump(_front(index, contract), sort_keys=False, allow_unicode=True, width=120)}---\n"]
+    parts = [front_matter(_front(index, contract))]
     parts.append("# 3DGS-image-text triplets\n")
     if contract is None:
         parts.append("This dataset is empty: no object has come through every stage yet.\n")
@@ -102,21 +103,19 @@ def _feature(type_: pa.DataType) -> dict[str, Any]:
 
 def _counts(index: DatasetIndex) -> str:
     splits = list(index["rows"])
-    lines = ["## Contents\n", "| | " + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
-    lines.append("| **objects** | " + " | ".join(str(index["rows"][split]) for split in splits) + " |")
+    rows = [["**objects**", *(str(index["rows"][split]) for split in splits)]]
     totals: dict[str, int] = {}
     for counts in index["categories"].values():
         for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
     named = sorted(totals, key=lambda name: (-totals[name], name))
-    for name in named[:_LISTED]:
-        cells = (str(index["categories"][split].get(name, 0)) for split in splits)
-        lines.append(f"| {_cell(name)} | " + " | ".join(cells) + " |")
-    lines += _rest(named, "categories")
-    lines += ["\n| licence | objects |", "|---|---|"]
+    rows += [
+        [_cell(name), *(str(index["categories"][split].get(name, 0)) for split in splits)] for name in named[:_LISTED]
+    ]
+    lines = ["## Contents\n", table(["", *splits], rows), *_rest(named, "categories")]
     licences = sorted(index["licences"].items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"| {_cell(name)} | {count} |" for name, count in licences[:_LISTED]]
-    lines += _rest(licences, "licences")
+    by_licence = table(["licence", "objects"], ([_cell(name), str(count)] for name, count in licences[:_LISTED]))
+    lines += [f"\n{by_licence}", *_rest(licences, "licences")]
     return "\n".join(lines) + "\n" + _weak(index["weak_captions"])
 
 
@@ -136,17 +135,11 @@ def _rest(named: list[Any], what: str) -> list[str]:
 
 def _columns(contract: dataset.Contract) -> str:
     shape = contract.shape
-    lines = [
+    rows = [[column.name, f"`{type_name(contract.types[column.name])}`", column.meaning] for column in contract.columns]
+    return (
         f"## Columns\n\nV = {shape.views} views, N = {shape.gaussians} Gaussians, K = {shape.sh_coefficients}; "
-        "lengths in radii of the unit sphere.\n",
-        "| column | type | meaning |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| {column.name} | `{type_name(contract.types[column.name])}` | {column.meaning} |"
-        for column in contract.columns
-    ]
-    return "\n".join(lines) + "\n"
+        f"lengths in radii of the unit sphere.\n\n{table(['column', 'type', 'meaning'], rows)}\n"
+    )
 
 
 def type_name(type_: pa.DataType) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.planning.run import absolute_place
-from stages.common.progress_bar import progress_bar
+from stages.common.progress_bar import Report, progress_bar
 
 if TYPE_CHECKING:
     from stages.clip_gs.data.shards import Dataset
@@ -70,11 +70,11 @@ def run_beside(dataset: Dataset) -> str:
     return dataset.place.rstrip("/").removesuffix("/dataset")
 
 
-def progress_of(ranks: Ranks) -> Callable[[str], object]:
-    """A progress bar for the first process; the others show none."""
+def progress_of(ranks: Ranks) -> Callable[[str], AbstractContextManager[Report]]:
+    """Return a progress bar for the first process, and one that shows nothing for the others."""
     return progress_bar if ranks.first else _unseen
 
 
 @contextmanager
-def _unseen(title: str) -> Iterator[Callable[..., None]]:
-    yield lambda *done: None
+def _unseen(title: str) -> Iterator[Report]:
+    yield lambda done, count, loss=None: None

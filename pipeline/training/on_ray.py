@@ -53,7 +53,12 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
                 clear(folder)
         told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
         run = RunConfig(name="ray", storage_path=asked.folder, failure_config=FailureConfig(max_failures=_LOSSES))
-        trainer = TorchTrainer(_work, train_loop_config=told, scaling_config=scaling, run_config=run)
+        trainer = TorchTrainer(
+            _work,  # type: ignore[arg-type]  # the stubs are those of Train V1
+            train_loop_config=told,
+            scaling_config=scaling,
+            run_config=run,
+        )
         with Stop((folder / _STOP).touch) as stop, Display(asked.settings, steps) as display:
             _fit(trainer, folder / FILE, display)
         return stop.code
@@ -94,7 +99,7 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
 
     def fit() -> None:
         try:
-            ended.append(trainer.fit().return_value)
+            ended.append(trainer.fit().return_value)  # type: ignore[attr-defined]  # of Train V2
         except TrainingFailedError as error:
             ended.append(f"a worker failed: {cause(error)}")
         except Exception as error:

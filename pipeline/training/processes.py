@@ -55,7 +55,8 @@ def _start(
     work: Work, options: argparse.Namespace, processes: int
 ) -> tuple[list[multiprocessing.process.BaseProcess], list[Connection]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch and Arrow half
-    members, ears = [], []
+    members: list[multiprocessing.process.BaseProcess] = []
+    ears: list[Connection] = []
     port = free_port()
     for rank in range(processes):
         ear, mouth = context.Pipe(duplex=False)

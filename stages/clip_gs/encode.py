@@ -29,7 +29,7 @@ def to_table(dataset: Dataset, encoded: dict[str, Encoded], told: dict[str, Any]
     kind = pa.float16() if float_type == "float16" else pa.float32()
     parts = []
     for split, found in encoded.items():
-        categories = {}
+        categories: dict[str, str | None] = {}
         for table in dataset.rows(split, ("id", "category")):
             categories.update(zip(table["id"].to_pylist(), table["category"].to_pylist(), strict=True))
         numbers = found.vectors.numpy().astype(kind.to_pandas_dtype())

@@ -116,6 +116,7 @@ class _NormTogether(nn.BatchNorm1d):
         mean = _Sum.apply(values.float().sum(across)) / count  # [C]
         centred = values.float() - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(across)) / count  # [C]
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum

@@ -42,7 +42,9 @@ def encode_split(
     short = ranks.device.type == "cuda" and settings["precision"] != "float32"
     share = _share(dataset, split, ranks)
     count = sum(min(_BATCH, group.rows - begin) for group, begin in share)
-    ids, vectors, left_out = [], [], {}
+    ids: list[str] = []
+    vectors: list[torch.Tensor] = []
+    left_out: dict[str, str] = {}
     done = 0
     for table, reasons in _tables(dataset, share):
         left_out |= reasons

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -69,6 +69,7 @@ def unusable(table: pa.Table) -> dict[int, str]:
     for name in table.column_names:
         if name in _WIDTHS:
             # NaN, infinite, or so large that reckoning with it would overflow: a sum of squares tells in one pass
+            odd: Sequence[bool] | np.ndarray
             with np.errstate(all="ignore"):
                 odd = [not np.isfinite(np.dot(values, values)) for values in _fixed(table, name).astype(np.float32)]
             why = f"their {name} are not finite"

@@ -35,7 +35,7 @@ class Selection:
     kept: list[np.ndarray]  # of each group, its rows that are trained on
     left_out: dict[str, int]  # why, and how many rows
     captions: int  # the most that a row has
-    unmet: list[Rule]  # of `data.without`, that no row matches
+    unmet: Sequence[Rule]  # of `data.without`, that no row matches
 
     @property
     def rows(self) -> int:

@@ -1,7 +1,7 @@
-"""Linear probes: k classes, n objects of each to learn from, others of the same classes to be named.
+"""Measure linear probes: learn k classes from n objects of each, and classify other objects of these classes.
 
-The learner is scikit-learn's logistic regression as it comes, on vectors of length 1. Which classes and objects are
-drawn follows from the seed alone, so that all rows of a table are asked the same.
+The classifier is scikit-learn's logistic regression with its defaults, on vectors of length 1. Classes and objects
+depend on the seed only, so they are the same for all columns of the table.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ import numpy as np
 WAYS = (5, 10, 20, 50)
 SHOTS = (1, 5, 10)
 SEEDS = 10
-ASKED = 20  # objects of a class that are named, at most
+ASKED = 20  # objects of a class that are classified, at most
 
 
 @dataclass(frozen=True)
 class Episode:
-    """Places among the objects, no object in both."""
+    """Indices of objects; no object is in both."""
 
     learnt: np.ndarray  # [k * n]
     asked: np.ndarray  # [q]
 
 
-def draw(truth: np.ndarray, ways: int, shots: int, seed: int) -> Episode | str:
-    """Some of the objects; why not, where there are too few. `truth` [B] is each one's class, -1 where it has none."""
-    classes, counts = np.unique(truth[truth >= 0], return_counts=True)
-    enough = classes[counts > shots]  # one at least is left to be asked
-    if len(enough) < ways:
-        return f"{len(enough)} of {len(classes)} classes have more than {shots}{' objects' if shots > 1 else ' object'}"
+def why_skipped(truth: np.ndarray, ways: int, shots: int) -> str:
+    """Return why there are too few objects for an episode; "" if there are enough."""
+    enough, classes = _classes(truth, shots)
+    if len(enough) >= ways:
+        return ""
+    return f"{len(enough)} of {len(classes)} classes have more than {shots}{' objects' if shots > 1 else ' object'}"
+
+
+def draw(truth: np.ndarray, ways: int, shots: int, seed: int) -> Episode:
+    """Draw classes, and objects of each. `truth` [B] is each object's class, -1 if it has none."""
+    enough, _ = _classes(truth, shots)
     random = np.random.default_rng([seed, ways, shots])
     learnt, asked = [], []
     for name in random.choice(enough, ways, replace=False):
@@ -40,8 +45,14 @@ def draw(truth: np.ndarray, ways: int, shots: int, seed: int) -> Episode | str:
     return Episode(np.concatenate(learnt), np.concatenate(asked))
 
 
+def _classes(truth: np.ndarray, shots: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes that have an object to classify beside those to learn from, and all classes."""
+    classes, counts = np.unique(truth[truth >= 0], return_counts=True)
+    return classes[counts > shots], classes
+
+
 def probe(vectors: np.ndarray, truth: np.ndarray, episode: Episode) -> float:
-    """The share of those asked that are named right; the mean over classes."""
+    """Return the share of `asked` that is classified correctly, as a mean over classes."""
     from sklearn.linear_model import LogisticRegression  # a second that other processes need not spend
 
     learner = LogisticRegression(max_iter=1000).fit(vectors[episode.learnt], truth[episode.learnt])
@@ -51,17 +62,17 @@ def probe(vectors: np.ndarray, truth: np.ndarray, episode: Episode) -> float:
 
 
 def probes(vectors: np.ndarray, truth: np.ndarray, seeds: int = SEEDS) -> dict[str, dict[str, Any]]:
-    """Every k and n: mean and deviation over the seeds, or why it was skipped."""
+    """Return for every k and n the mean and deviation over the seeds, or why it was skipped."""
     found: dict[str, dict[str, Any]] = {}
     for ways in WAYS:
         for shots in SHOTS:
-            episodes = [draw(truth, ways, shots, seed) for seed in range(seeds)]
-            told = {"ways": ways, "shots": shots}
-            if isinstance(episodes[0], str):
-                found[f"{ways}_way_{shots}_shot"] = told | {"skipped": episodes[0]}
+            name, numbers = f"{ways}_way_{shots}_shot", {"ways": ways, "shots": shots}
+            if reason := why_skipped(truth, ways, shots):
+                found[name] = numbers | {"skipped": reason}
                 continue
+            episodes = [draw(truth, ways, shots, seed) for seed in range(seeds)]
             shares = [probe(vectors, truth, episode) for episode in episodes]
-            found[f"{ways}_way_{shots}_shot"] = told | {
+            found[name] = numbers | {
                 "seeds": seeds,
                 "asked": int(np.mean([len(episode.asked) for episode in episodes])),
                 "mean": float(np.mean(shares)),
@@ -71,7 +82,7 @@ def probes(vectors: np.ndarray, truth: np.ndarray, seeds: int = SEEDS) -> dict[s
 
 
 def by_chance(cells: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What guessing would reach in the same cells."""
+    """Return what guessing would reach."""
     return {
         name: cell if "skipped" in cell else cell | {"mean": 1 / cell["ways"], "deviation": None}
         for name, cell in cells.items()

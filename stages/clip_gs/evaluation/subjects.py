@@ -54,7 +54,8 @@ def gather(tables: Iterable[pa.Table], dimension: int) -> Subjects:
     ids: list[str] = []
     categories: list[str | None] = []
     attributes: dict[str, list[str | None]] = {name: [] for name in ATTRIBUTES}
-    views, seen, texts = [np.empty((0, dimension), np.float16)], [], []
+    views, seen = [np.empty((0, dimension), np.float16)], list[int]()
+    texts: list[np.ndarray] = []
     numbers: dict[str, int] = {}  # of normalised texts
     pairs: dict[tuple[int, int], None] = {}
     for table in tables:

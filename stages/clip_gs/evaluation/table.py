@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from stages.clip_gs.evaluation.intervals import Figure
+
 Line = tuple[str, list[str]]  # what it is, and a cell a column
 
 _FIRST_WIDTH = 42
@@ -110,11 +112,12 @@ def _accuracies(groups: list[dict[str, Any]]) -> list[Line]:
     ]
 
 
-def _cell(figure: dict[str, float | None] | None) -> str:
+def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    value = f"{100 * figure['value']:.1f}"
-    return value if figure["low"] is None else f"{value} \\[{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+    value, low, high = figure["value"], figure["low"], figure["high"]
+    interval = "" if low is None or high is None else f" \\[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value:.1f}{interval}"
 
 
 def _probe(cell: dict[str, Any]) -> str:

@@ -7,17 +7,18 @@ that is as near as the right one stands before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from stages.clip_gs.evaluation.intervals import Figure, exact, figures
+from stages.clip_gs.evaluation.intervals import exact, figures
 from stages.clip_gs.evaluation.ranking import rank
 from stages.clip_gs.evaluation.templates import filled
 
 FIRST = (1, 3, 5)
 Read = Callable[[Sequence[str]], np.ndarray]  # texts to their vectors, [n, D]
-Group = dict[str, int | Figure | None]
+Group = dict[str, Any]  # objects, classes, among: int; top_1, class_top_1, ...: Figure or None
 
 
 def class_vectors(read: Read, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:

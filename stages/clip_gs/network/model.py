@@ -86,5 +86,6 @@ class ClipGs(nn.Module):
             nn.init.trunc_normal_(token, std=0.02)
         with torch.no_grad():
             for depth, block in enumerate(self.blocks, start=1):
+                assert isinstance(block, Block)
                 for last in (block.attn.proj, block.mlp.fc2):
                     last.weight /= math.sqrt(2 * depth)

@@ -56,7 +56,7 @@ def nearest_in_torch(means: torch.Tensor, places: torch.Tensor, count: int, most
 
 
 @compiled
-def _farthest(means, first, count):
+def _farthest(means: np.ndarray, first: np.ndarray, count: int) -> np.ndarray:
     """[B, g] of means [B, N, 3], beginning with first [B]."""
     batch, amount, _ = means.shape
     chosen = np.empty((batch, count), np.int64)
@@ -75,7 +75,7 @@ def _farthest(means, first, count):
 
 
 @compiled
-def _nearest(means, places, count):
+def _nearest(means: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
     """[B, g, k] of means [B, N, 3] and places [B, g, 3]. Of equals the first comes first."""
     batch, amount, _ = means.shape
     patches = places.shape[1]

@@ -80,11 +80,11 @@ class PointEncoder(nn.Module):
         self.second_conv = _point_layers(2 * local, second, out)
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:  # [P, C] of [P, k, seen]
-        local = _through(self.first_conv[0], self.first_conv[1], points)
-        local = _convolved(local, self.first_conv[3].weight, self.first_conv[3].bias)
+        local_first, local_norm, local_last = _parts(self.first_conv)
+        local = _convolved(_through(local_first, local_norm, points), local_last.weight, local_last.bias)
         # Uni3D puts the patch's largest before each point. What its half of the weights makes of it is the same for
         # all points of the patch: it is made once and added.
-        joined, norm, _, last = self.second_conv
+        joined, norm, last = _parts(self.second_conv)
         shared, own = joined.weight.split(local.shape[-1], dim=1)
         hidden = _convolved(local, own)
         hidden = hidden + F.linear(_largest(local), shared.squeeze(-1), joined.bias).unsqueeze(1)
@@ -110,8 +110,16 @@ def _point_layers(into: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv1d(into, hidden, 1), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Conv1d(hidden, out, 1))
 
 
-def _through(conv: nn.Conv1d, norm: nn.BatchNorm1d, row: torch.Tensor) -> torch.Tensor:
-    return _normed(norm, _convolved(row, conv.weight, conv.bias, conv.stride[0], conv.padding[0]))
+def _parts(layers: nn.Sequential) -> tuple[nn.Conv1d, nn.Module, nn.Conv1d]:
+    """The modules of `_point_layers` that have weights; the norm may have become a SyncBatchNorm."""
+    first, norm, _, last = layers
+    assert isinstance(first, nn.Conv1d) and isinstance(last, nn.Conv1d)
+    return first, norm, last
+
+
+def _through(conv: nn.Module, norm: nn.Module, row: torch.Tensor) -> torch.Tensor:
+    assert isinstance(conv, nn.Conv1d)
+    return _normed(norm, _convolved(row, conv.weight, conv.bias, conv.stride[0], conv.kernel_size[0] // 2))
 
 
 def _convolved(
@@ -122,7 +130,7 @@ def _convolved(
     return F.conv2d(picture, weight.unsqueeze(2), bias, (1, stride), (0, padding)).squeeze(2).transpose(1, 2)
 
 
-def _normed(norm: nn.BatchNorm1d, row: torch.Tensor) -> torch.Tensor:
+def _normed(norm: nn.Module, row: torch.Tensor) -> torch.Tensor:
     return F.relu(norm(row.flatten(0, 1)), inplace=True).unflatten(0, row.shape[:2])
 
 

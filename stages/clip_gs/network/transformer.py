@@ -50,9 +50,9 @@ class Block(nn.Module):
         super().__init__()
         self.drop_path = drop_path
         self.norm1 = Norm(size.width)
-        self.attn = SplitAttention(size) if size.split else FusedAttention(size)
+        self.attn: SplitAttention | FusedAttention = SplitAttention(size) if size.split else FusedAttention(size)
         self.norm2 = Norm(size.width)
-        self.mlp = SplitGate(size) if size.split else PackedGate(size)
+        self.mlp: SplitGate | PackedGate = SplitGate(size) if size.split else PackedGate(size)
 
     def forward(self, tokens: torch.Tensor, asking: int) -> torch.Tensor:
         """[B, asking, D] of tokens [B, T, D]: only the first ones ask, and only they come out."""

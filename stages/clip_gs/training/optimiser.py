@@ -5,28 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
+from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.settings import Optimiser
 from stages.common.training.optimiser import FACTOR
 
+_Placed = tuple[str, nn.Parameter, int]  # name, parameter, depth
 
-def optimisers_of(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
+
+def optimisers_of(model: ClipGs, settings: Optimiser) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for the matrices within layers and AdamW for all else."""
-    within, outside = [], []
+    within: list[_Placed] = []
+    outside: list[_Placed] = []
     for name, parameter, depth in placed(model):
         inner = 0 < depth < len(model.layers()) - 1 and parameter.ndim == 2
         (within if settings.kind == "muon" and inner else outside).append((name, parameter, depth))
-    made = [torch.optim.AdamW(_groups(model, outside, settings), settings.rate, settings.betas, fused=True)]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(_groups(model, outside, settings), settings.rate, settings.betas, fused=True)
+    ]
     if within:
         groups = _groups(model, within, settings)
         made.append(torch.optim.Muon(groups, settings.rate, settings.decay, adjust_lr_fn="match_rms_adamw"))
     return made
 
 
-def placed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, int]]:
+def placed(model: ClipGs) -> Iterator[_Placed]:
     """Every parameter with its depth, counted from the input; what belongs to no layer stands with the output."""
     layers = model.layers()
     for name, parameter in model.named_parameters():
@@ -41,7 +48,7 @@ def _within(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
 
 
-def _groups(model: nn.Module, entries: list[tuple[str, nn.Parameter, int]], settings: Optimiser) -> list[dict]:
+def _groups(model: ClipGs, entries: list[_Placed], settings: Optimiser) -> list[dict[str, Any]]:
     """One for each depth and decay. What is a vector (biases, norms, the temperature) does not decay."""
     last = len(model.layers()) - 1
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}

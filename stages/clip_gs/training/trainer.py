@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -91,9 +91,9 @@ def _met_by_all(ranks: Ranks) -> Iterator[None]:
         met = error
     except (TrainingError, DatasetError, OSError) as error:
         met = TrainingError(str(error))
-    for error in ranks.gather_objects(met):
-        if error:
-            raise error
+    for failure in ranks.gather_objects(met):
+        if failure:
+            raise failure
 
 
 class Trainer:
@@ -160,7 +160,7 @@ class Trainer:
             record.say(self.started_from)
         return record
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch]:
         with closing(self.loader.batches(self.step)) as read:
             for batch in islice(read, self.steps - self.step):
                 yield batch.to(self.ranks.device)
@@ -205,7 +205,7 @@ class Trainer:
         self.model.train()
         if not figures:
             return {}, False
-        found = {
+        found: dict[str, Any] = {
             "split": self.validation.split,
             "step": self.step,
             "recall": figures["check/recall"],

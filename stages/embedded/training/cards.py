@@ -1,4 +1,4 @@
-"""The card of a model: what it is, of what it was made, how good it is and where it ends."""
+"""Write the model card of an embedded model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from manifests.markdown import front_matter, table
 from stages.common.training import history
 from stages.embedded.training.loop import Schedule
 from stages.embedded.training.pictures import Library
 
-FIGURES = (
-    "figures.yaml"  # what the card says, for a test that measures again; no JSON, which would be part of the model
-)
+FIGURES = "figures.yaml"  # for a test that measures again; not JSON, which would count as a part of the model
 _TITLES = {"clip": "Mini CLIP", "captioner": "Mini captioner"}
 _CLASSES = {"clip": ("zero-shot-image-classification", "`CLIPModel`"), "captioner": ("image-text-to-text", "LLaVA")}
 _SPLITS = {
@@ -24,20 +23,22 @@ _SPLITS = {
 
 
 def write(
-    name: str, folder: Path, library: Library, schedule: Schedule, figures: Mapping[str, dict], curve: Path
+    name: str,
+    folder: Path,
+    library: Library,
+    schedule: Schedule,
+    figures: Mapping[str, Mapping[str, float]],
+    curve: Path,
 ) -> None:
-    """README.md and figures.yaml, beside the weights."""
-    (folder / FIGURES).write_text(yaml.safe_dump(dict(figures), sort_keys=False))
+    """Write README.md and figures.yaml beside the weights."""
+    (folder / FIGURES).write_text(
+        yaml.safe_dump({split: dict(values) for split, values in figures.items()}, sort_keys=False)
+    )
     megabytes = (folder / "model.safetensors").stat().st_size / 1e6
     seconds = history.read(curve)[-1]["seconds"]
     task, kind = _CLASSES[name]
     (folder / "README.md").write_text(
-        f"""---
-license: apache-2.0
-library_name: transformers
-pipeline_tag: {task}
----
-
+        f"""{front_matter({"license": "apache-2.0", "library_name": "transformers", "pipeline_tag": task})}
 # {_TITLES[name]}
 
 {kind} of {megabytes:.1f} MB in half precision, trained from nothing by gs-triplets on its demo corpus. It is there so
@@ -61,10 +62,10 @@ parts and small features are often wrong.
     )
 
 
-def _table(figures: Mapping[str, dict]) -> str:
+def _table(figures: Mapping[str, Mapping[str, float]]) -> str:
     names = [name for name in next(iter(figures.values())) if name != "objects"]
-    lines = [f"| | {' | '.join(name.replace('_', ' @ ') for name in names)} |", "|---" * (len(names) + 1) + "|"]
-    for split, values in figures.items():
-        title = f"{values['objects']} {_SPLITS[split]}"
-        lines.append(f"| {title} | {' | '.join(f'{values[name]:.3f}' if name in values else '' for name in names)} |")
-    return "\n".join(lines)
+    rows = [
+        [f"{values['objects']} {_SPLITS[split]}", *(f"{values[name]:.3f}" if name in values else "" for name in names)]
+        for split, values in figures.items()
+    ]
+    return table(["", *(name.replace("_", " @ ") for name in names)], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def label_vectors(folder: Path) -> np.ndarray:
     return _labels(model, AutoProcessor.from_pretrained(folder).tokenizer)
 
 
-def _labels(model: torch.nn.Module, tokenizer) -> np.ndarray:
+def _labels(model: Any, tokenizer: Any) -> np.ndarray:
     return _text_vectors(model, tokenizer, [_LABEL.format(category.name) for category in CATEGORIES])
 
 
@@ -118,7 +119,7 @@ def views_shown(library: Library, number: int, count: int) -> list[int]:
     return choosing.choose(np.array(row["covered"]), poses, count)
 
 
-def _object_vectors(model: torch.nn.Module, library: Library, count: int) -> np.ndarray:
+def _object_vectors(model: Any, library: Library, count: int) -> np.ndarray:
     """[objects, D] the normalised mean of the views' vectors"""
     found = []
     for number in range(count):
@@ -129,7 +130,7 @@ def _object_vectors(model: torch.nn.Module, library: Library, count: int) -> np.
     return torch.nn.functional.normalize(torch.stack(found)).cpu().numpy()
 
 
-def _text_vectors(model: torch.nn.Module, tokenizer, texts: Sequence[str]) -> np.ndarray:
+def _text_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
     found = []
     for start in range(0, len(texts), _BATCH):
         tokens = tokenizer(list(texts[start : start + _BATCH]), padding=True, truncation=True, return_tensors="pt")
@@ -138,6 +139,6 @@ def _text_vectors(model: torch.nn.Module, tokenizer, texts: Sequence[str]) -> np
     return torch.cat(found).cpu().numpy()
 
 
-def _normal(found) -> torch.Tensor:
+def _normal(found: Any) -> torch.Tensor:
     vectors = found if isinstance(found, torch.Tensor) else found.pooler_output
     return torch.nn.functional.normalize(vectors.float(), dim=-1)
