@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.recipe import KINDS
+from manifests.dataset import Column, Contract, Shape
+from manifests.dataset_card import type_name
+from pipeline.recipe import DECLARED, KINDS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+SHAPE = Shape(views=7, gaussians=11, sh_coefficients=13)  # primes, so that a size says what it is made of
 
 
 def reasons() -> str:
@@ -26,11 +30,41 @@ def reasons() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[tuple[str, str], Callable[[], str]] = {("operations.md", "reasons of stages"): reasons}
+def columns() -> str:
+    """Every column of the dataset, with the stage that gives it."""
+    contract = Contract(SHAPE, DECLARED)
+    stage_of = {column.name: stage for stage, own in DECLARED.items() for column in own}
+    lines = ["| column | type | stage | meaning |", "|---|---|---|---|"]
+    for column in contract.columns:
+        lines.append(f"| `{column.name}` | {_type_of(column)} | {stage_of.get(column.name, '')} | {column.meaning} |")
+    return "\n".join(lines)
+
+
+def _type_of(column: Column) -> str:
+    """The column's type for any shape: float32[N·3], or float[N·3] where `pack.float_type` decides."""
+    name = re.sub(r"\[(\d+)\]", lambda size: f"[{_product(int(size[1]))}]", type_name(column.type_for(SHAPE)))
+    if column.type_for(SHAPE) != column.type_for(replace(SHAPE, float_type="float16")):
+        name = name.replace("float32", "float")
+    return name.replace("<", " of ").replace(">", "")
+
+
+def _product(size: int) -> str:
+    factors = []
+    for letter, number in (("V", SHAPE.views), ("N", SHAPE.gaussians), ("K", SHAPE.sh_coefficients)):
+        if size % number == 0:
+            factors.append(letter)
+            size //= number
+    return "·".join([*factors, *([str(size)] if size > 1 else [])])
+
+
+BLOCKS: dict[tuple[str, str], Callable[[], str]] = {
+    ("operations.md", "reasons of stages"): reasons,
+    ("dataset.md", "columns"): columns,
+}
 
 
 def replaced(page: str, name: str, made: str) -> str:
-    """The page's text with the block of this name made anew."""
+    """The page's text with the block of this name made again."""
     begin, end = f"<!-- {name}: made by make docs -->", f"<!-- end of {name} -->"
     if page.count(begin) != 1 or page.count(end) != 1:
         raise ValueError(f"expected one line {begin!r} and one line {end!r}")

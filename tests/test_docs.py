@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from manifests.dataset import Contract, Shape
-from pipeline.recipe import DECLARED, KINDS
+from pipeline.recipe import KINDS
 from tests.docs_blocks import BLOCKS, DOCS, replaced
 
 STAGES = Path(__file__).resolve().parents[1] / "stages"
-FOLDERS = {  # what stands behind each stage; nothing behind pack
+FOLDERS = {  # what stands behind each stage
     "ingest": ("ingesting", "meshes"),
     "render": ("rendering", "meshes"),
     "fit": ("fitting",),
     "embed": ("embedding",),
     "align": ("embedding",),
     "caption": ("captioning",),
-    "pack": (),
+    "pack": ("packing",),
 }
 
 
@@ -73,10 +72,3 @@ def test_a_stage_gives_every_reason_that_it_declares(name: str) -> None:
     words = [reason.word for reason in KINDS[name].reasons]
     assert len(set(words)) == len(words)
     assert set(words) <= given
-
-
-def test_the_table_of_columns_has_every_column_in_order() -> None:
-    text = (DOCS / "dataset.md").read_text()
-    table = text[text.index("| column | type |") :].split("\n\n")[0]
-    listed = [line.split("`")[1] for line in table.splitlines()[2:]]
-    assert listed == [column.name for column in Contract(Shape(24, 4096, 1), DECLARED).columns]

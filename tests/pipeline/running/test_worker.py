@@ -87,7 +87,7 @@ def test_a_row_whose_input_is_gone_names_the_stage_that_made_it(run: Run, tmp_pa
     for path in (tmp_path / "artifacts").rglob(f"{kept['a'].key}*{'.json' if gone == 'outcome' else '.txt'}"):
         path.unlink()
     results = run(Use(), *[item(Use(), name, {"keep": kept[name].key}) for name in "ab"])
-    assert (results["a"].reason, results["a"].lost) == (MISSING_INPUT, ("keep",))
+    assert (results["a"].reason, results["a"].lost) == (MISSING_INPUT, {"a": ("keep",)})
     assert results["b"].ok
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_input_is_withdrawn(run: Run, store: Store) -> None:
     kept = run(Keep(), item(Keep(), "a"))["a"]
     store.replace(kept.columns["kept"], b"spoilt")
     result = run(Read(), item(Read(), "a", {"keep": kept.key}))["a"]
-    assert (result.reason, result.lost) == (MISSING_INPUT, ("keep",)) and "it says 'spoilt'" in result.detail
+    assert (result.reason, result.lost) == (MISSING_INPUT, {"a": ("keep",)}) and "it says 'spoilt'" in result.detail
     assert not any(name.endswith(".json") for name in store.list("artifacts/keep"))
 
 
