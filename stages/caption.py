@@ -1,10 +1,10 @@
 """Caption objects.
 
-in:  views of render and, where the recipe embeds, view_vectors of embed (the engines that look: `vlm`, `served`);
+in:  views of render and, with a teacher, view_vectors of embed (the engines that use views: `vlm`, `served`);
      caption, name, tags, category, uri of the source list (the engine `metadata`; the first four also as a `hint`)
-out: captions, a list of {text, kind, model, score}; of the engines that look also caption_views (indices of the views
-     that were shown, in that order), caption_origins (for each caption {revision, prompt, confidence}: a hash of
-     the prompt, the mean probability of the tokens) and warnings (kinds for which nothing usable came)
+out: captions, a list of {text, kind, model, score}; from engines that use views also caption_views (indices of the
+     views that were shown, in that order), caption_origins (for each caption {revision, prompt, confidence}: a hash of
+     the prompt, the mean probability of the tokens) and warnings (kinds without a usable text)
 
 How captions are made is described in docs/captions.md.
 """
@@ -39,7 +39,7 @@ def _reasons() -> Iterator[Reason]:
 
 
 class Caption(CaptionSettings, Stage):
-    """Give an object its texts: the source list's own words, or what a vision-language model says of its views."""
+    """Caption an object with the words of the source list, or with a vision-language model that is shown its views."""
 
     needs: ClassVar[tuple[str, ...]] = ("render",)
     gpu_field: ClassVar[str] = "device"
@@ -80,7 +80,7 @@ class Caption(CaptionSettings, Stage):
 
     @classmethod
     def schedule_for(cls, settings: Any) -> Schedule:
-        """A model in the workers needs more than words that are there already, or than an endpoint."""
+        """The default schedule of the engine in these settings."""
         engine = settings.get("engine") if isinstance(settings, Mapping) else getattr(settings, "engine", None)
         return engine_named(engine).default_schedule if engine in ENGINES else cls.default_schedule
 

@@ -68,7 +68,7 @@ class Embed(Stage):
     revision: str | None = None
     """A branch, tag or commit of a model on the hub; by default the newest commit."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where the model runs; `auto` takes a GPU where there is one."""
+    """Where the model runs; `auto` takes a GPU if there is one."""
     batch_images: int = Field(256, ge=1)
     """Views in a batch on a GPU; halved if memory runs out."""
     checkpoint: str = ""

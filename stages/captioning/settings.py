@@ -29,8 +29,8 @@ class CaptionSettings(BaseModel):
     model: str | None = None
     """vlm: a folder that transformers saved, or a model's name on the hub; served: the model's name at the endpoint."""
     revision: str | None = None
-    """vlm: a branch, tag or commit of a model on the hub, by default the newest commit; served: any word that tells
-    apart models of the same name."""
+    """vlm: a branch, tag or commit of a model on the hub, by default the newest commit; served: a word of
+    yours that distinguishes models of the same name."""
     endpoint: str | None = None
     """served: the URL that `/chat/completions` is added to, such as http://localhost:8000/v1."""
     api_key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -42,7 +42,7 @@ class CaptionSettings(BaseModel):
     views: int = Field(6, ge=1, le=64)
     """The most views that the model is shown; the best are chosen (docs/captions.md)."""
     typical_views: bool = True
-    """Where the recipe embeds: prefer views whose vectors are like the others'."""
+    """With a teacher: prefer views whose vectors are similar to those of the other views."""
     picture_size: int = Field(512, ge=16, le=4096)
     """Views with longer sides are reduced to this size, in pixels."""
     max_new_tokens: int = Field(200, ge=1, le=10_000)
@@ -50,7 +50,7 @@ class CaptionSettings(BaseModel):
     temperature: float = Field(0.0, ge=0, le=2)
     """0: always the likeliest token; above 0: sampled, with a seed that belongs to the object."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """vlm: where the model runs; `auto` takes a GPU where there is one."""
+    """vlm: where the model runs; `auto` takes a GPU if there is one."""
     objects_at_once: int = Field(16, ge=1)
     """vlm: objects in a batch on a GPU, halved if memory runs out; on a CPU a batch is one object."""
     in_flight: int = Field(16, ge=1, le=1000)

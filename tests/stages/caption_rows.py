@@ -1,20 +1,17 @@
-"""Rows as render leaves them, for the engines that look: discs of any size and colour, seen from around."""
+"""Rows as render leaves them, for engines that look at views: discs of any size and colour, from all directions."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from manifests.store import LocalStore
 from stages.artifacts.views import Views
-from stages.caption import Caption
-from stages.contract.stage import Context, Outcome
 from stages.rendering.cameras import fibonacci, look_at_centre
+from tests.stages.run_folder import RunFolder
 
 Colour = tuple[int, int, int]
 SIZE = 64
@@ -44,21 +41,10 @@ def views_of(colors: Sequence[bytes]) -> Views:
     )
 
 
-class Desk:
-    """A store with rows in it, and a worker's context."""
-
-    def __init__(self, folder: Path):
-        self.store = LocalStore(str(folder))
-        self.context = Context(self.store, folder)
-
-    def keep(self, name: str, data: bytes) -> str:
-        self.store.replace(f"artifacts/{name}", data)
-        return f"artifacts/{name}"
+class CaptionFolder(RunFolder):
+    """A run folder with rendered rows."""
 
     def row(self, row_id: str, colours: Sequence[Colour] = (RED,) * 4, /, **more: Any) -> dict[str, Any]:
-        views = views_of([disc(0.6, colour) for colour in colours])
-        kept = self.keep(f"{row_id}.zip", views.to_bytes())
-        return {"id": row_id, "key": f"{sum(row_id.encode()):08x}", "uri": f"{row_id}.glb", "views": kept, **more}
-
-    def outcomes(self, stage: Caption, *rows: dict[str, Any]) -> dict[str, Outcome]:
-        return dict(stage.open(self.context)(list(rows)))
+        """A row with a view of a disc in each of these colours."""
+        views = self.put(f"{row_id}.zip", views_of([disc(0.6, colour) for colour in colours]).to_bytes())
+        return {"id": row_id, "key": f"{sum(row_id.encode()):08x}", "uri": f"{row_id}.glb", "views": views, **more}

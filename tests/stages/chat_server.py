@@ -1,4 +1,4 @@
-"""A chat endpoint on this machine, with real connections, that answers or misbehaves as it is told."""
+"""A chat endpoint on this machine, with real connections, that answers or fails as a test asks it to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def answer(text: str | None = SAID, finish: str = "stop", chances: list[float] |
 
 
 class Server:
-    """Replies are given in their order, the last one again and again; `choose` may pick one by the request instead.
+    """Sends the replies in order and repeats the last one; or `choose` picks the reply to each request.
 
     No request is answered before there are `at_once` of them.
     """

@@ -1,19 +1,19 @@
-"""Tiny checkpoints with random weights, made on the spot: what a folder from a hub holds, in some hundred kilobytes."""
+"""Write tiny checkpoints with random weights: all files of a folder from the hub, in a few hundred kilobytes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SIDE = 32  # of the pictures they look at, in pixels
+SIDE = 32  # pixels of the images that they take
 DIMENSION = 16  # of their vectors
-CONTEXT = 32  # tokens a text may have
+CONTEXT = 32  # tokens of a text at most
 
 _TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 _VISION = {**_TOWER, "image_size": SIDE, "patch_size": 8}
 
 
 def write_clip(folder: Path, seed: int = 0) -> Path:
-    """A CLIPModel with CLIP's own processor and a tokenizer of bytes."""
+    """A CLIPModel with CLIP's processor and a tokenizer of bytes."""
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
@@ -26,7 +26,7 @@ def write_clip(folder: Path, seed: int = 0) -> Path:
 
 
 def write_siglip(folder: Path, seed: int = 0) -> Path:
-    """A SiglipModel, whose vectors are as wide as its towers."""
+    """A SiglipModel, whose vectors have the width of its towers."""
     import torch
     from transformers import SiglipConfig, SiglipModel, SiglipProcessor
 
@@ -39,7 +39,7 @@ def write_siglip(folder: Path, seed: int = 0) -> Path:
 
 
 def write_bert(folder: Path) -> Path:
-    """A model that knows text alone."""
+    """A model of texts only."""
     from transformers import BertConfig, BertModel
 
     tokenizer = write_tokenizer(folder)
@@ -54,7 +54,7 @@ def _text_tower(tokenizer) -> dict[str, int]:
 
 
 def write_tokenizer(folder: Path):
-    """Every byte is a token, between <start> and <end>, so that any script has a spelling."""
+    """Every byte is a token, between <start> and <end>, so that any script can be encoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -74,7 +74,7 @@ def write_tokenizer(folder: Path):
 
 
 def _image_processor(family: str):
-    """For pictures of SIDE, on machines with torchvision and without."""
+    """An image processor for SIDE pixels, with or without torchvision."""
     import transformers
     from transformers.utils import is_torchvision_available
 

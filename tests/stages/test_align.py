@@ -4,9 +4,10 @@ import pytest
 from stages.align import Align
 from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.captioning.texts import caption
-from stages.contract.stage import DamagedInput, Done, StageError
+from stages.contract.stage import DamagedInput, Done
 from tests.stages.checkpoints import CONTEXT, write_clip, write_siglip
-from tests.stages.teaching import Desk, Oracle, resolved
+from tests.stages.run_folder import RunFolder
+from tests.stages.teacher_reference import Reference, resolved
 
 WRITERS = {"clip": write_clip, "siglip": write_siglip}
 TEXTS = ["a red chair", "красный стул", "赤い椅子", "كرسي أحمر", "🪑", "a"]
@@ -18,13 +19,13 @@ def checkpoint(request, tmp_path_factory):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def run_folder(tmp_path):
+    return RunFolder(tmp_path)
 
 
-def row(desk, name, texts, vectors):
+def row(run_folder, name, texts, vectors):
     captions = [caption(text, "metadata") for text in texts]
-    return {"id": name, "key": "00", "captions": captions, "view_vectors": desk.keep(f"{name}.npy", vectors)}
+    return {"id": name, "key": "00", "captions": captions, "view_vectors": run_folder.put(f"{name}.npy", vectors)}
 
 
 def unit(seed, count, dimension):
@@ -32,12 +33,12 @@ def unit(seed, count, dimension):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
 
 
-def test_vectors_and_scores_are_those_of_transformers(checkpoint, desk):
-    oracle = Oracle(checkpoint)
-    meant = oracle.read(TEXTS)
+def test_vectors_and_scores_are_those_of_transformers(checkpoint, run_folder):
+    reference = Reference(checkpoint)
+    meant = reference.embed_texts(TEXTS)
     views = unit(0, 5, meant.shape[1])
     stage = Align(teacher=resolved(checkpoint))
-    (outcome,) = desk.run(stage, row(desk, "a", TEXTS, to_bytes(views)))
+    outcome = run_folder.outcomes(stage, row(run_folder, "a", TEXTS, to_bytes(views)))["a"]
     assert isinstance(outcome, Done), outcome
     found = from_bytes(outcome.artifact)
     assert found.shape == meant.shape
@@ -48,33 +49,34 @@ def test_vectors_and_scores_are_those_of_transformers(checkpoint, desk):
     assert outcome.columns["warnings"] == []
 
 
-def test_a_caption_longer_than_the_context_is_cut_with_a_warning(checkpoint, desk):
+def test_a_caption_longer_than_the_context_is_cut_with_a_warning(checkpoint, run_folder):
     # Two tokens are the text's ends, a letter is one.
     fits, long = "x" * (CONTEXT - 2), "y" * (CONTEXT - 1)
-    views = to_bytes(unit(0, 1, Oracle(checkpoint).read(["a"]).shape[1]))
+    views = to_bytes(unit(0, 1, Reference(checkpoint).embed_texts(["a"]).shape[1]))
     stage = Align(teacher=resolved(checkpoint))
-    (outcome,) = desk.run(stage, row(desk, "a", [fits, long, long[:-1]], views))
-    said = f"caption 1 (metadata) has {CONTEXT + 1} tokens, of which the teacher reads the first {CONTEXT}"
-    assert outcome.columns["warnings"] == [said]
+    outcome = run_folder.outcomes(stage, row(run_folder, "a", [fits, long, long[:-1]], views))["a"]
+    warning = f"caption 1 (metadata) has {CONTEXT + 1} tokens, of which the teacher reads the first {CONTEXT}"
+    assert outcome.columns["warnings"] == [warning]
     vectors = from_bytes(outcome.artifact)
     assert np.array_equal(vectors[1], vectors[2])
 
 
-def test_what_cannot_be_aligned_fails_alone(checkpoint, desk):
-    views = unit(0, 2, Oracle(checkpoint).read(["a"]).shape[1])
-    gone = row(desk, "gone", ["a"], b"") | {"view_vectors": "nowhere.npy"}
+def test_what_cannot_be_aligned_fails_alone(checkpoint, run_folder):
+    views = unit(0, 2, Reference(checkpoint).embed_texts(["a"]).shape[1])
+    gone = row(run_folder, "gone", ["a"], b"") | {"view_vectors": "nowhere.npy"}
     rows = [
-        row(desk, "none", [], to_bytes(views)),
-        row(desk, "good", ["a chair"], to_bytes(views)),
-        row(desk, "spoilt", ["a chair"], b"\x93NUMPY"),
-        row(desk, "empty", ["a chair"], b""),
+        row(run_folder, "none", [], to_bytes(views)),
+        row(run_folder, "good", ["a chair"], to_bytes(views)),
+        row(run_folder, "spoilt", ["a chair"], b"\x93NUMPY"),
+        row(run_folder, "empty", ["a chair"], b""),
         gone,
     ]
-    outcomes = desk.run(Align(teacher=resolved(checkpoint)), *rows)
-    told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
-    assert told == ["no_captions", "ok", "missing_input", "missing_input", "missing_input"]
-    assert {outcome.stages for outcome in outcomes[2:]} == {("embed",)}
-    assert [isinstance(outcome, DamagedInput) for outcome in outcomes[2:]] == [True, True, False]
+    outcomes = run_folder.outcomes(Align(teacher=resolved(checkpoint)), *rows)
+    assert isinstance(outcomes.pop("good"), Done)
+    assert outcomes.pop("none").reason == "no_captions"
+    assert {outcome.reason for outcome in outcomes.values()} == {"missing_input"}
+    assert {outcome.stages for outcome in outcomes.values()} == {("embed",)}
+    assert {name for name, outcome in outcomes.items() if isinstance(outcome, DamagedInput)} == {"spoilt", "empty"}
 
 
 def test_it_has_no_teacher_of_its_own(checkpoint):

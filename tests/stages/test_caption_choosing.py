@@ -9,7 +9,7 @@ from stages.captioning.choosing import choose, typical
 from stages.captioning.subject import read_subject
 from stages.contract.stage import DamagedInput, StageError
 from stages.rendering.cameras import fibonacci, look_at_centre, orbit
-from tests.stages.caption_rows import BLUE, RED, SIZE, Desk, disc, views_of
+from tests.stages.caption_rows import BLUE, RED, SIZE, CaptionFolder, disc, views_of
 
 
 def cameras(directions):
@@ -83,19 +83,19 @@ STAGE = Caption(engine="vlm", model="any", views=2)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def run_folder(tmp_path):
+    return CaptionFolder(tmp_path)
 
 
-def test_the_teachers_vectors_are_used_where_they_are_and_wanted(desk):
+def test_the_teachers_vectors_are_used_where_they_are_and_wanted(run_folder):
     vectors = np.eye(6)[[0, 0, 0, 0, 1, 0]]
-    row = desk.row("a", [RED] * 6)
-    scored = {**row, "view_vectors": desk.keep("a.npy", to_bytes(vectors))}
+    row = run_folder.row("a", [RED] * 6)
+    scored = {**row, "view_vectors": run_folder.put("a.npy", to_bytes(vectors))}
     stage = STAGE.model_copy(update={"views": 5})
-    assert 4 in read_subject(stage, row, desk.store).shown
-    assert 4 not in read_subject(stage, scored, desk.store).shown
+    assert 4 in read_subject(stage, row, run_folder.store).shown
+    assert 4 not in read_subject(stage, scored, run_folder.store).shown
     untypical = stage.model_copy(update={"typical_views": False})
-    assert read_subject(untypical, scored, desk.store).shown == read_subject(stage, row, desk.store).shown
+    assert read_subject(untypical, scored, run_folder.store).shown == read_subject(stage, row, run_folder.store).shown
     assert (stage.may_need, untypical.may_need, Caption().may_need) == (("embed",), (), ())
 
 
@@ -108,19 +108,19 @@ def test_the_teachers_vectors_are_used_where_they_are_and_wanted(desk):
         (b"gone", "missing_input"),
     ],
 )
-def test_vectors_that_do_not_fit_are_a_reason(desk, data, reason):
-    row = desk.row("a", [RED] * 4)
-    name = "artifacts/none.npy" if data == b"gone" else desk.keep("a.npy", data)
-    found = read_subject(STAGE, {**row, "view_vectors": name}, desk.store)
+def test_vectors_that_do_not_fit_are_a_reason(run_folder, data, reason):
+    row = run_folder.row("a", [RED] * 4)
+    name = "artifacts/none.npy" if data == b"gone" else run_folder.put("a.npy", data)
+    found = read_subject(STAGE, {**row, "view_vectors": name}, run_folder.store)
     assert isinstance(found, StageError)
     assert (found.reason, found.transient) == (reason, reason == "missing_input")
     assert isinstance(found, DamagedInput) == (data in (b"", b"no npy"))
 
 
-def test_pictures_are_the_chosen_views_on_white_and_not_too_large(desk):
+def test_pictures_are_the_chosen_views_on_white_and_not_too_large(run_folder):
     views = views_of([disc(0.9, RED, 128), disc(0.2, BLUE, 128), disc(0, BLUE, 128)])
-    row = {**desk.row("a"), "views": desk.keep("a.zip", views.to_bytes())}
-    subject = read_subject(STAGE.model_copy(update={"picture_size": SIZE}), row, desk.store)
+    row = {**run_folder.row("a"), "views": run_folder.put("a.zip", views.to_bytes())}
+    subject = read_subject(STAGE.model_copy(update={"picture_size": SIZE}), row, run_folder.store)
     assert subject.shown == [0, 1]
     first, second = subject.questions["short"].pictures
     assert first.mode == "RGB" and first.size == (SIZE, SIZE)

@@ -14,7 +14,7 @@ from stages.caption import Caption
 from stages.captioning import endpoint as endpoints
 from stages.captioning.prompts import Prompts
 from stages.contract.stage import DamagedInput, Done, StageError
-from tests.stages.caption_rows import BLUE, RED, Desk
+from tests.stages.caption_rows import BLUE, RED, CaptionFolder
 from tests.stages.chat_server import SAID, Reply, Server, answer
 
 KEY = "sk-very-secret-0123456789"
@@ -28,21 +28,21 @@ def hasty(monkeypatch):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def run_folder(tmp_path):
+    return CaptionFolder(tmp_path)
 
 
-def ask(desk, server, *rows, **more):
+def ask(run_folder, server, *rows, **more):
     with server.running() as endpoint:
         stage = Caption(**{"engine": "served", "model": "some/model", "endpoint": endpoint, "prompts": ONE, **more})
-        return desk.outcomes(stage, *(rows or (desk.row("a"),)))
+        return run_folder.outcomes(stage, *(rows or (run_folder.row("a"),)))
 
 
-def test_pictures_and_prompts_are_sent_and_captions_come_back(desk):
+def test_pictures_and_prompts_are_sent_and_captions_come_back(run_folder):
     said = {"Phrase?": SAID, "Sentences?": "A red chair. It has four legs.", "Tags?": "red, chair"}
     server = Server(choose=lambda body: answer(said[body["messages"][0]["content"][-1]["text"]], chances=[-0.5, -1.5]))
     prompts = Prompts(short="Phrase?", detailed="Sentences?", tags="Tags?")
-    outcome = ask(desk, server, prompts=prompts, revision="r1", views=2, picture_size=32, max_new_tokens=50)["a"]
+    outcome = ask(run_folder, server, prompts=prompts, revision="r1", views=2, picture_size=32, max_new_tokens=50)["a"]
     assert isinstance(outcome, Done), outcome
     assert outcome.columns["captions"] == [
         {"text": text, "kind": kind, "model": "some/model@r1", "score": None}
@@ -61,9 +61,9 @@ def test_pictures_and_prompts_are_sent_and_captions_come_back(desk):
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
-def test_drawing_is_seeded_by_the_row(desk):
+def test_drawing_is_seeded_by_the_row(run_folder):
     server = Server(answer())
-    ask(desk, server, desk.row("a"), desk.row("b"), temperature=0.7, in_flight=1)
+    ask(run_folder, server, run_folder.row("a"), run_folder.row("b"), temperature=0.7, in_flight=1)
     assert len({body["seed"] for body in server.requests}) == 2
 
 
@@ -88,68 +88,68 @@ def test_drawing_is_seeded_by_the_row(desk):
     ],
     ids=lambda reply: f"{reply.status} {reply.headers or reply.body[:20]}",
 )
-def test_what_may_pass_is_tried_again(desk, trouble):
+def test_what_may_pass_is_tried_again(run_folder, trouble):
     server = Server(trouble, trouble, answer())
-    outcome = ask(desk, server)["a"]
+    outcome = ask(run_folder, server)["a"]
     assert isinstance(outcome, Done), outcome
     assert outcome.columns["captions"][0]["text"] == SAID
     assert len(server.requests) == 3
 
 
-def test_json_is_judged_by_its_content(desk):
-    assert isinstance(ask(desk, Server(answer(headers={"Content-Type": "text/plain"})))["a"], Done)
+def test_json_is_judged_by_its_content(run_folder):
+    assert isinstance(ask(run_folder, Server(answer(headers={"Content-Type": "text/plain"})))["a"], Done)
 
 
 @pytest.mark.parametrize("wait", ["86400", formatdate(time.time() + 86400, usegmt=True)])
-def test_a_wait_that_the_server_asks_for_is_not_begun_beyond_the_deadline(desk, wait):
+def test_a_wait_that_the_server_asks_for_is_not_begun_beyond_the_deadline(run_folder, wait):
     server = Server(Reply(429, b'{"error": {"message": "come back tomorrow"}}', {"Retry-After": wait}), answer())
-    outcome = ask(desk, server)["a"]
+    outcome = ask(run_folder, server)["a"]
     assert (outcome.reason, outcome.transient) == ("endpoint_failed", True)
     assert "come back tomorrow" in outcome.detail and len(server.requests) == 1
 
 
-def test_tries_have_an_end(desk):
+def test_tries_have_an_end(run_folder):
     server = Server(Reply(500, b'{"error": {"message": "out of cards"}}'))
-    outcome = ask(desk, server, tries=3)["a"]
+    outcome = ask(run_folder, server, tries=3)["a"]
     assert (outcome.reason, outcome.transient, len(server.requests)) == ("endpoint_failed", True, 3)
     assert "gave up after 3 tries" in outcome.detail and "status 500: out of cards" in outcome.detail
 
 
-def test_a_server_that_never_answers_costs_the_deadline_and_only_its_own_row(desk):
+def test_a_server_that_never_answers_costs_the_deadline_and_only_its_own_row(run_folder):
     def slow_for_blue(body):
         data = body["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2]
         blue = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((32, 32)) == BLUE
         return answer(never=blue)
 
-    rows = [desk.row("slow", [BLUE] * 2), desk.row("a"), desk.row("b")]
-    found = ask(desk, Server(choose=slow_for_blue), *rows, deadline_seconds=2)
+    rows = [run_folder.row("slow", [BLUE] * 2), run_folder.row("a"), run_folder.row("b")]
+    found = ask(run_folder, Server(choose=slow_for_blue), *rows, deadline_seconds=2)
     assert list(found)[-1] == "slow"  # the others have not waited
     assert isinstance(found["a"], Done) and isinstance(found["b"], Done)
     assert found["slow"].reason == "endpoint_failed" and "caption.deadline_seconds (2)" in found["slow"].detail
 
 
-def test_nobody_there(desk):
+def test_nobody_there(run_folder):
     with Server(answer()).running() as gone:
         pass
     stage = Caption(engine="served", model="m", endpoint=gone, prompts=ONE, tries=2)
-    outcome = desk.outcomes(stage, desk.row("a"))["a"]
+    outcome = run_folder.outcomes(stage, run_folder.row("a"))["a"]
     assert (outcome.reason, outcome.transient) == ("endpoint_failed", True)
     assert gone in outcome.detail
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_not_accepted_is_final_and_never_shown(desk, status, caplog, capfd):
+def test_a_key_that_is_not_accepted_is_final_and_never_shown(run_folder, status, caplog, capfd):
     told = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'
     server = Server(Reply(status, told.encode(), {"WWW-Authenticate": KEY}))
-    outcome = ask(desk, server)["a"]
+    outcome = ask(run_folder, server)["a"]
     assert (outcome.reason, outcome.transient, len(server.requests)) == ("not_authorised", False, 1)
     assert "OPENAI_API_KEY" in outcome.detail
     assert KEY not in outcome.detail + caplog.text + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("status", [400, 429, 500])
-def test_a_server_that_repeats_the_key_is_not_quoted(desk, status):
-    outcome = ask(desk, Server(Reply(status, f"no {KEY}".encode())), tries=1)["a"]
+def test_a_server_that_repeats_the_key_is_not_quoted(run_folder, status):
+    outcome = ask(run_folder, Server(Reply(status, f"no {KEY}".encode())), tries=1)["a"]
     assert "no (the key)" in outcome.detail and KEY not in outcome.detail
 
 
@@ -162,78 +162,81 @@ def test_a_server_that_repeats_the_key_is_not_quoted(desk, status):
         (Reply(422, b"[]"), "endpoint_refused", "status 422"),
     ],
 )
-def test_what_will_not_pass_is_final_at_once(desk, reply, reason, told):
+def test_what_will_not_pass_is_final_at_once(run_folder, reply, reason, told):
     server = Server(reply)
-    outcome = ask(desk, server)["a"]
+    outcome = ask(run_folder, server)["a"]
     assert isinstance(outcome, StageError)
     assert (outcome.reason, outcome.transient, len(server.requests)) == (reason, False, 1)
     assert told in outcome.detail
 
 
 @pytest.mark.parametrize("text", [None, "", "I'm sorry, I cannot help with that.", "chair " * 50])
-def test_an_answer_without_a_caption_is_a_reason(desk, text):
-    outcome = ask(desk, Server(answer(text)))["a"]
+def test_an_answer_without_a_caption_is_a_reason(run_folder, text):
+    outcome = ask(run_folder, Server(answer(text)))["a"]
     assert isinstance(outcome, StageError) and outcome.reason == "no_caption"
     assert "some/model" in outcome.detail
 
 
-def test_a_stopped_answer_loses_its_loose_end(desk):
-    outcome = ask(desk, Server(answer("a tall lamp with a gre", finish="length")))["a"]
+def test_a_stopped_answer_loses_its_loose_end(run_folder):
+    outcome = ask(run_folder, Server(answer("a tall lamp with a gre", finish="length")))["a"]
     assert outcome.columns["captions"][0]["text"] == "a tall lamp with a"
 
 
 @pytest.mark.parametrize("chances", [None, [], ["x"]])
-def test_without_probabilities_there_is_no_confidence(desk, chances):
-    outcome = ask(desk, Server(answer(chances=chances)), log_probabilities=False)["a"]
+def test_without_probabilities_there_is_no_confidence(run_folder, chances):
+    outcome = ask(run_folder, Server(answer(chances=chances)), log_probabilities=False)["a"]
     assert outcome.columns["caption_origins"][0]["confidence"] is None
 
 
-def test_many_are_in_flight_and_no_more_than_asked(desk):
+def test_many_are_in_flight_and_no_more_than_asked(run_folder):
     server = Server(answer(), at_once=4)
-    rows = [desk.row(f"row{number}") for number in range(12)]
-    found = ask(desk, server, *rows, in_flight=4)
+    rows = [run_folder.row(f"row{number}") for number in range(12)]
+    found = ask(run_folder, server, *rows, in_flight=4)
     assert all(isinstance(outcome, Done) for outcome in found.values()) and len(found) == 12
     assert server.busiest == 4
 
 
-def test_a_row_that_cannot_be_shown_asks_nothing(desk):
+def test_a_row_that_cannot_be_shown_asks_nothing(run_folder):
     server = Server(answer())
-    found = ask(desk, server, {**desk.row("a"), "views": desk.keep("a.zip", b"no zip")}, desk.row("b"))
+    found = ask(
+        run_folder, server, {**run_folder.row("a"), "views": run_folder.put("a.zip", b"no zip")}, run_folder.row("b")
+    )
     assert isinstance(found["a"], DamagedInput) and isinstance(found["b"], Done)
     assert len(server.requests) == 1
 
 
-def test_a_worker_asks_batch_after_batch(desk):
+def test_a_worker_asks_batch_after_batch(run_folder):
     with Server(answer()).running() as endpoint:
-        work = Caption(engine="served", model="m", endpoint=endpoint, prompts=ONE).open(desk.context)
+        work = Caption(engine="served", model="m", endpoint=endpoint, prompts=ONE).open(run_folder.context)
         for name in ("a", "b"):
-            assert isinstance(dict(work([desk.row(name)]))[name], Done)
+            assert isinstance(dict(work([run_folder.row(name)]))[name], Done)
 
 
-def test_one_who_stops_listening_leaves_nothing_behind(desk):
+def test_one_who_stops_listening_leaves_nothing_behind(run_folder):
     with Server(answer(), answer(never=True)).running() as endpoint:
         stage = Caption(engine="served", model="m", endpoint=endpoint, prompts=ONE, in_flight=2)
-        outcomes = stage.open(desk.context)([desk.row(name) for name in "abc"])
+        outcomes = stage.open(run_folder.context)([run_folder.row(name) for name in "abc"])
         next(outcomes)
         outcomes.close()
 
 
 @pytest.mark.parametrize("key", ["two words", "tab\there", "schlüssel"])
-def test_a_variable_that_holds_no_key_is_refused_without_showing_it(desk, monkeypatch, key):
+def test_a_variable_that_holds_no_key_is_refused_without_showing_it(run_folder, monkeypatch, key):
     monkeypatch.setenv("MY_KEY", key)
     stage = Caption(engine="served", model="m", endpoint="http://localhost:1/v1", api_key_variable="MY_KEY")
     with pytest.raises(ValueError, match="MY_KEY has characters that are not allowed in a key") as refused:
-        stage.open(desk.context)
+        stage.open(run_folder.context)
     assert key not in str(refused.value)
 
 
-def test_without_a_key_none_is_sent(desk, monkeypatch):
+def test_without_a_key_none_is_sent(run_folder, monkeypatch):
     monkeypatch.setenv("EMPTY", " \n")
     server = Server(answer(), Reply(401))
-    ask(desk, server, api_key_variable="EMPTY")
+    ask(run_folder, server, api_key_variable="EMPTY")
     assert "Authorization" not in server.headers[0]
     assert (
-        "no key was sent; set the environment variable EMPTY" in ask(desk, server, api_key_variable="EMPTY")["a"].detail
+        "no key was sent; set the environment variable EMPTY"
+        in ask(run_folder, server, api_key_variable="EMPTY")["a"].detail
     )
 
 

@@ -14,7 +14,7 @@ from stages.captioning.subject import Question, read_subject
 from stages.captioning.writer import Writer
 from stages.common.models import ModelError
 from stages.contract.stage import DamagedInput, Done, StageError
-from tests.stages.caption_rows import BLUE, GREEN, RED, Desk
+from tests.stages.caption_rows import BLUE, GREEN, RED, CaptionFolder
 from tests.stages.checkpoints import write_clip
 from tests.stages.vlm_checkpoints import FAMILIES, SENTENCE, make_checkpoint
 
@@ -40,21 +40,21 @@ def llava(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def run_folder(tmp_path):
+    return CaptionFolder(tmp_path)
 
 
 def stage_of(folder, **more):
     return Caption(**{**QUICK, "model": str(folder), **more}).resolve(0)
 
 
-def questions(desk, stage, *rows):
-    return [question for row in rows for question in read_subject(stage, row, desk.store).questions.values()]
+def questions(run_folder, stage, *rows):
+    return [question for row in rows for question in read_subject(stage, row, run_folder.store).questions.values()]
 
 
-def test_every_family_gives_a_caption_of_each_kind(family, desk):
+def test_every_family_gives_a_caption_of_each_kind(family, run_folder):
     stage = stage_of(family)
-    outcome = desk.outcomes(stage, desk.row("a"))["a"]
+    outcome = run_folder.outcomes(stage, run_folder.row("a"))["a"]
     assert isinstance(outcome, Done), outcome
     model = stage.checkpoint
     assert model.startswith("model@")
@@ -70,12 +70,12 @@ def test_every_family_gives_a_caption_of_each_kind(family, desk):
     assert all(0 < origin["confidence"] <= 1 for origin in origins)
 
 
-def test_what_is_said_follows_from_the_pictures_and_not_from_the_company(noise, desk):
+def test_what_is_said_follows_from_the_pictures_and_not_from_the_company(noise, run_folder):
     """Batches are padded: the tokens and their chances must be those of a question that stands alone."""
     stage = stage_of(noise, prompts=ONE)
     writer = Writer(str(noise), None, "cpu")
-    rows = [desk.row("a", [RED] * 4), desk.row("b", [BLUE, GREEN, BLUE, RED]), desk.row("c", [GREEN])]
-    asked = questions(desk, stage, *rows)
+    rows = [run_folder.row("a", [RED] * 4), run_folder.row("b", [BLUE, GREEN, BLUE, RED]), run_folder.row("c", [GREEN])]
+    asked = questions(run_folder, stage, *rows)
     assert [len(question.pictures) for question in asked] == [3, 3, 1]
     together = writer.write(asked, 8)
     alone = [writer.write([question], 8)[0] for question in asked]
@@ -84,10 +84,10 @@ def test_what_is_said_follows_from_the_pictures_and_not_from_the_company(noise, 
     assert len({round(answer.confidence, 7) for answer in alone}) == 3
 
 
-def test_the_confidence_is_the_mean_probability_of_the_tokens(noise, desk):
+def test_the_confidence_is_the_mean_probability_of_the_tokens(noise, run_folder):
     stage = stage_of(noise, prompts=ONE)
     writer = Writer(str(noise), None, "cpu")
-    (question,) = questions(desk, stage, desk.row("a"))
+    (question,) = questions(run_folder, stage, run_folder.row("a"))
     (answer,) = writer.write([question], 5)
     inputs = writer._inputs([question])
     with torch.inference_mode():
@@ -101,31 +101,31 @@ def test_the_confidence_is_the_mean_probability_of_the_tokens(noise, desk):
     assert answer.confidence == pytest.approx(math.exp(chances.mean()), rel=1e-3)
 
 
-def test_on_a_cpu_an_objects_captions_do_not_depend_on_its_company(llava, desk):
+def test_on_a_cpu_an_objects_captions_do_not_depend_on_its_company(llava, run_folder):
     stage = stage_of(llava)
-    rows = [desk.row(name, colours) for name, colours in (("a", [RED] * 4), ("b", [BLUE]), ("c", [GREEN] * 4))]
-    together = desk.outcomes(stage, *rows)
-    assert [desk.outcomes(stage, row)[row["id"]] for row in rows] == list(together.values())
+    rows = [run_folder.row(name, colours) for name, colours in (("a", [RED] * 4), ("b", [BLUE]), ("c", [GREEN] * 4))]
+    together = run_folder.outcomes(stage, *rows)
+    assert [run_folder.outcomes(stage, row)[row["id"]] for row in rows] == list(together.values())
 
 
-def test_drawing_is_each_rows_own_and_repeats(noise, desk):
+def test_drawing_is_each_rows_own_and_repeats(noise, run_folder):
     writer = Writer(str(noise), None, "cpu")
-    (question,) = questions(desk, stage_of(noise, prompts=ONE), desk.row("a"))
+    (question,) = questions(run_folder, stage_of(noise, prompts=ONE), run_folder.row("a"))
     seeds = [Question(question.pictures, question.text, seed) for seed in (1, 2, 3)]
     texts = [answer.text for answer in writer.write(seeds, 8, 1.0)]
     assert len(set(texts)) == 3
     assert [writer.write([one], 8, 1.0)[0].text for one in seeds] == texts
 
 
-def test_a_stopped_answer_is_known_as_cut(llava, desk):
+def test_a_stopped_answer_is_known_as_cut(llava, run_folder):
     writer = Writer(str(llava), None, "cpu")
-    (question,) = questions(desk, stage_of(llava, prompts=ONE), desk.row("a"))
+    (question,) = questions(run_folder, stage_of(llava, prompts=ONE), run_folder.row("a"))
     assert writer.write([question], 4)[0].cut
     assert not writer.write([question], 12)[0].cut
 
 
 @pytest.mark.parametrize("most", [1, 2])
-def test_where_memory_ends_batches_get_smaller_and_stay_so(llava, desk, most, monkeypatch):
+def test_where_memory_ends_batches_get_smaller_and_stay_so(llava, run_folder, most, monkeypatch):
     writer = Writer(str(llava), None, "cpu")
     sizes = []
     generate = writer.model.generate
@@ -137,69 +137,75 @@ def test_where_memory_ends_batches_get_smaller_and_stay_so(llava, desk, most, mo
         return generate(**given)
 
     monkeypatch.setattr(writer.model, "generate", small)
-    engine = Captioner(stage_of(llava, prompts=ONE, objects_at_once=4), desk.context, writer)
+    engine = Captioner(stage_of(llava, prompts=ONE, objects_at_once=4), run_folder.context, writer)
     engine.batch_size = 4  # as on a GPU
-    outcomes = dict(engine.work([desk.row(name) for name in "abcdef"]))
+    outcomes = dict(engine.work([run_folder.row(name) for name in "abcdef"]))
     assert all(isinstance(outcome, Done) for outcome in outcomes.values()) and len(outcomes) == 6
     assert sizes == {1: [4, 2, *[1] * 6], 2: [4, 2, 2, 2]}[most]
 
 
-def test_pictures_are_looked_at_once_for_all_kinds_of_text(family, desk):
+def test_pictures_are_looked_at_once_for_all_kinds_of_text(family, run_folder):
     writer = Writer(str(family), None, "cpu")
     looked = []
     tower = getattr(writer.model.model, "visual", None) or getattr(writer.model.model, "vision_model", None)
     (tower or writer.model.model.vision_tower).register_forward_hook(lambda *_: looked.append(1))
-    outcomes = dict(Captioner(stage_of(family), desk.context, writer).work([desk.row("a"), desk.row("b", [BLUE])]))
+    outcomes = dict(
+        Captioner(stage_of(family), run_folder.context, writer).work([run_folder.row("a"), run_folder.row("b", [BLUE])])
+    )
     assert all(isinstance(outcome, Done) for outcome in outcomes.values())
     assert len(looked) == 2
 
 
-def test_one_that_is_too_large_alone_fails_with_what_would_help(llava, desk, monkeypatch):
+def test_one_that_is_too_large_alone_fails_with_what_would_help(llava, run_folder, monkeypatch):
     writer = Writer(str(llava), None, "cpu")
 
     def never(**given):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(writer.model, "generate", never)
-    ((_, outcome),) = Captioner(stage_of(llava, prompts=ONE), desk.context, writer).work([desk.row("a")])
+    ((_, outcome),) = Captioner(stage_of(llava, prompts=ONE), run_folder.context, writer).work([run_folder.row("a")])
     assert isinstance(outcome, StageError) and (outcome.reason, outcome.transient) == ("out_of_memory", True)
     assert "caption.views" in outcome.detail
 
 
-def test_a_prompt_that_overflows_the_context_fails_its_row_alone(tmp_path, desk):
+def test_a_prompt_that_overflows_the_context_fails_its_row_alone(tmp_path, run_folder):
     folder = make_checkpoint(tmp_path / "small", "llava", SENTENCE, length=100)
     stage = stage_of(folder, hint=True, prompts=ONE)
-    rows = [desk.row("a", name="chair"), desk.row("b", name=" ".join(["chair"] * 40)), desk.row("c")]
-    found = desk.outcomes(stage, *rows)
+    rows = [run_folder.row("a", name="chair"), run_folder.row("b", name=" ".join(["chair"] * 40)), run_folder.row("c")]
+    found = run_folder.outcomes(stage, *rows)
     assert isinstance(found["a"], Done) and isinstance(found["c"], Done)
     assert found["b"].reason == "prompt_too_long" and "the model takes 100" in found["b"].detail
 
 
-def test_one_view_is_enough(llava, desk):
-    outcome = desk.outcomes(stage_of(llava), desk.row("a", [RED]))["a"]
+def test_one_view_is_enough(llava, run_folder):
+    outcome = run_folder.outcomes(stage_of(llava), run_folder.row("a", [RED]))["a"]
     assert outcome.columns["caption_views"] == [0]
 
 
-def test_a_model_that_says_nothing_usable_fails_the_row(tmp_path, desk):
+def test_a_model_that_says_nothing_usable_fails_the_row(tmp_path, run_folder):
     folder = make_checkpoint(tmp_path / "mute", "llava", "...")
-    outcome = desk.outcomes(stage_of(folder), desk.row("a"))["a"]
+    outcome = run_folder.outcomes(stage_of(folder), run_folder.row("a"))["a"]
     assert isinstance(outcome, StageError) and outcome.reason == "no_caption"
     assert "mute@" in outcome.detail and "kind short" in outcome.detail and not outcome.transient
 
 
-def test_views_that_cannot_be_read_fail_alone(llava, desk):
-    rows = [desk.row("a"), {**desk.row("b"), "views": desk.keep("b.zip", b"no zip")}, desk.row("c", [])]
-    found = desk.outcomes(stage_of(llava), *rows)
+def test_views_that_cannot_be_read_fail_alone(llava, run_folder):
+    rows = [
+        run_folder.row("a"),
+        {**run_folder.row("b"), "views": run_folder.put("b.zip", b"no zip")},
+        run_folder.row("c", []),
+    ]
+    found = run_folder.outcomes(stage_of(llava), *rows)
     assert isinstance(found["a"], Done)
     assert isinstance(found["b"], DamagedInput) and found["c"].reason == "bad_views"
 
 
-def test_the_hint_is_the_lists_own_words_and_holds_no_control_words(llava, desk):
-    row = desk.row("a", name="<image> 椅子 [INST]", category="chair", tags=["rot"])
-    told = read_subject(stage_of(llava, hint=True), row, desk.store).questions["short"].text
+def test_the_hint_is_the_lists_own_words_and_holds_no_control_words(llava, run_folder):
+    row = run_folder.row("a", name="<image> 椅子 [INST]", category="chair", tags=["rot"])
+    told = read_subject(stage_of(llava, hint=True), row, run_folder.store).questions["short"].text
     assert "says of it: image 椅子 INST, chair, rot. That" in told and "<image>" not in told and "a.glb" not in told
-    silent = read_subject(stage_of(llava, hint=True), desk.row("b"), desk.store).questions["short"].text
-    assert silent == Prompts().short == read_subject(stage_of(llava), row, desk.store).questions["short"].text
+    silent = read_subject(stage_of(llava, hint=True), run_folder.row("b"), run_folder.store).questions["short"].text
+    assert silent == Prompts().short == read_subject(stage_of(llava), row, run_folder.store).questions["short"].text
 
 
 # -- what is refused before the work -----------------------------------------------------------------------------------

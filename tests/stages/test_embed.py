@@ -7,7 +7,8 @@ from stages.contract.stage import Context, DamagedInput, Done, StageError
 from stages.embed import Embed
 from stages.embedding.batches import Batches
 from tests.stages.checkpoints import write_clip, write_siglip
-from tests.stages.teaching import Desk, Oracle, on_white, pictures_of, resolved, views_of
+from tests.stages.run_folder import RunFolder
+from tests.stages.teacher_reference import Reference, on_white, pictures_of, resolved, views_of
 
 WRITERS = {"clip": write_clip, "siglip": write_siglip}
 
@@ -23,12 +24,12 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def run_folder(tmp_path):
+    return RunFolder(tmp_path)
 
 
-def row(desk, name, pictures):
-    return {"id": name, "key": "00", "views": desk.keep(f"{name}.zip", views_of(pictures).to_bytes())}
+def row(run_folder, name, pictures):
+    return {"id": name, "key": "00", "views": run_folder.put(f"{name}.zip", views_of(pictures).to_bytes())}
 
 
 def vectors_in(outcome):
@@ -36,48 +37,53 @@ def vectors_in(outcome):
     return from_bytes(outcome.artifact)
 
 
-def test_vectors_are_those_of_transformers_on_a_white_background(checkpoint, desk):
+def test_vectors_are_those_of_transformers_on_a_white_background(checkpoint, run_folder):
     pictures = {name: pictures_of(seed, count) for seed, (name, count) in enumerate([("one", 1), ("many", 5)])}
     stage = resolved(checkpoint)
-    outcomes = desk.run(stage, *(row(desk, name, given) for name, given in pictures.items()))
-    oracle = Oracle(checkpoint)
-    for given, outcome in zip(pictures.values(), outcomes, strict=True):
-        found, meant = vectors_in(outcome), oracle.look([on_white(picture) for picture in given])
+    outcomes = run_folder.outcomes(stage, *(row(run_folder, name, given) for name, given in pictures.items()))
+    reference = Reference(checkpoint)
+    for name, given in pictures.items():
+        outcome = outcomes[name]
+        found, meant = vectors_in(outcome), reference.embed_pictures([on_white(picture) for picture in given])
         assert found.dtype == np.float16
         assert found.shape == meant.shape
         assert np.abs(found - meant).max() < 1e-3
         assert np.abs(np.linalg.norm(found.astype(np.float32), axis=1) - 1).max() < 2e-3
         assert outcome.columns == {"teacher": stage.checkpoint, "dimension": meant.shape[1]}
-    several = vectors_in(outcomes[1]).astype(np.float32)
+    several = vectors_in(outcomes["many"]).astype(np.float32)
     assert min(np.abs(several[0] - other).max() for other in several[1:]) > 2e-3  # or the comparison shows nothing
 
 
 def test_a_black_background_would_be_seen(checkpoint):
     (picture,) = pictures_of(0, 1)
-    oracle = Oracle(checkpoint)
+    reference = Reference(checkpoint)
     black = on_white(picture).point(lambda value: 0 if value == 255 else value)
-    assert np.abs(oracle.look([on_white(picture)]) - oracle.look([black])).max() > 5e-3
+    assert np.abs(reference.embed_pictures([on_white(picture)]) - reference.embed_pictures([black])).max() > 5e-3
 
 
-def test_on_a_cpu_an_objects_vectors_do_not_depend_on_its_company(clip, desk):
-    rows = [row(desk, name, pictures_of(seed, 3)) for seed, name in enumerate("abc")]
-    together = desk.run(resolved(clip), *rows)
-    alone = [desk.run(resolved(clip), one)[0] for one in rows]
-    assert [outcome.artifact for outcome in together] == [outcome.artifact for outcome in alone]
+def test_on_a_cpu_an_objects_vectors_do_not_depend_on_its_company(clip, run_folder):
+    rows = [row(run_folder, name, pictures_of(seed, 3)) for seed, name in enumerate("abc")]
+    together = run_folder.outcomes(resolved(clip), *rows)
+    for one in rows:
+        alone = run_folder.outcomes(resolved(clip), one)
+        assert together[one["id"]].artifact == alone[one["id"]].artifact
 
 
-def test_views_that_cannot_be_read_fail_alone(clip, desk):
-    spoilt = {"id": "spoilt", "key": "00", "views": desk.keep("spoilt.zip", b"PK no zip")}
+def test_views_that_cannot_be_read_fail_alone(clip, run_folder):
+    spoilt = {"id": "spoilt", "key": "00", "views": run_folder.put("spoilt.zip", b"PK no zip")}
     torn = views_of(pictures_of(0, 2))
     torn.colors[1] = torn.colors[1][:60]
-    torn = {"id": "torn", "key": "00", "views": desk.keep("torn.zip", torn.to_bytes())}
-    none = row(desk, "none", [])
+    torn = {"id": "torn", "key": "00", "views": run_folder.put("torn.zip", torn.to_bytes())}
+    none = row(run_folder, "none", [])
     gone = {"id": "gone", "key": "00", "views": "gone.zip"}
-    outcomes = desk.run(resolved(clip), spoilt, row(desk, "good", pictures_of(1, 2)), torn, none, gone)
-    told = [outcome.reason if isinstance(outcome, StageError) else "ok" for outcome in outcomes]
-    assert told == ["missing_input", "ok", "missing_input", "bad_views", "missing_input"]
-    assert {outcomes[place].stages for place in (0, 2, 4)} == {("render",)}  # the stage whose work is to be done again
-    assert [isinstance(outcome, DamagedInput) for outcome in outcomes] == [True, False, True, False, False]
+    good = row(run_folder, "good", pictures_of(1, 2))
+    outcomes = run_folder.outcomes(resolved(clip), spoilt, good, torn, none, gone)
+    assert isinstance(outcomes.pop("good"), Done)
+    missing = "missing_input"
+    reasons = {name: outcome.reason for name, outcome in outcomes.items()}
+    assert reasons == {"spoilt": missing, "torn": missing, "none": "bad_views", "gone": missing}
+    assert {outcomes[name].stages for name in ("spoilt", "torn", "gone")} == {("render",)}  # which is to work again
+    assert {name for name, outcome in outcomes.items() if isinstance(outcome, DamagedInput)} == {"spoilt", "torn"}
 
 
 def test_a_changed_checkpoint_at_the_same_place_changes_the_keys(tmp_path):

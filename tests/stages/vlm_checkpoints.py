@@ -1,7 +1,7 @@
-"""Tiny vision-language checkpoints of real families, made from their configurations: no network, a few 100 kB each.
+"""Write tiny vision-language checkpoints of real families from their configurations, of a few 100 kB each.
 
-Weights are random. Where a checkpoint shall say something, its layers are made to add nothing to the stream, and the
-head leads from each token to the next of the text: so greedy decoding gives that text, whatever is looked at.
+Weights are random. A checkpoint that should answer with a given text has layers that add nothing to the residual
+stream, and a head that leads from each token to the next of the text: greedy decoding gives that text for any image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PICTURE["qwen3_vl"] = _PICTURE["qwen2_5_vl"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a checkpoint is; of the pictures it looks at, the sides."""
+    """The size of a checkpoint and of its images."""
 
     width: int = 32
     layers: int = 2
@@ -43,7 +43,7 @@ class Scale:
         return {**self.tower(), **more, "tie_word_embeddings": False}
 
     def turns(self) -> dict[str, Any]:
-        """Positions in time, height and width share half of a head."""
+        """Rotary positions: time, height and width share half of a head."""
         section = [self.head // 8, self.head // 8, self.head // 4]
         return {"rope_type": "default", "mrope_section": section, "rope_theta": 10000.0}
 
@@ -51,7 +51,7 @@ class Scale:
 def make_checkpoint(
     folder: Path, family: str, says: str = "", seed: int = 0, length: int = 4096, scale: Scale = Scale()
 ) -> Path:
-    """Write a checkpoint with its processor. `length` is how many tokens it can take in."""
+    """Write a checkpoint with its processor. `says`: its only answer; `length`: the tokens of its context."""
     import torch
 
     torch.manual_seed(seed)
@@ -101,7 +101,7 @@ def _teach(model: Any, tokenizer: Any, says: str) -> None:
 
 
 def _write_processor(folder: Path, family: str, image_processor: Any, more: dict[str, Any]) -> None:
-    """As the families' own checkpoints have it: a file for the pictures, and one that names the processor's class."""
+    """Write the files that the families' checkpoints have: an image processor and the processor's class."""
     import json
 
     image_processor.save_pretrained(folder)

@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline.recipe import RecipeError, load_recipe
 from tests.pipeline.building import build, call, command, index, status, write_meshes
 from tests.stages.checkpoints import CONTEXT, write_bert, write_clip
-from tests.stages.teaching import Oracle, on_white
+from tests.stages.teacher_reference import Reference, on_white
 
 LONG = "a chair " * 20
 WORDS = [
@@ -51,17 +51,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_vectors_teacher_and_scores_reach_the_dataset(built: Path) -> None:
-    oracle, rows = Oracle(built / "clip"), rows_of(built / "run")
+    reference, rows = Reference(built / "clip"), rows_of(built / "run")
     assert set(rows) == {"o0", "o1", "o2", "o3"}
     for row in rows.values():
         pictures = [np.asarray(Image.open(io.BytesIO(view["bytes"]))) for view in row["views"]]
         views = np.array(row["view_vectors"])
-        assert np.abs(views - oracle.look([on_white(picture) for picture in pictures])).max() < 1e-3
+        assert np.abs(views - reference.embed_pictures([on_white(picture) for picture in pictures])).max() < 1e-3
         assert row["teacher"].startswith("clip@")
         assert row["keys"]["embed"]
         if row["captions"]:
             texts = np.array(row["caption_vectors"])
-            assert np.abs(texts - oracle.read([entry["text"] for entry in row["captions"]])).max() < 1e-3
+            assert np.abs(texts - reference.embed_texts([entry["text"] for entry in row["captions"]])).max() < 1e-3
             scores = [entry["score"] for entry in row["captions"]]
             assert np.allclose(scores, (texts @ views.T).mean(axis=1), atol=1e-5)
     assert len(rows["o0"]["caption_vectors"]) == len(rows["o0"]["captions"]) == 2
@@ -126,9 +126,9 @@ def test_another_checkpoint_at_the_same_place_redoes_its_stages_alone(built: Pat
     changed = {name for name in before["keys"] if before["keys"][name] != after["keys"][name]}
     assert changed == {"embed", "align"}
     assert before["teacher"] != after["teacher"]
-    oracle = Oracle(model)
+    reference = Reference(model)
     texts = [entry["text"] for entry in after["captions"]]
-    assert np.abs(np.array(after["caption_vectors"]) - oracle.read(texts)).max() < 1e-3
+    assert np.abs(np.array(after["caption_vectors"]) - reference.embed_texts(texts)).max() < 1e-3
 
 
 def test_a_teacher_named_later_adds_its_words_and_redoes_nothing_else(built: Path, tmp_path: Path) -> None:

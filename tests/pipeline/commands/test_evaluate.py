@@ -28,7 +28,7 @@ from stages.clip_gs.training import checkpoint
 from stages.common.models import identity
 from tests.stages.checkpoints import DIMENSION, write_clip
 from tests.stages.clip_gs_dataset import Thing, spoil, things, write
-from tests.stages.teaching import Oracle
+from tests.stages.teacher_reference import Reference
 
 CATEGORIES = ("boat", "cup", "ibis", "lamp", "oak", "urn")
 TRAINED = CATEGORIES[:4]
@@ -140,7 +140,7 @@ def test_figures_are_those_that_encoded_vectors_give(place: Path, result: dict[s
     vectors, _ = encode(place, tmp_path / "vectors.parquet", "--split", "test")
     tables = [pq.read_table(path) for path in sorted((place / "run/dataset/data").glob("test-*.parquet"))]
     rows = [row for table in tables for row in table.to_pylist()]
-    read = Oracle(place / "clip").read
+    read = Reference(place / "clip").embed_texts
 
     def named(words: Sequence[str], templates: Sequence[str]) -> list[str]:
         means = np.stack([read([filled(template, word) for template in templates]).mean(0) for word in words])
