@@ -1,4 +1,4 @@
-"""The dataset contract, version 1: what a shard's columns are, and how they lie in Parquet.
+"""The dataset contract, version 1: what a shard's columns are, and how they are stored in Parquet.
 
 The stages declare most of the columns, this module the others; together they are a `Contract`. Their types depend on
 the numbers of a `Shape`. Arrays are flat fixed-size lists: nested ones cost readers hundreds of times more. Vectors are
@@ -144,7 +144,7 @@ class Contract:
         return pa.Table.from_arrays(arrays, schema=target)
 
     def writer_settings(self, compression: str) -> dict[str, Any]:
-        """How columns lie in Parquet; keyword arguments of `pyarrow.parquet.ParquetWriter`.
+        """How columns are stored in Parquet; keyword arguments of `pyarrow.parquet.ParquetWriter`.
 
         PNGs gain nothing from compression; the bytes of floats do once they are split by significance.
         """

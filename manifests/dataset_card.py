@@ -1,4 +1,4 @@
-"""The dataset card: for `load_dataset`, which shards and features there are; for a person, all that the rest needs."""
+"""Write the dataset card: its front matter for `load_dataset`, and a description of the dataset for people."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def _counts(index: DatasetIndex) -> str:
 def _weak(marked: WeakCaptions) -> str:
     if not marked["below"]:
         return ""
-    told = ", ".join(f"{score:.4f} ({kind})" for kind, score in marked["below"].items())
+    limits = ", ".join(f"{score:.4f} ({kind})" for kind, score in marked["below"].items())
     return (
-        f"\nCaptions with a `score` below {told} are the weakest {marked['percent']:g}% of their kind by the teacher; "
-        "none has been left out.\n"
+        f"\nCaptions with a `score` below {limits} are the weakest {marked['percent']:g}% of their kind by the "
+        "teacher; none has been left out.\n"
     )
 
 

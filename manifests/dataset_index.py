@@ -1,4 +1,4 @@
-"""The dataset's index: which shards count. It is written last, so a dataset is whole or is not there."""
+"""Read and write the dataset's index, which lists its shards. It is written last: without it there is no dataset."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def _refuse_differences(shards: Sequence[Shard]) -> None:
                 f"{shard['shard']} has {_shape(shard)} where {shards[0]['shard']} has {_shape(shards[0])}: "
                 "one dataset has one number of views, Gaussians and SH coefficients"
             )
-    places = [(shard["split"], shard["index"]) for shard in shards]
-    if len(set(places)) < len(places):
-        twice = next(place for place in places if places.count(place) > 1)
+    blocks = [(shard["split"], shard["index"]) for shard in shards]
+    if len(set(blocks)) < len(blocks):
+        twice = next(block for block in blocks if blocks.count(block) > 1)
         raise ValueError(f"two shards for block {twice[1]} of split {twice[0]!r}: a block has one")
 
 
@@ -101,9 +101,9 @@ def read_index(store: Store) -> DatasetIndex | None:
 
 
 def remove_superseded(store: Store, index: DatasetIndex) -> list[str]:
-    """Delete what lies among the shards and is not in the index; the names of what went."""
+    """Delete the files among the shards that are not in the index; return their names."""
     kept = {f"{dataset.FOLDER}/{shard['shard']}" for shard in index["shards"]}
-    gone = [name for name in store.list(dataset.DATA) if name not in kept]
-    for name in gone:
+    superseded = [name for name in store.list(dataset.DATA) if name not in kept]
+    for name in superseded:
         store.delete(name)
-    return gone
+    return superseded

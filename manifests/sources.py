@@ -52,7 +52,7 @@ def read_source(source: str, endings: tuple[str, ...]) -> list[SourceRow]:
     """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
     source = source.removeprefix("file://")  # local files are named by path, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
-        rows = [_to_row(place, entry, source) for place, entry in _read_list(source)]
+        rows = [_to_row(where, entry, source) for where, entry in _read_list(source)]
     else:
         base, uris = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
@@ -140,7 +140,7 @@ def _reading(source: str) -> Iterator[None]:
 
 
 def _read_list(source: str) -> Iterator[tuple[str, Any]]:
-    """Yield (place, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
+    """Yield (where, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
     import fsspec
 
     with _reading(source), fsspec.open(source, "rb") as file:
@@ -236,9 +236,9 @@ def _to_entries(batch: Any) -> list[Any]:
         return _to_entries(batch.slice(0, half)) + _to_entries(batch.slice(half))
 
 
-def _to_row(place: str, entry: Any, source: str) -> SourceRow:
+def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     if not isinstance(entry, dict):
-        return _problem(place, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
+        return _problem(where, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
     found: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in entry.items():
@@ -249,7 +249,7 @@ def _to_row(place: str, entry: Any, source: str) -> SourceRow:
             found.setdefault(column, value)
         else:
             extra[name] = value
-    name = _clean(str(found.get("id", ""))) or place
+    name = _clean(str(found.get("id", ""))) or where
     if "uri" not in found:
         return _problem(name, "no uri or path; name the mesh file in one of these columns")
     given = str(found["uri"])

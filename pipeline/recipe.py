@@ -112,7 +112,7 @@ class Recipe(Stages):
         return self.pack.weak_percent
 
     def resolve(self, gpus: float, before: Recipe | None = None) -> Recipe:
-        """Every `auto` made definite, so that all keys are known before the work; `before` is the run's last recipe."""
+        """Make every `auto` definite, so that all keys are known before the work; `before` is the run's last recipe."""
         self._refuse_optional()
         last = {step.name: step.stage for step in before.steps()} if before else {}
         resolved: dict[str, Stage] = {}
@@ -138,7 +138,7 @@ class Recipe(Stages):
                 )
 
     def provenance(self) -> dict[str, Any]:
-        """What made the dataset: the settings of the stages that ran; no places, nothing of how they were scheduled."""
+        """The settings that decide what the dataset contains: those of the stages that ran, without their schedules."""
         stages = [step.stage for step in (*self.steps(), self.block_step())]
         return {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
 

@@ -83,12 +83,12 @@ def _parse_value(option: str, text: str) -> Any:
 
 def _set(settings: dict[str, Any], field: str, value: Any) -> None:
     *parents, last = field.split(".")
-    place = settings
+    node: dict[str, Any] = settings
     for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            place[parent] = {}
-        place = place[parent]
-    place[last] = value
+        if not isinstance(node.get(parent), dict):
+            node[parent] = {}
+        node = node[parent]
+    node[last] = value
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
@@ -105,8 +105,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     return f"{path}: {given} is not allowed: {message[0].lower()}{message[1:]}"
 
 
-def _fields_at(model: type[BaseModel], place: Iterable[Any]) -> list[str]:
-    for part in place:
+def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    for part in path:
         kind = model.model_fields[part].annotation
         options = [kind, *getattr(kind, "__args__", ())]
         model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))

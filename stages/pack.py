@@ -44,17 +44,17 @@ class Pack(Stage):
     of_blocks: ClassVar[bool] = True
 
     gaussians: int | None = Field(None, ge=0)
-    """Gaussians a row has in the dataset, N; of more the first are taken, fewer are padded. Usually those of fit."""
+    """Number of Gaussians of each row, N: the first N are taken, fewer are padded. Default: `fit.gaussians`."""
     float_type: Literal["float32", "float16"] = "float32"
     """Type of the Gaussians' numbers."""
     compression: Literal["zstd", "snappy", "none"] = "zstd"
-    """Of all columns but the pictures, which are PNGs already."""
+    """Compression of all columns except the pictures, which are PNGs already."""
     row_group_bytes: int = Field(100_000_000, ge=1, le=1_000_000_000)
-    """Uncompressed bytes after which a row group is closed; also what bounds the memory of a worker."""
+    """Uncompressed bytes after which a row group is closed; this bounds the memory of a worker."""
     row_group_rows: int | None = Field(None, ge=1)
     """Rows after which a row group is closed, where that comes first."""
     weak_percent: float = Field(10.0, ge=0, le=100)
-    """So many percent of each kind of caption, those with the lowest scores, are marked as weak; none is left out."""
+    """Percentage of the captions of each kind that are marked as weak: those with the lowest scores. All are kept."""
 
     stages: tuple[RowStage, ...] = Field((), exclude=True, repr=False)
     """All stages of rows in their order, also those that a recipe leaves out; filled in."""

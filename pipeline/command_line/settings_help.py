@@ -45,7 +45,7 @@ def _nested(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _default(field: FieldInfo, defaults: Any, name: str) -> Any:
-    """What holds where nothing is set; a stage that is left out has its fields' own defaults."""
+    """The value if nothing is set; a stage that is left out has the defaults of its fields."""
     value = getattr(defaults, name, None) if defaults is not None else field.get_default(call_default_factory=True)
     return value if isinstance(value, BaseModel) or value is None else json.loads(json.dumps(value, default=str))
 

@@ -9,7 +9,7 @@ from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
 from pipeline.commands.build_summary import print_summary
 from pipeline.planning.row_states import Retry
-from pipeline.planning.run import RunError, absolute_place
+from pipeline.planning.run import RunError, absolute_location
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.running.build import BuildRequest, build
 from pipeline.running.report import Report
@@ -67,8 +67,8 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     allowed = _allowed_failures(options.max_failed)
     request = BuildRequest(
         recipe=recipe,
-        run=absolute_place(options.run, "--run"),
-        source=absolute_place(options.source, "--source") if options.source else "",
+        run=absolute_location(options.run, "--run"),
+        source=absolute_location(options.source, "--source") if options.source else "",
         engine=options.engine,
         only=options.only,
         limit=options.limit,

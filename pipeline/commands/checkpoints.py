@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.planning.run import absolute_place
+from pipeline.planning.run import absolute_location
 from stages.common.progress_bar import Report, progress_bar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_processes(command: argparse.ArgumentParser) -> None:
 def open_dataset(options: argparse.Namespace) -> Dataset:
     from stages.clip_gs.data.shards import Dataset
 
-    return Dataset.open(absolute_place(options.dataset, "--dataset"))
+    return Dataset.open(absolute_location(options.dataset, "--dataset"))
 
 
 def splits_of(text: str, dataset: Dataset) -> list[str]:

@@ -138,18 +138,18 @@ def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(10)
     for number, cell in enumerate(cells):
         left, top = _GAP + number % columns * width, _GAP + number // columns * height
-        for place, image in enumerate(cell.images):
+        for number_of_view, image in enumerate(cell.images):
             image = image.resize(
                 (_TILE, _TILE), Image.Resampling.BOX if image.width > _TILE else Image.Resampling.NEAREST
             )
-            page.paste(image, (left + place * _TILE, top), image)
+            page.paste(image, (left + number_of_view * _TILE, top), image)
         below = top + (_TILE if cell.images else 0)
         notes = [(cell.failure, _FAILED)] if cell.failure else [(text, _WARNING) for text in cell.warnings]
         room = _TEXT_LINES if cell.images else (_TILE // _LINE + _TEXT_LINES)
         lines = [(_shortened(cell.name, font, width - _GAP), _INK)]
         lines += [(line, ink) for text, ink in notes for line in _wrapped(text, font, width - _GAP)]
-        for place, (line, ink) in enumerate(lines[:room]):
-            draw.text((left, below + place * _LINE), line, ink, font)
+        for line_number, (line, ink) in enumerate(lines[:room]):
+            draw.text((left, below + line_number * _LINE), line, ink, font)
     return page
 
 

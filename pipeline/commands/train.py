@@ -16,7 +16,7 @@ from manifests.store import is_uri
 from pipeline.command_line.called import program, python
 from pipeline.command_line.settings_help import settings_help
 from pipeline.planning.figures import to_clock
-from pipeline.planning.run import RunError, absolute_place
+from pipeline.planning.run import RunError, absolute_location
 from pipeline.settings import PRESETS, load, preset_names, to_yaml
 from pipeline.training.errors import errors_in_one_line
 from pipeline.training.processes import Terminated, together
@@ -95,12 +95,12 @@ def _checked(options: argparse.Namespace, settings: Training) -> argparse.Namesp
     if options.gpus is not None and options.engine != "ray":
         raise RunError(f"--gpus {options.gpus:g}: is for --engine ray; a local worker takes one GPU, if there are any")
     if settings.start_from:
-        settings = settings.model_copy(update={"start_from": absolute_place(settings.start_from, "start_from")})
-    run = absolute_place(options.run, "--run")
+        settings = settings.model_copy(update={"start_from": absolute_location(settings.start_from, "start_from")})
+    run = absolute_location(options.run, "--run")
     return argparse.Namespace(
         settings=settings,
         folder=str(Path(run) / "training" / options.name),
-        dataset=absolute_place(options.dataset, "--dataset") if options.dataset else run,
+        dataset=absolute_location(options.dataset, "--dataset") if options.dataset else run,
         **{name: getattr(options, name) for name in ("engine", "workers", "gpus", "anew", "debug")},
     )
 

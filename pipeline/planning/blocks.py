@@ -3,7 +3,7 @@
 A block is a range of sequence numbers within a split; its members are the rows of the range that are in the dataset, or
 may yet be. A row is settled when no work is left for it. A block is complete, and can be packed, when every row before
 its end is ingested, so that its members and duplicates are known, and all members are settled. Its key is made of its
-place (split and index) and its members' keys, so it is packed again exactly when one of them changes.
+position (split and index) and its members' keys, so it is packed again exactly when one of them changes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Blocks:
         self._splits = splits
         self._sequences = listing.sequences
         self._there = shards_there
-        self._place_of: dict[int, tuple[str, int]] = {}  # by row: split and block index, until the frontier passes it
+        self._position_of: dict[int, tuple[str, int]] = {}  # by row: split and index, until the frontier passes it
         self._blocks: list[_Block] = []
         self._numbers: dict[tuple[str, int], int] = {}
         self._number_of: dict[int, int] = {}  # by row: block number
@@ -68,15 +68,15 @@ class Blocks:
     def assign(self, index: int, row: Row, content: str) -> None:
         """Decide the split and the block of a row whose content is known."""
         split = self._splits.split_of(row, content)
-        self._place_of[index] = split, int(self._sequences[index]) // self._splits.span_of(row, split)
+        self._position_of[index] = split, int(self._sequences[index]) // self._splits.span_of(row, split)
 
     def join(self, index: int, settled: bool) -> None:
         """Add a row to its block: the frontier has passed it, and it is in the dataset or may yet be."""
-        place = self._place_of.pop(index)
-        number = self._numbers.get(place)
+        position = self._position_of.pop(index)
+        number = self._numbers.get(position)
         if number is None:
-            number = self._numbers[place] = len(self._blocks)
-            block = _Block(*place)
+            number = self._numbers[position] = len(self._blocks)
+            block = _Block(*position)
             self._blocks.append(block)
             heapq.heappush(self._unclosed, ((block.index + 1) * self._splits.longest_span(block.split), number))
         self._number_of[index] = number

@@ -27,7 +27,7 @@ class RunError(Exception):
     """The command cannot be carried out as given."""
 
 
-def absolute_place(given: str, field: str) -> str:
+def absolute_location(given: str, field: str) -> str:
     """Make a path absolute. Inside a Ray job a relative path is refused: the job runs in a temporary copy."""
     if is_uri(given):
         return given
@@ -71,7 +71,7 @@ def make_plan(
 
 def open_run(root: str) -> Run:
     """Open a run to read it, not to build it."""
-    store = open_store(absolute_place(root, "--run"))
+    store = open_store(absolute_location(root, "--run"))
     try:
         settings = yaml.safe_load(store.read(RECIPE))
     except FileNotFoundError:

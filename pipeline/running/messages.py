@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.contract.stage import RowId, Stage
+
+if TYPE_CHECKING:
+    from manifests.records import SeenFile  # which imports Arrow: a worker should start fast
 
 # Reasons of failures that the runner gives; stages give others.
 EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
@@ -48,7 +51,7 @@ class Result:
     detail: str = ""
     transient: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
-    files: list[Any] = field(default_factory=list)
+    files: list[SeenFile] = field(default_factory=list)
     lost: LostInputs = field(default_factory=dict)
     content: str = ""
     seconds: float = 0.0

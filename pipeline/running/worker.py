@@ -90,8 +90,8 @@ def _guard_memory(limit_gb: float) -> None:
 
 def _describe(error: BaseException) -> str:
     """One line: the exception, and where it was raised."""
-    place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
-    where = f" ({Path(place[0].filename).name}:{place[0].lineno})" if place else ""
+    last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}{where}"
 
 

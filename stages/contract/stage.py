@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
-from manifests.outcomes import Outcomes
 from manifests.store import Store
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
 
 if TYPE_CHECKING:
     from manifests.dataset import Column  # which imports numpy and Arrow: a worker should start fast
+    from manifests.records import SeenFile
 
 Row = dict[str, Any]
 RowId = str
@@ -32,11 +32,11 @@ STORE_FAILED = "store_failed"  # it could not be read, or what was made could no
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a stage may refuse a row: a word to count by, what happened, and what to do where that is not plain."""
+    """Why a stage may refuse a row: a word to count by, what happened, and, if that is not obvious, what to do."""
 
     word: str
     meaning: str
-    transient: bool = False  # tried again by itself
+    transient: bool = False  # whether the next build tries again without being asked to
 
 
 class StageError(Exception):
@@ -45,7 +45,7 @@ class StageError(Exception):
     A transient failure (lost worker, full disk) is tried again; any other is left alone until asked for.
     """
 
-    def __init__(self, reason: str, detail: str, *, transient: bool = False, files: Sequence[Any] = ()):
+    def __init__(self, reason: str, detail: str, *, transient: bool = False, files: Sequence[SeenFile] = ()):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
@@ -56,7 +56,7 @@ class StageError(Exception):
         return _restore_error, (self.reason, self.detail, self.transient, self.files)
 
 
-def _restore_error(reason: str, detail: str, transient: bool, files: list[Any]) -> StageError:
+def _restore_error(reason: str, detail: str, transient: bool, files: list[SeenFile]) -> StageError:
     return StageError(reason, detail, transient=transient, files=files)
 
 
@@ -81,7 +81,7 @@ class DamagedInput(MissingInput):
 
 
 def store_error(error: OSError, what: str = "") -> StageError:
-    """The failure of a row whose input could not be read, or whose outcome could not be written."""
+    """Return the failure of a row whose input could not be read, or whose outcome could not be written."""
     reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
     return StageError(reason, f"{what}: {line}" if what else line, transient=True)
@@ -108,16 +108,16 @@ class Member(TypedDict):
 
 @dataclass(frozen=True)
 class Done:
-    """One row is worked: the columns it adds, and the bytes of its artifact where the stage has one.
+    """The result for one row: the columns that it gets, and the bytes of its artifact if the stage makes one.
 
-    The worker publishes the artifact and puts its reference in the column that `Stage.artifact` names.
-    `content` and `files` are ingest's alone: the hash its key is made of, and the files it looked at.
+    The worker publishes the artifact and puts its name in the column that `Stage.artifact` names. Only a stage that is
+    keyed by content gives `content`, the hash its key is made of, and `files`, those it read.
     """
 
     columns: Row = field(default_factory=dict)
     artifact: bytes | None = None
     content: str = ""
-    files: list[Any] = field(default_factory=list)
+    files: list[SeenFile] = field(default_factory=list)
 
 
 Outcome = Done | StageError
@@ -130,13 +130,9 @@ class Context:
     """What a stage gets from the worker that opens it."""
 
     store: Store  # the run folder: `store.read(row["views"])` reads an artifact
-    scratch: Path  # a local folder of this worker's own, gone when it ends
+    scratch: Path  # a local folder of this worker, removed when it ends
     device: str = "cpu"  # "cpu" or "cuda"
     threads: int = 1
-
-    @property
-    def outcomes(self) -> Outcomes:
-        return Outcomes(self.store)
 
 
 class Stage(BaseModel):
@@ -144,21 +140,21 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    version: ClassVar[int] = 1  # bumped when the code changes what it produces
+    version: ClassVar[int] = 1  # raised when the code changes what it produces
     needs: ClassVar[tuple[str, ...]] = ()  # stages whose columns it reads
     reads: ClassVar[tuple[str, ...]] = ()  # columns of the source list that it reads
     artifact: ClassVar[str] = ""  # the column that refers to its artifact, "" if it has none
     suffix: ClassVar[str] = ""  # the artifact's file name ending
     limits: ClassVar[tuple[str, ...]] = ()  # fields that refuse rows and change nothing of those they let through
     unkeyed: ClassVar[tuple[str, ...]] = ()  # fields that change nothing of what it makes
-    keyed_by_content: ClassVar[bool] = False  # ingest alone: its key is known when its content is read
+    keyed_by_content: ClassVar[bool] = False  # its key is made of the content, so known once that is read
     gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
     columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
     reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
     default_schedule: ClassVar[Schedule] = Schedule()
     shown: ClassVar[Shown] = Shown()  # what status, sheet and a build's summary show of it besides counts
-    of_blocks: ClassVar[bool] = False  # whether it works blocks of settled rows, instead of rows
+    of_blocks: ClassVar[bool] = False  # whether it works blocks of settled rows instead of rows
 
     @cached_property
     def name(self) -> str:
@@ -171,7 +167,7 @@ class Stage(BaseModel):
 
     @property
     def may_need(self) -> tuple[str, ...]:
-        """Stages whose columns it reads too, those of them that the recipe has."""
+        """Stages whose columns it also reads, where the recipe has them."""
         return ()
 
     @property
@@ -181,14 +177,14 @@ class Stage(BaseModel):
 
     @classmethod
     def schedule_for(cls, settings: Any) -> Schedule:
-        """The default schedule for these settings: a mapping as the recipe gives it, a stage, or None."""
+        """The default schedule with these settings: a mapping as the recipe gives it, a stage, or None."""
         return cls.default_schedule
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Stage:
         """This stage with every `auto` made definite, given how many GPUs its workers may have.
 
-        `before` is this stage as the run was last worked with: a resume on another machine changes no key. `earlier`
-        are the recipe's stages before it, resolved.
+        `before` is this stage as resolved by the run's last build, so that a resume on another machine changes no key.
+        `earlier` are the recipe's stages before it, resolved.
         """
         return self
 
@@ -204,7 +200,7 @@ class Stage(BaseModel):
         return {column.name: outcome.get(column.name, column.missing) for column in cls.columns}
 
     def stands(self, store: Store, columns: Row) -> bool:
-        """Whether what an outcome found under its key refers to is still there."""
+        """Whether the artifact that an outcome names still exists."""
         return not self.artifact or store.exists(columns[self.artifact])
 
     def settings(self, with_limits: bool = False) -> Row:
@@ -231,7 +227,7 @@ class Stage(BaseModel):
 
 
 def each(work_one: Callable[[Row], Done]) -> Work:
-    """The work of a stage that takes its rows one by one. A StageError is that row's; others are bugs and rise."""
+    """Make work of a function that takes one row. A StageError is that row's outcome; other exceptions are bugs."""
 
     def work(rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
         for row in rows:
@@ -244,5 +240,5 @@ def each(work_one: Callable[[Row], Done]) -> Work:
 
 
 def seed_of(row: Row) -> int:
-    """A seed that belongs to this row at this stage, the same on every machine."""
+    """The random seed of this row at this stage, the same on every machine."""
     return int(row["key"][:8], 16)

@@ -15,10 +15,13 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from stages.contract.stage import StageError
+
+if TYPE_CHECKING:
+    from manifests.records import SeenFile
 
 _CHUNK = 1 << 20
 # characters that are not allowed in the path or query of a URL
@@ -26,7 +29,7 @@ _FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
 class Origin(ABC):
-    """A mesh file and its folder. `files` lists the local files that were looked for: [path, size, mtime_ns]."""
+    """A mesh file and its folder. `files` lists the local files that were looked for: path, size and time."""
 
     name: str  # the mesh's file name, for messages and for its ending
 
@@ -34,7 +37,7 @@ class Origin(ABC):
         self.name = name
         self.max_bytes = max_bytes
         self.bytes_read = 0
-        self.files: list[list[Any]] = []
+        self.files: list[SeenFile] = []
 
     @abstractmethod
     def main(self) -> bytes:
@@ -75,12 +78,12 @@ class LocalOrigin(Origin):
         try:
             return self._read(self.path)
         except FileNotFoundError:
-            self.files.append([self.path, None, None])
+            self.files.append((self.path, None, None))
             raise StageError("not_found", f"{self.path}: no such file") from None
         except IsADirectoryError:
             raise StageError("not_a_file", f"{self.path} is a folder") from None
         except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
-            self.files.append([self.path, None, None])
+            self.files.append((self.path, None, None))
             raise StageError("unreadable", f"{self.path}: {error}") from None
 
     def companion(self, name: str) -> bytes | None:
@@ -91,9 +94,9 @@ class LocalOrigin(Origin):
         except IsADirectoryError:
             return None
         except (FileNotFoundError, NotADirectoryError):
-            self.files.append([path, None, None])
+            self.files.append((path, None, None))
         except OSError as error:
-            self.files.append([path, None, None])
+            self.files.append((path, None, None))
             raise StageError("unreadable", f"{path}: {error.strerror or error}") from None
         spelled = self._other_spelling(name)
         return self.companion(spelled) if spelled not in (None, name) else None
@@ -121,13 +124,13 @@ class LocalOrigin(Origin):
     def _read(self, path: str) -> bytes:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a pipe would block forever
-            self.files.append([path, status.st_size, status.st_mtime_ns])
+            self.files.append((path, status.st_size, status.st_mtime_ns))
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
             raise StageError("not_a_file", f"{path} is not a regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            self.files.append([path, status.st_size, status.st_mtime_ns])
+            self.files.append((path, status.st_size, status.st_mtime_ns))
             self.check_size(status.st_size, path)
             return self.read_all(file, path)
 

@@ -126,7 +126,7 @@ def test_content_depends_only_on_names_and_bytes(tmp_path: Path) -> None:
 def test_missing_texture_is_a_warning(tmp_path: Path) -> None:
     outcome = done(write(tmp_path / "a.glb", meshes.cube_gltf(texture="gone.png").glb()))
     assert outcome.columns["warnings"] == ["missing file: gone.png"]
-    assert [str(tmp_path / "gone.png"), None, None] in outcome.files
+    assert (str(tmp_path / "gone.png"), None, None) in outcome.files
     path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib gone.mtl"))
     assert done(path).columns["warnings"] == ["missing file: gone.mtl"]
 
@@ -135,7 +135,7 @@ def test_missing_buffer_is_a_failure(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gltf", meshes.cube_gltf().gltf("gone.bin"))
     error = refused(path, "missing_file")
     assert "gone.bin" in error.detail
-    assert [str(tmp_path / "gone.bin"), None, None] in error.files
+    assert (str(tmp_path / "gone.bin"), None, None) in error.files
     assert any(entry[0] == str(path) for entry in error.files)
 
 
@@ -413,5 +413,6 @@ def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, li
 
 def test_outcome_is_plain_data(tmp_path: Path) -> None:
     outcome = done(gltf_folder(tmp_path))
-    assert json.loads(json.dumps([outcome.columns, outcome.files])) == [outcome.columns, outcome.files]
+    files = [list(file) for file in outcome.files]
+    assert json.loads(json.dumps([outcome.columns, outcome.files])) == [outcome.columns, files]
     assert outcome.content == outcome.columns["content_hash"] and len(outcome.content) == 64
