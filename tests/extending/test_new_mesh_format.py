@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.render import Render
+from tests.extending.checkout import Checkout
 
-ROOT = Path(__file__).resolve().parents[1]
 TRI = '''
 """Read TRI files: a first line `tri COLOR_FILE`, then the nine coordinates of a triangle on each line."""
 
@@ -88,25 +83,15 @@ print(json.dumps({"found": sorted(outcomes), "reasons": reasons, "format": taken
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ingest and render make of a folder of such files, in a copy of the packages that has one format more."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("manifests", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "embedded"))
-    (folder / "stages" / "meshes" / "tri.py").write_text(TRI.lstrip())
-    table = folder / "stages" / "meshes" / "formats.py"
-    text = table.read_text()
-    for after, line in (("from stages.meshes.stl import StlFile\n", IMPORT), ("    ObjFile,\n", LINE)):
-        assert text.count(after) == 1
-        text = text.replace(after, after + line)
-    table.write_text(text)
-    meshes = folder / "meshes"
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.add_file("stages/meshes/tri.py", TRI)
+    checkout.add_line("stages/meshes/formats.py", IMPORT, after="from stages.meshes.stl import StlFile\n")
+    checkout.add_line("stages/meshes/formats.py", LINE, after="    ObjFile,\n")
+    meshes = checkout.folder / "meshes"
     meshes.mkdir()
     for file, data in {"good.tri": GOOD, "bad.tri": BAD, "red.txt": b"1 0 0", "lost.tri": b"tri blue.txt\n"}.items():
         (meshes / file).write_bytes(data)
-    environment = os.environ | Render.environment | {"PYTHONPATH": str(folder)}
-    words = [sys.executable, "-c", SCRIPT, str(folder)]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    return json.loads(checkout.run("-c", SCRIPT, str(checkout.folder), **Render.environment).stdout)
 
 
 def test_a_folder_source_finds_its_files(seen: dict[str, Any]) -> None:

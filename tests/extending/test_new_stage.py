@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.extending.checkout import Checkout
+
 WEIGH = '''
 """Weigh: how much of the unit sphere an object's triangles could fill.
 
@@ -61,31 +58,19 @@ TINY += ["--fit.gaussians", "100", "--splits.rows_per_shard", "3"]
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three packages with a stage more."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("manifests", "stages", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "stages" / "weigh.py").write_text(WEIGH.lstrip())
-    recipe = folder / "pipeline" / "recipe.py"
-    text = recipe.read_text()
-    for after, line in (("from stages.contract.stage import Stage\n", IMPORT), ("    fit: Fit = Fit()\n", LINE)):
-        assert text.count(after) == 1
-        text = text.replace(after, after + line)
-    recipe.write_text(text)
-    return folder
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.add_file("stages/weigh.py", WEIGH)
+    checkout.add_line("pipeline/recipe.py", IMPORT, after="from stages.contract.stage import Stage\n")
+    checkout.add_line("pipeline/recipe.py", LINE, after="    fit: Fit = Fit()\n")
+    return checkout
 
 
-def run(checkout: Path, *words: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words], cwd=checkout, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(checkout: Checkout, *words: str) -> str:
+    return checkout.command(*words).stdout
 
 
-def test_its_settings_are_in_help_and_in_the_recipe(checkout: Path) -> None:
+def test_its_settings_are_in_help_and_in_the_recipe(checkout: Checkout) -> None:
     shown = run(checkout, "build", "--help")
     assert "weigh: Weigh an object." in shown
     assert "--weigh.most 1000000000.0\n      Largest weight in grams." in shown
@@ -95,7 +80,7 @@ def test_its_settings_are_in_help_and_in_the_recipe(checkout: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: Path, tmp_path: Path) -> None:
+def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: Checkout, tmp_path: Path) -> None:
     words = ["--run", str(tmp_path / "run"), "--engine", "local", *TINY]
     built = run(checkout, "build", "demo", *words)
     (shard,) = sorted((tmp_path / "run" / "dataset" / "data").glob("train*.parquet"))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.extending.checkout import Checkout
+
 ECHO = '''
 """Caption an object with its own name, in the words of `caption.model`."""
 
@@ -60,48 +57,32 @@ print(json.dumps([named.columns["captions"][0]["text"], declared, len(keys), sta
 """
 
 
-def copy_of_the_packages(folder: Path, *, with_line: bool) -> Path:
-    for name in ("manifests", "stages", "pipeline"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    engines = folder / "stages" / "captioning" / "engines"
-    (engines / "echo.py").write_text(ECHO.lstrip())
-    registry = engines / "__init__.py"
-    text = registry.read_text()
-    assert text.count("ENGINES = {\n") == 1
-    if with_line:
-        registry.write_text(text.replace("ENGINES = {\n", "ENGINES = {\n" + LINE))
-    return folder
-
-
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_the_packages(tmp_path_factory.mktemp("with"), with_line=True)
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.add_file("stages/captioning/engines/echo.py", ECHO)
+    checkout.add_line("stages/captioning/engines/__init__.py", LINE, after="ENGINES = {\n")
+    return checkout
 
 
-def run(checkout: Path, *words: str, code: int = 0) -> str:
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    done = subprocess.run([sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def test_its_captions_are_the_outcomes_of_the_stage_and_its_reason_is_declared(checkout: Checkout) -> None:
+    captioned = checkout.run("-c", CAPTION).stdout
+    assert captioned == '["hello chair", ["echo: the source list gives no name"], 2, false, []]\n'
 
 
-def test_its_captions_are_the_outcomes_of_the_stage_and_its_reason_is_declared(checkout: Path) -> None:
-    assert run(checkout, "-c", CAPTION) == '["hello chair", ["echo: the source list gives no name"], 2, false, []]\n'
-
-
-def test_help_and_refusals_name_it(checkout: Path) -> None:
-    shown = " ".join(run(checkout, "-m", "pipeline", "build", "--help").split())
+def test_help_and_refusals_name_it(checkout: Checkout) -> None:
+    shown = " ".join(checkout.command("build", "--help").stdout.split())
     assert "`echo`: the name of the object, after a word; `metadata`: words of the source list" in shown
-    print_config = ("-m", "pipeline", "build", "cpu", "--print-config")
-    refused = run(checkout, *print_config, "--caption.engine", "unknown", code=2)
+    print_config = ("build", "cpu", "--print-config")
+    refused = checkout.command(*print_config, "--caption.engine", "unknown", code=2).stderr
     assert "caption.engine: 'unknown' is not allowed: expected echo, metadata, vlm or served" in refused
-    refused = run(checkout, *print_config, "--caption.engine", "echo", code=2)
+    refused = checkout.command(*print_config, "--caption.engine", "echo", code=2).stderr
     assert "caption.model: missing; the engine echo needs a word to echo" in refused
-    run(checkout, *print_config, "--caption.engine", "echo", "--caption.model", "hello")
+    checkout.command(*print_config, "--caption.engine", "echo", "--caption.model", "hello")
 
 
 def test_without_its_line_it_is_refused(tmp_path: Path) -> None:
-    without = copy_of_the_packages(tmp_path, with_line=False)
-    refused = run(without, "-m", "pipeline", "build", "cpu", "--print-config", "--caption.engine", "echo", code=2)
+    without = Checkout(tmp_path)
+    without.add_file("stages/captioning/engines/echo.py", ECHO)
+    refused = without.command("build", "cpu", "--print-config", "--caption.engine", "echo", code=2).stderr
     assert "caption.engine: 'echo' is not allowed: expected metadata, vlm or served" in refused

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.extending.checkout import Checkout
+
 ENGINE = '''
 """The engine start: the Gaussians that every fit starts with, drawn as squares."""
 
@@ -65,51 +62,38 @@ print(done.columns["steps"], done.columns["gaussian_count"], done.columns["psnr"
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three packages with an engine more, whose line is still missing."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("manifests", "stages", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "stages" / "fitting" / "engines" / "start.py").write_text(ENGINE.lstrip())
-    return folder
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy with the engine's file, and without its line."""
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.add_file("stages/fitting/engines/start.py", ENGINE)
+    return checkout
 
 
 @pytest.fixture(scope="module")
-def registered(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, with its line."""
-    folder = tmp_path_factory.mktemp("registered") / "checkout"
-    shutil.copytree(checkout, folder)
-    registry = folder / "stages" / "fitting" / "engines" / "__init__.py"
-    text = registry.read_text()
-    assert text.count(AFTER) == 1
-    registry.write_text(text.replace(AFTER, AFTER + LINE))
-    return folder
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy with both."""
+    checkout = Checkout(tmp_path_factory.mktemp("registered"))
+    checkout.add_file("stages/fitting/engines/start.py", ENGINE)
+    checkout.add_line("stages/fitting/engines/__init__.py", LINE, after=AFTER)
+    return checkout
 
 
-def run(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    return subprocess.run([sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True)
-
-
-def test_it_fits_an_object(registered: Path, tmp_path: Path) -> None:
+def test_it_fits_an_object(registered: Checkout, tmp_path: Path) -> None:
     from tests.stages.test_fit import ball, views_of
 
     (tmp_path / "views.zip").write_bytes(views_of(*ball()).to_bytes())
-    done = run(registered, "-c", FIT, str(tmp_path))
-    assert done.stdout == "0 600 True True\n", done.stderr
+    assert registered.run("-c", FIT, str(tmp_path)).stdout == "0 600 True True\n"
 
 
-def test_help_and_refusals_name_it(registered: Path) -> None:
-    shown = " ".join(run(registered, "-m", "pipeline", "build", "--help").stdout.split())
+def test_help_and_refusals_name_it(registered: Checkout) -> None:
+    shown = " ".join(registered.command("build", "--help").stdout.split())
     assert "`cpu`: one object on one core; `start`: no steps at all; `gsplat`: many objects at once on a GPU" in shown
-    refused = run(registered, "-m", "pipeline", "build", "demo", "--print-config", "--fit.engine", "fast")
-    assert refused.returncode == 2
+    refused = registered.command("build", "demo", "--print-config", "--fit.engine", "fast", code=2)
     assert refused.stderr == "error: fit.engine: 'fast' is not allowed: expected one of auto, cpu, start, gsplat\n"
-    assert run(registered, "-m", "pipeline", "build", "demo", "--print-config", "--fit.engine", "start").returncode == 0
+    registered.command("build", "demo", "--print-config", "--fit.engine", "start")
 
 
-def test_without_its_line_there_is_no_such_engine(checkout: Path) -> None:
-    assert "no steps at all" not in run(checkout, "-m", "pipeline", "build", "--help").stdout
-    refused = run(checkout, "-m", "pipeline", "build", "demo", "--print-config", "--fit.engine", "start")
-    assert refused.returncode == 2
+def test_without_its_line_there_is_no_such_engine(checkout: Checkout) -> None:
+    assert "no steps at all" not in checkout.command("build", "--help").stdout
+    refused = checkout.command("build", "demo", "--print-config", "--fit.engine", "start", code=2)
     assert refused.stderr == "error: fit.engine: 'start' is not allowed: expected one of auto, cpu, gsplat\n"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.extending.checkout import Checkout
 from tests.stages.clip_gs_dataset import things, write
 
-ROOT = Path(__file__).resolve().parents[1]
 COSINE = '''
 """Pull the vector of each object towards that of its text."""
 
@@ -33,39 +29,25 @@ TINY = "--model.gaussians 32 --model.patches 4 --model.neighbours 8 --data.views
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three packages with one more loss."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("manifests", "stages", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
-    (folder / "stages/clip_gs/training/losses/cosine.py").write_text(COSINE.lstrip())
-    settings = folder / "stages/clip_gs/settings.py"
-    text = settings.read_text()
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.add_file("stages/clip_gs/training/losses/cosine.py", COSINE)
     after = '    """Weight of the contrastive loss between objects and views."""\n'
-    assert text.count(after) == 1
-    settings.write_text(text.replace(after, after + LINE))
-    return folder
+    checkout.add_line("stages/clip_gs/settings.py", LINE, after=after)
+    return checkout
 
 
-def run(checkout: Path, *words: str) -> tuple[str, str]:
-    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pipeline", *words]
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout, done.stderr
-
-
-def test_its_weight_is_a_setting_with_a_meaning(checkout: Path) -> None:
-    help_text, _ = run(checkout, "train", "--help")
+def test_its_weight_is_a_setting_with_a_meaning(checkout: Checkout) -> None:
+    help_text = checkout.command("train", "--help").stdout
     assert "--loss.cosine 0.0\n      Weight of the distance between objects and texts.\n" in help_text
-    assert "  cosine: 0.5\n" in run(checkout, "train", "mini", "--print-config", "--loss.cosine", "0.5")[0]
+    assert "  cosine: 0.5\n" in checkout.command("train", "mini", "--print-config", "--loss.cosine", "0.5").stdout
 
 
 @pytest.mark.slow  # numba compiles the kernels of the copy
-def test_it_is_trained_on_and_recorded_and_shown(checkout: Path, tmp_path: Path) -> None:
+def test_it_is_trained_on_and_recorded_and_shown(checkout: Checkout, tmp_path: Path) -> None:
     write(tmp_path / "run", things(8, gaussians=32), gaussians=32)
     words = ["--run", str(tmp_path / "run"), *TINY, "--loss.text", "0", "--loss.image", "0", "--loss.cosine", "2"]
-    _, shown = run(checkout, "train", "mini", *words)
+    shown = checkout.command("train", "mini", *words).stderr
     assert "cosine" in shown.splitlines()[-1]
     lines = [json.loads(line) for line in (tmp_path / "run/training/default/curve.jsonl").read_text().splitlines()]
     assert len(lines) == 2
