@@ -101,7 +101,7 @@ def test_one_row_without_words_costs_no_other(tmp_path):
     assert isinstance(first[1], StageError) and isinstance(second[1], Done)
 
 
-def test_the_key_follows_the_words_used_and_not_where_the_collection_lies():
+def test_the_key_depends_on_the_words_used_and_not_on_the_path_of_the_collection():
     row = {"uri": "/here/things/chair/model.glb", "name": "seat"}
     key = Caption().key(row, ["r"])
     assert Caption().key({**row, "uri": "/elsewhere/things/chair/model.glb"}, ["r"]) == key

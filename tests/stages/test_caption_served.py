@@ -1,4 +1,4 @@
-"""The engine served, against a real HTTP server on this machine that misbehaves in every way that servers do."""
+"""The engine served, with a real HTTP server on this machine that fails in the ways that servers do."""
 
 import base64
 import io
@@ -39,14 +39,14 @@ def ask(run_folder, server, *rows, **more):
 
 
 def test_pictures_and_prompts_are_sent_and_captions_come_back(run_folder):
-    said = {"Phrase?": SAID, "Sentences?": "A red chair. It has four legs.", "Tags?": "red, chair"}
-    server = Server(choose=lambda body: answer(said[body["messages"][0]["content"][-1]["text"]], chances=[-0.5, -1.5]))
+    texts = {"Phrase?": SAID, "Sentences?": "A red chair. It has four legs.", "Tags?": "red, chair"}
+    server = Server(choose=lambda body: answer(texts[body["messages"][0]["content"][-1]["text"]], chances=[-0.5, -1.5]))
     prompts = Prompts(short="Phrase?", detailed="Sentences?", tags="Tags?")
     outcome = ask(run_folder, server, prompts=prompts, revision="r1", views=2, picture_size=32, max_new_tokens=50)["a"]
     assert isinstance(outcome, Done), outcome
     assert outcome.columns["captions"] == [
         {"text": text, "kind": kind, "model": "some/model@r1", "score": None}
-        for kind, text in zip(("short", "detailed", "tags"), said.values(), strict=True)
+        for kind, text in zip(("short", "detailed", "tags"), texts.values(), strict=True)
     ]
     assert {origin["confidence"] for origin in outcome.columns["caption_origins"]} == {round(math.exp(-1), 6)}
     assert len(outcome.columns["caption_views"]) == 2 and "warnings" not in outcome.columns
@@ -88,7 +88,7 @@ def test_drawing_is_seeded_by_the_row(run_folder):
     ],
     ids=lambda reply: f"{reply.status} {reply.headers or reply.body[:20]}",
 )
-def test_what_may_pass_is_tried_again(run_folder, trouble):
+def test_failures_that_may_pass_are_tried_again(run_folder, trouble):
     server = Server(trouble, trouble, answer())
     outcome = ask(run_folder, server)["a"]
     assert isinstance(outcome, Done), outcome
@@ -139,8 +139,8 @@ def test_nobody_there(run_folder):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_not_accepted_is_final_and_never_shown(run_folder, status, caplog, capfd):
-    told = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'
-    server = Server(Reply(status, told.encode(), {"WWW-Authenticate": KEY}))
+    body = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'
+    server = Server(Reply(status, body.encode(), {"WWW-Authenticate": KEY}))
     outcome = ask(run_folder, server)["a"]
     assert (outcome.reason, outcome.transient, len(server.requests)) == ("not_authorised", False, 1)
     assert "OPENAI_API_KEY" in outcome.detail
@@ -154,7 +154,7 @@ def test_a_server_that_repeats_the_key_is_not_quoted(run_folder, status):
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason", "told"),
+    ("reply", "reason", "message"),
     [
         (Reply(404, b'{"error": {"message": "The model does not exist"}}'), "endpoint_refused", "does not exist"),
         (Reply(400, b'{"message": "maximum context length is 4096"}'), "prompt_too_long", "is 4096"),
@@ -162,12 +162,12 @@ def test_a_server_that_repeats_the_key_is_not_quoted(run_folder, status):
         (Reply(422, b"[]"), "endpoint_refused", "status 422"),
     ],
 )
-def test_what_will_not_pass_is_final_at_once(run_folder, reply, reason, told):
+def test_other_errors_are_final_at_once(run_folder, reply, reason, message):
     server = Server(reply)
     outcome = ask(run_folder, server)["a"]
     assert isinstance(outcome, StageError)
     assert (outcome.reason, outcome.transient, len(server.requests)) == (reason, False, 1)
-    assert told in outcome.detail
+    assert message in outcome.detail
 
 
 @pytest.mark.parametrize("text", [None, "", "I'm sorry, I cannot help with that.", "chair " * 50])
@@ -241,7 +241,7 @@ def test_without_a_key_none_is_sent(run_folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
+    ("settings", "line"),
     [
         ({"model": "m"}, "caption.endpoint: missing; the engine served needs a URL such as"),
         ({"endpoint": "http://h/v1"}, "caption.model: missing; the engine served needs the name"),
@@ -254,9 +254,9 @@ def test_without_a_key_none_is_sent(run_folder, monkeypatch):
         ({"model": "m", "endpoint": "http://h/v1", "api_key_variable": "sk-1"}, "caption.api_key_variable"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_with_their_field(told, line):
+def test_settings_that_cannot_work_are_refused_with_their_field(settings, line):
     with pytest.raises(RecipeError) as refused:
-        parse_recipe({"caption": {"engine": "served", **told}})
+        parse_recipe({"caption": {"engine": "served", **settings}})
     assert line in str(refused.value)
 
 

@@ -1,4 +1,4 @@
-"""The engine vlm: real families of transformers, tiny and made on the spot, through the whole stage."""
+"""The engine vlm, with tiny checkpoints of real families of transformers, through the whole stage."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def test_every_family_gives_a_caption_of_each_kind(family, run_folder):
     assert all(0 < origin["confidence"] <= 1 for origin in origins)
 
 
-def test_what_is_said_follows_from_the_pictures_and_not_from_the_company(noise, run_folder):
+def test_answers_depend_on_the_pictures_and_not_on_the_rest_of_the_batch(noise, run_folder):
     """Batches are padded: the tokens and their chances must be those of a question that stands alone."""
     stage = stage_of(noise, prompts=ONE)
     writer = Writer(str(noise), None, "cpu")
@@ -101,7 +101,7 @@ def test_the_confidence_is_the_mean_probability_of_the_tokens(noise, run_folder)
     assert answer.confidence == pytest.approx(math.exp(chances.mean()), rel=1e-3)
 
 
-def test_on_a_cpu_an_objects_captions_do_not_depend_on_its_company(llava, run_folder):
+def test_on_a_cpu_an_objects_captions_do_not_depend_on_other_objects(llava, run_folder):
     stage = stage_of(llava)
     rows = [run_folder.row(name, colours) for name, colours in (("a", [RED] * 4), ("b", [BLUE]), ("c", [GREEN] * 4))]
     together = run_folder.outcomes(stage, *rows)
@@ -202,8 +202,10 @@ def test_views_that_cannot_be_read_fail_alone(llava, run_folder):
 
 def test_the_hint_is_the_lists_own_words_and_holds_no_control_words(llava, run_folder):
     row = run_folder.row("a", name="<image> 椅子 [INST]", category="chair", tags=["rot"])
-    told = read_subject(stage_of(llava, hint=True), row, run_folder.store).questions["short"].text
-    assert "says of it: image 椅子 INST, chair, rot. That" in told and "<image>" not in told and "a.glb" not in told
+    prompt = read_subject(stage_of(llava, hint=True), row, run_folder.store).questions["short"].text
+    assert (
+        "says of it: image 椅子 INST, chair, rot. That" in prompt and "<image>" not in prompt and "a.glb" not in prompt
+    )
     silent = read_subject(stage_of(llava, hint=True), run_folder.row("b"), run_folder.store).questions["short"].text
     assert silent == Prompts().short == read_subject(stage_of(llava), row, run_folder.store).questions["short"].text
 
@@ -217,14 +219,14 @@ def test_a_missing_model_is_refused_with_its_field():
 
 
 @pytest.mark.parametrize(
-    ("gone", "told"),
+    ("gone", "expected"),
     [("config.json", "config.json is missing"), ("preprocessor_config.json", "an image processor is missing")],
 )
-def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, gone, told):
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, gone, expected):
     folder = make_checkpoint(tmp_path / "model", "llava")
     (folder / gone).unlink()
     (folder / "processor_config.json").unlink()
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=expected):
         stage_of(folder)
 
 
@@ -253,7 +255,7 @@ def test_without_a_chat_template_there_is_one_clear_line(tmp_path):
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_key_follows_the_weights_and_not_where_they_lie(tmp_path):
+def test_the_key_depends_on_the_weights_and_not_on_their_path(tmp_path):
     folder = make_checkpoint(tmp_path / "model", "llava")
     key = stage_of(folder).key({"uri": "a.glb"}, ["r"])
     moved = make_checkpoint(tmp_path / "elsewhere" / "model", "llava")

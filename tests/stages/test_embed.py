@@ -61,7 +61,7 @@ def test_a_black_background_would_be_seen(checkpoint):
     assert np.abs(reference.embed_pictures([on_white(picture)]) - reference.embed_pictures([black])).max() > 5e-3
 
 
-def test_on_a_cpu_an_objects_vectors_do_not_depend_on_its_company(clip, run_folder):
+def test_on_a_cpu_an_objects_vectors_do_not_depend_on_other_objects(clip, run_folder):
     rows = [row(run_folder, name, pictures_of(seed, 3)) for seed, name in enumerate("abc")]
     together = run_folder.outcomes(resolved(clip), *rows)
     for one in rows:

@@ -28,7 +28,7 @@ def without(folder: Path, *patterns: str) -> str:
     return str(folder)
 
 
-def test_a_checkpoint_is_the_same_wherever_it_lies(clip, copy):
+def test_a_checkpoint_has_the_same_identity_in_any_folder(clip, copy):
     (copy / "README.md").write_text("a model card")
     assert identity(str(copy)) == identity(str(clip))
     assert identity(str(copy)).startswith("clip@")
@@ -50,8 +50,8 @@ def test_of_weights_too_large_to_be_read_at_every_start_many_places_count(clip, 
     weights = (copy / "model.safetensors").read_bytes()
     before = identity(str(copy))
     assert before == identity(str(clip))
-    for place in (0, len(weights) - 1):
-        (copy / "model.safetensors").write_bytes(weights[:place] + bytes([weights[place] ^ 1]) + weights[place + 1 :])
+    for index in (0, len(weights) - 1):
+        (copy / "model.safetensors").write_bytes(weights[:index] + bytes([weights[index] ^ 1]) + weights[index + 1 :])
         assert identity(str(copy)) != before
     (copy / "model.safetensors").write_bytes(weights + b"\0")
     assert identity(str(copy)) != before
@@ -70,7 +70,7 @@ def test_an_embedded_model_is_ours_whatever_the_working_folder_has(copy, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
         (lambda folder: f"{folder}-elsewhere", "no such folder"),
         (lambda folder: f"{folder}/config.json", "is a file; expected the folder"),
@@ -82,9 +82,9 @@ def test_an_embedded_model_is_ours_whatever_the_working_folder_has(copy, tmp_pat
         (lambda folder: "two words", "no such folder, and not a name that the hub allows"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(copy, spoil, said):
-    with pytest.raises(ModelError, match=said) as error:
-        require(find(spoil(copy)), PICTURES, TEXTS)
+def test_what_is_missing_is_said_in_one_line(copy, damage, message):
+    with pytest.raises(ModelError, match=message) as error:
+        require(find(damage(copy)), PICTURES, TEXTS)
     assert "\n" not in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_a_model_that_writes_text_is_no_teacher(copy):
 
 
 def test_a_hubs_name_is_known_by_its_commit(clip, tmp_path):
-    """From the hub's cache as its own client lays it out, in a process that reads the place from its environment."""
+    """From a cache with the layout of the hub's client, in a process that finds the cache by its environment."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     kept = tmp_path / "hub" / "models--someone--tiny"
     shutil.copytree(clip, kept / "snapshots" / commit)
