@@ -27,7 +27,7 @@ from pipeline.recipe import DECLARED, ROW_STAGES
 from stages.artifacts.splat import SH_ZERO, Splat
 from stages.artifacts.vectors import to_bytes
 from stages.artifacts.views import Views
-from stages.contract.stage import Context, Done
+from stages.contract.stage import Context, Done, Member, Row
 from stages.pack import Pack
 
 TEACHER = "test-clip@0123"
@@ -122,7 +122,14 @@ def write(
             rows = [thing for thing in things if thing.split == split]
             for index, start in enumerate(range(0, len(rows), rows_per_shard)):
                 members = [_member(store, thing) for thing in rows[start : start + rows_per_shard]]
-                block = {"id": f"{split}-{index}", "key": "00", "split": split, "index": index, "members": members}
+                block = {
+                    "id": f"{split}-{index}",
+                    "key": "00",
+                    "split": split,
+                    "index": index,
+                    "members": members,
+                    "marks": {},
+                }
                 ((_, outcome),) = work([block])
                 assert isinstance(outcome, Done), outcome
                 shards.append(outcome.columns)
@@ -130,13 +137,14 @@ def write(
     return str(place)
 
 
-def _member(store: Store, thing: Thing) -> dict[str, Any]:
+def _member(store: Store, thing: Thing) -> Member:
     """A row as pack is given it, its outcomes published."""
-    outcomes, keys = Outcomes(store), {}
+    keys: dict[str, str] = {}
+    outcomes: dict[str, Row] = {}
 
     def publish(stage: str, columns: dict[str, Any], artifact: bytes | None = None, column: str = "") -> None:
         keys[stage] = f"{stage}-{thing.id}"
-        outcomes.publish(stage, keys[stage], columns, artifact, column, ".bin")
+        outcomes[stage] = Outcomes(store).publish(stage, keys[stage], columns, artifact, column, ".bin")
 
     publish("ingest", {"content_hash": thing.content or f"content of {thing.id}"})
     publish("render", {}, _views(thing.views).to_bytes(), "views")
@@ -149,8 +157,8 @@ def _member(store: Store, thing: Thing) -> dict[str, Any]:
     if thing.caption_vectors is not None:
         columns = {"caption_scores": thing.scores or [0.25] * len(thing.caption_vectors)}
         publish("align", columns, to_bytes(thing.caption_vectors), "caption_vectors")
-    told = {"id": thing.id, "source": f"{thing.id}.glb", "category": thing.category, "licence": "CC0-1.0"}
-    return {**thing.columns, **told, "split": thing.split, "keys": keys}
+    source = {"source": f"{thing.id}.glb", "category": thing.category, "licence": "CC0-1.0", **thing.columns}
+    return {"id": thing.id, "source": source, "needed": keys, "outcomes": outcomes}
 
 
 def _picture(mode: type) -> bytes:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -429,7 +430,7 @@ def test_the_curve_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
     path.write_text(
         "".join(json.dumps({"step": step, "loss": math.pi}) + "\n" for step in (1, 2, 3)) + '{"step": 4, "l'
     )
-    with history.History(tmp_path, 2) as lines:
+    with closing(history.History(tmp_path, 2)) as lines:
         lines.add({"step": 3, "loss": 1.0, "seconds": 2.0})
         lines.flush()
         assert history.newest(path, 2) == [{"step": 3, "loss": 1.0, "seconds": 2.0}]
