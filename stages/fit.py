@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from manifests.dataset import Column, Shape
 from manifests.store import Store
+from stages.common.choices import one_of
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Figure, Shown
 from stages.contract.stage import (
@@ -106,7 +107,7 @@ class Fit(Stage):
     """The most optimisation steps; each draws one view."""
     early_stop: bool = True
     """Finish as soon as the training loss has settled."""
-    engine: str = Field(
+    engine: Annotated[str, one_of(CHOICES)] = Field(
         AUTO,
         description=f"The implementation. {describe_engines()}; "
         f"`auto`: {first_engine(on_gpu=True)} if workers have a GPU, else {first_engine(on_gpu=False)}.",
@@ -121,13 +122,6 @@ class Fit(Stage):
     """Draw Gaussians that are thinner than a pixel fainter, for splats that will be seen from afar."""
     min_psnr: float | None = Field(None, gt=0)
     """Fail objects with a lower PSNR on their held-out views, in decibels, as low_quality; null keeps all."""
-
-    @field_validator("engine")
-    @classmethod
-    def _check_engine(cls, name: str) -> str:
-        if name not in CHOICES:
-            raise ValueError(f"expected one of {', '.join(CHOICES)}")
-        return name
 
     @field_validator("hold_out")
     @classmethod

@@ -5,23 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stages.captioning.engines import ENGINES
 from stages.captioning.prompts import Prompts
-
-
-def _known(engine: str) -> str:
-    if engine not in ENGINES:
-        *others, last = ENGINES
-        raise ValueError(f"expected {', '.join(others)} or {last}")
-    return engine
+from stages.common.choices import one_of
 
 
 class CaptionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    engine: Annotated[str, AfterValidator(_known)] = Field(
+    engine: Annotated[str, one_of(ENGINES)] = Field(
         "metadata", description="; ".join(f"`{name}`: {meaning}" for name, meaning in ENGINES.items()) + "."
     )
     max_characters: int = Field(2000, ge=1)
