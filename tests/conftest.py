@@ -1,4 +1,4 @@
-"""What several tests share: nothing reaches the network, one thread reckons, a real S3 server on a free port."""
+"""What all tests share: no network, one thread for each computation, a real S3 server on a free port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
-# What tests reckon with is small: with a second thread, and other work beside it, a step took thirty times as long.
+# What tests compute is small: with a second thread, and other work on the machine, a step took thirty times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
 
 
@@ -63,16 +62,6 @@ def test_upload_brings_a_local_file_in(store: Store, tmp_path: Path) -> None:
     store.upload("dataset/data/shard.parquet", path)
     assert store.read("dataset/data/shard.parquet") == b"shard"
     assert not path.exists()
-
-
-def test_the_outcome_that_stands_is_the_first_with_its_own_artifact(store: Store) -> None:
-    outcomes = Outcomes(store)
-    first = outcomes.publish("fit", "ab" * 16, {"psnr": 30}, b"splat one", "splat", ".ply")
-    second = outcomes.publish("fit", "ab" * 16, {"psnr": 31}, b"splat two", "splat", ".ply")
-    assert first == second == outcomes.find("fit", "ab" * 16)
-    assert store.read(second["splat"]) == b"splat one"
-    assert len(store.list("artifacts")) == 2
-    assert outcomes.find("fit", "cd" * 16) is None
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

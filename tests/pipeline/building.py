@@ -1,14 +1,22 @@
-"""Builds with the real stages on small meshes, through the command line in a process of its own."""
+"""Builds with the real stages on small meshes, through the command line.
+
+`build` and `status` run it in this process, which spares them seconds of imports each; `call` in one of its own, as
+users do.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.__main__ import main
 from stages.corpus.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,8 +39,12 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", *map(str, words)]
 
 
+def build_words(source: Path | str, run: Path | str, *more: str) -> list[str]:
+    return ["build", "cpu", "--source", str(source), "--run", str(run), "--engine", "local", *SMALL, *BLOCKS, *more]
+
+
 def build_command(source: Path | str, run: Path | str, *more: str) -> list[str]:
-    return command("build", "cpu", "--source", source, "--run", run, "--engine", "local", *SMALL, *BLOCKS, *more)
+    return command(*build_words(source, run, *more))
 
 
 def call(words: list[str], code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,12 +62,27 @@ def start(words: list[str], **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=quiet, stderr=subprocess.PIPE)
 
 
-def build(source: Path, run: Path | str, *more: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    return call(build_command(source, run, *more), code)
+@dataclass(frozen=True)
+class Said:
+    stdout: str
+    stderr: str
+
+
+def say(*words: str | Path, code: int = 0) -> Said:
+    """Run a command in this process. What it logs, other than what it prints, is for `caplog`."""
+    out, error = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(error):
+        ended = main([str(word) for word in words])
+    assert ended == code, f"{ended}\n{out.getvalue()}\n{error.getvalue()}"
+    return Said(out.getvalue(), error.getvalue())
+
+
+def build(source: Path, run: Path | str, *more: str, code: int = 0) -> Said:
+    return say(*build_words(source, run, *more), code=code)
 
 
 def status(run: Path | str) -> dict[str, Any]:
-    return json.loads(call(command("status", "--run", run, "--failed", "--json")).stdout)
+    return json.loads(say("status", "--run", run, "--failed", "--json").stdout)
 
 
 def reasons(run: Path | str) -> dict[str, str]:

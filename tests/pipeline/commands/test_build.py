@@ -12,13 +12,12 @@ import pytest
 
 from tests.pipeline.building import (
     build,
-    build_command,
-    call,
-    command,
+    build_words,
     dataset_files,
     ids_in_dataset,
     index,
     reasons,
+    say,
     status,
     write_meshes,
 )
@@ -80,7 +79,6 @@ def test_the_order_of_work_does_not_show_in_the_dataset(built: Path, tmp_path: P
 
 
 def test_a_changed_setting_redoes_what_depends_on_it(copy: Path) -> None:
-    build(copy / "source", copy / "run")
     renders = set((copy / "run" / "artifacts" / "render").rglob("*.zip"))
     build(copy / "source", copy / "run", "--fit.steps", "25")
     assert set((copy / "run" / "artifacts" / "render").rglob("*.zip")) == renders
@@ -91,18 +89,16 @@ def test_a_changed_setting_redoes_what_depends_on_it(copy: Path) -> None:
 
 
 def test_a_split_of_another_name_has_shards_of_that_name(copy: Path) -> None:
-    build(copy / "source", copy / "run", "--splits.shares", "{dev: 0.9, test: 0.1}")
     build(copy / "source", copy / "run", "--splits.shares", "{held: 0.9, test: 0.1}")
     told = index(copy / "run")
-    assert "held" in told["rows"] and "dev" not in told["rows"]
+    assert "held" in told["rows"] and "train" not in told["rows"]
     for shard in told["shards"]:
         assert shard["shard"].startswith(f"data/{shard['split']}-{shard['index']:05d}-")
-    assert not list((copy / "run" / "dataset" / "data").glob("dev-*"))
+    assert not list((copy / "run" / "dataset" / "data").glob("train-*"))
     assert len(ids_in_dataset(copy / "run")) == 5
 
 
 def test_a_changed_file_an_added_and_a_withdrawn_row(copy: Path) -> None:
-    build(copy / "source", copy / "run")
     names = sorted(path.name for path in (copy / "source").iterdir())
     other = write_meshes(copy / "other", count=3, seed=9)
     others = sorted(other.iterdir())
@@ -235,7 +231,7 @@ def test_limit_takes_the_first_rows_and_later_ones_follow(built: Path, tmp_path:
 
 def test_a_limit_counts_for_the_demo_corpus_too(tmp_path: Path) -> None:
     words = ["build", "demo", "--corpus.count", "4", "--limit", "2", "--only", "ingest", "--engine", "local"]
-    call(command(*words, "--run", tmp_path / "run"))
+    say(*words, "--run", tmp_path / "run")
     assert len(list((tmp_path / "run" / "artifacts" / "ingest").rglob("*.json"))) == 2
 
 
@@ -272,12 +268,12 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     build(copy / "source", copy / "run")
     build(copy / "source", copy / "run", "--fit.steps", "25")
     before = dataset_files(copy / "run")
-    asked = call(command("clean", "--run", copy / "run"))
+    asked = say("clean", "--run", copy / "run")
     assert "are not needed in" in asked.stdout and "pass --yes" in asked.stdout
-    call(command("clean", "--run", copy / "run", "--yes"))
+    say("clean", "--run", copy / "run", "--yes")
     assert len(list((copy / "run" / "artifacts" / "fit").rglob("*.ply"))) == 5
     assert "Nothing to do" in build(copy / "source", copy / "run", "--fit.steps", "25").stdout
-    call(command("clean", "--run", copy / "run", "--packed", "--yes"))
+    say("clean", "--run", copy / "run", "--packed", "--yes")
     assert not list((copy / "run" / "artifacts").rglob("*.ply"))
     assert "Nothing to do" in build(copy / "source", copy / "run", "--fit.steps", "25").stdout
     # What was cleaned away is made again where a member of its block changed.
@@ -289,7 +285,7 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     assert ids_in_dataset(fresh) == ids_in_dataset(copy / "run")
     assert before != dataset_files(copy / "run")
     # And where a setting changed that needs it.
-    call(command("clean", "--run", copy / "run", "--packed", "--yes"))
+    say("clean", "--run", copy / "run", "--packed", "--yes")
     build(copy / "source", copy / "run", "--fit.steps", "22")
     assert len(ids_in_dataset(copy / "run")) == 4
 
@@ -351,21 +347,18 @@ def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
     ],
 )
 def test_bad_requests_are_refused_in_a_line(tmp_path: Path, words: list[str], said: str) -> None:
-    done = call(command(*[word.replace("RUN", str(tmp_path / "run")) for word in words]), code=2)
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    refused = say(*[word.replace("RUN", str(tmp_path / "run")) for word in words], code=2)
+    assert said in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_the_resolved_recipe_is_shown_and_can_be_used(tmp_path: Path) -> None:
-    shown = call(command("build", "cpu", "--fit.steps", "7", "--print-config")).stdout
+    shown = say("build", "cpu", "--fit.steps", "7", "--print-config").stdout
     path = tmp_path / "mine.yaml"
     path.write_text(shown)
-    again = call(command("build", path, "--print-config")).stdout
-    assert again == shown
+    assert say("build", path, "--print-config").stdout == shown
     assert "steps: 7" in shown
 
 
-def test_a_relative_run_is_refused_inside_a_ray_job(tmp_path: Path) -> None:
-    words = build_command(tmp_path, "runs/x")
-    done = call(words, code=2, RAY_JOB_CONFIG_JSON_ENV_VAR="{}")
-    assert "--run runs/x: relative" in done.stderr
+def test_a_relative_run_is_refused_inside_a_ray_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert "--run runs/x: relative" in say(*build_words(tmp_path, "runs/x"), code=2).stderr

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.recipe import RecipeError, load_recipe
-from tests.pipeline.building import build, call, command, index, status, write_meshes
+from tests.pipeline.building import build, index, say, status, write_meshes
 from tests.stages.checkpoints import CONTEXT, write_bert, write_clip
 from tests.stages.teacher_reference import Reference, on_white
 
@@ -98,11 +98,11 @@ def test_the_weakest_captions_are_marked_and_none_is_left_out(built: Path, tmp_p
     below = index(run)["weak_captions"]["below"]
     assert metadata[0][0] < below["metadata"] <= metadata[1][0]
     assert f"{below['metadata']:.4f} (metadata)" in (run / "dataset" / "README.md").read_text()
-    assert found[0]["text"][:20] in call(command("status", "--run", run, "--weak")).stdout
+    assert found[0]["text"][:20] in say("status", "--run", run, "--weak").stdout
 
 
 def weak(run: Path) -> list[dict[str, Any]]:
-    return json.loads(call(command("status", "--run", run, "--weak", "--json")).stdout)["weak_captions"]
+    return json.loads(say("status", "--run", run, "--weak", "--json").stdout)["weak_captions"]
 
 
 def test_the_closing_lines_show_captions_with_their_scores(built: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pipeline.building import build, call, command, write_meshes
+from tests.pipeline.building import build, say, write_meshes
 from tests.stages.meshes import cube_gltf
 
 _RED = {"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}}
@@ -31,7 +31,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_a_sheet_shows_every_object_its_warnings_and_failures(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "of a run" / "sheet.png"
-    told = call(command("sheet", "--run", run, "--out", out, "--views", "0,3", "--columns", "2"))
+    told = say("sheet", "--run", run, "--out", out, "--views", "0,3", "--columns", "2")
     assert told.stdout.split("\n")[0] == str(out)
     seen = pixels(out)
     assert seen.shape[1] < 2 * 2 * 128 + 30 and seen.shape[0] > 3 * 128  # two objects a line, three lines
@@ -55,11 +55,11 @@ def test_a_large_run_takes_pages(run: Path, tmp_path: Path, monkeypatch: pytest.
     ("words", "said"), [(["--views", "0,99"], "has views 0 to 5"), (["--views", "a"], "--views a")]
 )
 def test_views_that_are_not_there_are_refused(run: Path, tmp_path: Path, words: list[str], said: str) -> None:
-    told = call(command("sheet", "--run", run, "--out", tmp_path / "a.png", *words), code=2)
+    told = say("sheet", "--run", run, "--out", tmp_path / "a.png", *words, code=2)
     assert said in told.stderr and "Traceback" not in told.stderr
 
 
 def test_a_run_without_views_says_so(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     build(write_meshes(tmp_path / "source", count=1), tmp_path / "run", "--only", "ingest")
-    assert "nothing is rendered yet" in call(command("sheet", "--run", tmp_path / "run"), code=2).stderr
+    assert "nothing is rendered yet" in say("sheet", "--run", tmp_path / "run", code=2).stderr
