@@ -1,4 +1,4 @@
-"""All settings of a training in one typed model: what the paper leaves open is a field here."""
+"""Define all settings of a training; what the paper leaves open is a field here."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Model(_Settings):
     def _fits(self) -> Self:
         for name in ("patches", "neighbours"):
             if getattr(self, name) > self.gaussians:
-                raise ValueError(f"{name} {getattr(self, name)} is more than there are gaussians, {self.gaussians}")
+                raise ValueError(f"{name} {getattr(self, name)} is more than gaussians, {self.gaussians}")
         if not self.orders or len(set(self.orders)) < len(self.orders):
-            raise ValueError(f"orders {list(self.orders)}: one at least, and each once")
+            raise ValueError(f"orders {list(self.orders)}: expected at least one, and each at most once")
         return self
 
 

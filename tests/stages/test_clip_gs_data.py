@@ -448,7 +448,7 @@ def test_no_dataset(tmp_path):
     [
         ('{"version": 7, "shards": []}', "index.json is of version 7; expected version 1"),
         ('{"version": 1, "sha', r"index.json is damaged \(JSONDecodeError.*run the build again"),
-        ('{"version": 1, "shards": []}', "index.json names no shards"),
+        ('{"version": 1, "shards": []}', "index.json lists no shards"),
     ],
 )
 def test_an_index_that_cannot_be_used(tmp_path, text, told):
@@ -463,11 +463,11 @@ def test_a_shard_that_is_missing_or_cut_is_told_before_it_is_read(tmp_path):
     data = shard.read_bytes()
     shard.write_bytes(data[:-100])
     with pytest.raises(
-        DatasetError, match=f"{shard.name} has {len(data) - 100:,} bytes, the index tells of {len(data):,}"
+        DatasetError, match=f"{shard.name} has {len(data) - 100:,} bytes, but index.json lists {len(data):,}"
     ):
         Dataset.open(str(tmp_path))
     shard.unlink()
-    with pytest.raises(DatasetError, match=f"{shard.name} is missing: the index names it"):
+    with pytest.raises(DatasetError, match=f"{shard.name} is missing, but index.json lists it"):
         Dataset.open(str(tmp_path))
 
 
@@ -483,7 +483,7 @@ def test_a_shard_with_other_bytes_is_named(tmp_path, where):
     data = bytearray(shard.read_bytes())
     data[begin : begin + 100] = bytes(byte ^ 0xFF for byte in data[begin : begin + 100])
     shard.write_bytes(data)
-    with pytest.raises(DatasetError, match=f"{shard.name} cannot be read: its SHA-256 is not the index's"):
+    with pytest.raises(DatasetError, match=f"{shard.name} cannot be read: its SHA-256 differs from index.json"):
         steps(str(tmp_path), 1)
 
 
@@ -495,7 +495,9 @@ def test_odd_numbers_in_a_shard_with_other_bytes_are_its_damage(tmp_path):
     index["shards"][0]["sha256"] = "0" * 64
     path.write_text(json.dumps(index))
     for use in (lambda: steps(str(tmp_path), 1), lambda: list(Dataset.open(str(tmp_path)).rows("train", ["means"]))):
-        with pytest.raises(DatasetError, match=f"{shard_of(tmp_path).name} is damaged: its SHA-256 is not the index's"):
+        with pytest.raises(
+            DatasetError, match=f"{shard_of(tmp_path).name} is damaged: its SHA-256 differs from index.json"
+        ):
             use()
 
 

@@ -314,9 +314,9 @@ def test_what_was_learnt_before_counts_as_learnt(trained: Path, dataset: Dataset
 @pytest.mark.parametrize(
     ("told", "world", "said"),
     [
-        ({"model": {**TINY, "gaussians": 33}}, 1, r"model\.gaussians: 33, .* have 32 at most: set it to 32"),
+        ({"model": {**TINY, "gaussians": 33}}, 1, r"model\.gaussians: 33, .* have at most 32: set it to 32"),
         ({"data": {"views": 5}}, 1, r"data\.views: 5, .* have 4: set it to 4"),
-        ({"batch": 9}, 2, r"batch: 9 .* by 2 processes: set it to 8 or 10"),
+        ({"batch": 9}, 2, r"batch: 9 .* among 2 processes: set it to 8 or 10"),
         ({"batch": 17}, 1, r"split 'train' has 16 rows to train on, fewer than a batch of 17"),
         ({"data": {"views": 2, "split": "tain"}}, 1, r"no split 'tain'; it has train \(16 rows\)"),
         ({"data": {"views": 2, "without": [{"category": "cup"}]}, "batch": 12}, 1, "fewer than a batch of 12"),
@@ -400,7 +400,7 @@ def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path
     refused = []
 
     def meanwhile() -> bool:
-        with pytest.raises(TrainingError, match="another training is at work there") as error:
+        with pytest.raises(TrainingError, match="another training runs there") as error:
             train(settings_of(), dataset, tmp_path, ALONE)
         refused.append(str(error.value))
         return True
@@ -412,8 +412,8 @@ def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"model": {"patches": 4000}}, "patches 4000 is more than there are gaussians, 1024"),
-        ({"model": {"orders": ["xyz", "xyz"]}}, "one at least, and each once"),
+        ({"model": {"patches": 4000}}, "patches 4000 is more than gaussians, 1024"),
+        ({"model": {"orders": ["xyz", "xyz"]}}, "expected at least one, and each at most once"),
         ({"augment": {"scale": [2, 1]}}, "the smaller one first"),
         ({"loss": {"text": 0, "image": 0}}, "expected at least one above 0"),
         ({"loss": {"start_scale": 200}}, "start_scale 200 is above most_scale 100"),

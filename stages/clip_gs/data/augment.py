@@ -1,4 +1,4 @@
-"""How each object is changed each time it is seen.
+"""Change each object at random each time it is used.
 
 The dataset's frame has y up, whatever the source file's had (`normalization` turns it so), and z towards the front.
 """
@@ -14,11 +14,11 @@ from stages.clip_gs.rotations import product, rotated
 from stages.clip_gs.settings import Augment
 
 _UP = (0.0, 1.0, 0.0)
-_GREY = 0.4  # instead of colours, as Uni3D has it
+_GREY = 0.4  # instead of colours, as in Uni3D
 
 
 def augmented(gaussians: Gaussians, settings: Augment, rng: torch.Generator) -> Gaussians:
-    """Rotated, scaled, shifted; some without their colours. `rng` is the CPU's: every device sees the same."""
+    """Rotate, scale and shift objects, and remove the colours of some; `rng` is on the CPU for every device."""
     count, device = len(gaussians), gaussians.means.device
     low, high = settings.scale
     scales = low + (high - low) * torch.rand(count, generator=rng)  # [B]
@@ -40,7 +40,7 @@ def augmented(gaussians: Gaussians, settings: Augment, rng: torch.Generator) -> 
 
 
 def _turns(kind: str, count: int, rng: torch.Generator) -> torch.Tensor | None:
-    """[B, 4] wxyz, each turn of its kind as likely as any other."""
+    """[B, 4] wxyz: rotations drawn uniformly from those of this kind."""
     if kind == "none":
         return None
     if kind == "all":

@@ -1,4 +1,4 @@
-"""A dataset, opened: its index checked against the shards that are there, and row groups read from them."""
+"""Open a dataset, check its index against its shards, and read row groups from them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FOOTERS_AT_ONCE = 8  # an object store answers each in a hundredth of a second 
 
 
 class DatasetError(Exception):
-    """The dataset cannot be used as asked; one line says why."""
+    """A dataset cannot be used. The message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A row group, which is read at once."""
+    """A row group of a shard. It is read as a whole."""
 
     shard: str
     number: int
@@ -39,7 +39,7 @@ class Group:
 
 
 class Dataset:
-    """`open` makes it. It holds no file open, and can be read by several threads."""
+    """Created by `open`. It keeps no file open, and several threads may read from it."""
 
     def __init__(self, place: str, store: Store, folder: str, index: dict[str, Any]):
         self.place = place
@@ -50,17 +50,17 @@ class Dataset:
 
     @staticmethod
     def open(place: str) -> Dataset:
-        """A run's dataset, by the run or by the dataset's own folder; a path or a URI."""
+        """Open the dataset at the path or URI of a run, or of the dataset's own folder."""
         store = open_store(place)
         for folder in (f"{contract.FOLDER}/", ""):
             name = f"{folder}{contract.INDEX.removeprefix(f'{contract.FOLDER}/')}"
             try:
-                told = store.read(name)
+                text = store.read(name)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise DatasetError(f"{place}: {name} cannot be read: {_brief(error)}") from error
-            opened = Dataset(place, store, folder, _index(f"{store.root}/{name}", told))
+            opened = Dataset(place, store, folder, _index(f"{store.root}/{name}", text))
             opened._check_sizes()
             return opened
         raise DatasetError(f"{place}: no dataset there ({contract.INDEX} is missing); `build` makes one")
@@ -81,7 +81,7 @@ class Dataset:
 
     @cached_property
     def identity(self) -> str:
-        """The same for the same shards."""
+        """A hash of the shards."""
         shards = [[shard["shard"], shard["sha256"]] for shard in self.index["shards"]]
         return hashlib.blake2b(json.dumps(shards).encode(), digest_size=16).hexdigest()
 
@@ -104,7 +104,7 @@ class Dataset:
 
     @cached_property
     def _taught(self) -> tuple[str | None, int]:
-        """The teacher and its dimension, by the first row that has vectors of views and captions."""
+        """The teacher and its dimension, from the first row that has vectors of views and captions."""
         for split in self.splits:
             for group in self.groups(split):
                 table = self.read(group, ("teacher", *VECTORS))
@@ -130,11 +130,11 @@ class Dataset:
         with self._opened(name) as file:
             counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         if sum(counts) != shard["rows"]:
-            raise DatasetError(f"{self.path(name)} has {sum(counts)} rows, the index tells of {shard['rows']}")
+            raise DatasetError(f"{self.path(name)} has {sum(counts)} rows, but index.json lists {shard['rows']}")
         return [Group(name, number, rows) for number, rows in enumerate(counts)]
 
     def read(self, group: Group, columns: Sequence[str]) -> pa.Table:
-        """Some columns of a row group; a part of a nested one as `captions.list.element.text`."""
+        """Read columns of a row group; a part of a nested column is named like `captions.list.element.text`."""
         with self._opened(group.shard) as file:
             table = file.read_row_group(group.number, columns=list(columns), use_threads=False)
         if missing := {name.split(".")[0] for name in columns} - set(table.column_names):
@@ -142,9 +142,9 @@ class Dataset:
         return table
 
     def rows(self, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Every row of a split in stored order, a row group at a time.
+        """Yield the rows of a split in stored order, one row group at a time.
 
-        What cannot be used, by the columns asked for, is left out with a warning.
+        Rows with values that cannot be used in these columns are left out with a warning.
         """
         groups = self.groups(split)
         named = ["id", *(name for name in columns if name != "id")]
@@ -162,7 +162,7 @@ class Dataset:
         return without(table, reasons)
 
     def refuse_damage(self, shard: str) -> None:
-        """Odd numbers may be a shard's damage: DatasetError where its bytes are not those that the index tells of."""
+        """Raise DatasetError if the shard's hash is not the one in index.json: invalid numbers may come from damage."""
         if self._is_damaged(shard):
             raise DatasetError(f"{self.path(shard)} is damaged: {_DAMAGED}")
 
@@ -170,7 +170,7 @@ class Dataset:
         return f"{self._store.root}/{self._folder}{shard}"
 
     def _check_sizes(self) -> None:
-        """One listing for all shards: what is missing or cut short is known before any work."""
+        """Find missing and truncated shards with one listing, before any work starts."""
         try:
             sizes = self._store.list(f"{self._folder}{contract.DATA.removeprefix(f'{contract.FOLDER}/')}")
         except OSError as error:
@@ -178,16 +178,18 @@ class Dataset:
         for shard in self.index["shards"]:
             size = sizes.get(f"{self._folder}{shard['shard']}")
             if size is None:
-                raise DatasetError(f"{self.path(shard['shard'])} is missing: the index names it; run the build again")
+                raise DatasetError(
+                    f"{self.path(shard['shard'])} is missing, but index.json lists it: run the build again"
+                )
             if size != shard["bytes"]:
                 raise DatasetError(
-                    f"{self.path(shard['shard'])} has {size:,} bytes, the index tells of {shard['bytes']:,}: "
+                    f"{self.path(shard['shard'])} has {size:,} bytes, but index.json lists {shard['bytes']:,}: "
                     "fetch it again, or remove it and run the build again"
                 )
 
     @contextmanager
     def _opened(self, shard: str) -> Iterator[parquet.ParquetFile]:
-        """Whatever pyarrow or an object store's library raises, the shard is what a user must know."""
+        """Open a shard; turn whatever pyarrow or fsspec raises into a DatasetError that names the shard."""
         try:
             with self._source(shard) as source, parquet.ParquetFile(source, pre_buffer=True) as file:
                 yield file
@@ -212,27 +214,27 @@ class Dataset:
             return False  # gone or out of reach, which is another complaint
 
 
-_DAMAGED = "its SHA-256 is not the index's; fetch it again, or remove it and run the build again"
+_DAMAGED = "its SHA-256 differs from index.json; fetch it again, or remove it and run the build again"
 
 
 def warn_of(left_out: dict[str, str]) -> None:
-    """One line a reason for rows, by id, that are left out for it."""
+    """Log one warning per reason, with the ids of the rows that are left out for it."""
     for reason in sorted(set(left_out.values())):
         ids = [row_id for row_id, why in left_out.items() if why == reason]
         more = ", ..." if len(ids) > 5 else ""
         logger.warning("rows left out: %d, %s: %s%s", len(ids), reason, ", ".join(ids[:5]), more)
 
 
-def _index(path: str, told: bytes) -> dict[str, Any]:
+def _index(path: str, text: bytes) -> dict[str, Any]:
     try:
-        index = json.loads(told)
+        index = json.loads(text)
         version, shards = index["version"], index["shards"]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({_brief(error)}): run the build again") from error
     if version != contract.VERSION:
         raise DatasetError(f"{path} is of version {version}; expected version {contract.VERSION}")
     if not shards:
-        raise DatasetError(f"{path} names no shards: the build has no rows to show yet")
+        raise DatasetError(f"{path} lists no shards: the build has not packed any rows yet")
     return index
 
 

@@ -1,4 +1,4 @@
-"""One evaluation: checkpoints, the teacher and chance on one split of one dataset, all asked the same."""
+"""Evaluate checkpoints, the teacher and chance on the same objects of a dataset."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TEXTS_AT_ONCE = 256
 
 
 class EvaluationError(Exception):
-    """What is asked cannot be evaluated; one line says why."""
+    """An evaluation is not possible. The message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,11 @@ def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[st
     trained = set(rows[0].told["categories"])
     for row in rows[1:]:
         if set(row.told["categories"]) != trained and ranks.first:
-            logger.warning("%s was trained on other categories than %s, whose the table shows", row.name, rows[0].name)
+            logger.warning(
+                "%s and %s were trained on different categories; the table groups by those of the latter",
+                row.name,
+                rows[0].name,
+            )
     read = _reader(asked.teacher, ranks, shown) if ranks.first else None  # before the long work: it may fail
     encoded = []
     for row in rows:
@@ -82,7 +86,9 @@ def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[st
     shown_ids = {subjects.ids[number] for number in subjects.seen.unique().tolist()}
     subjects = subjects.only(shown_ids.intersection(*(found.ids for found in encoded)))
     if not subjects.ids:
-        raise EvaluationError(f"{dataset.place}: no row of {_listed(asked)} has both Gaussians and vectors to use")
+        raise EvaluationError(
+            f"{dataset.place}: no row of {_listed(asked)} has both Gaussians and vectors that can be used"
+        )
     questions = ask(subjects, classes, trained, asked.templates, read, asked.seed)
     table = _table(rows, encoded, questions, asked, shown, ranks.device)
     return {
@@ -98,7 +104,7 @@ def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[st
 
 
 def open_row(name: str, place: str, dataset: Dataset) -> Row:
-    """The checkpoint, whose space must be the one that the dataset's vectors lie in."""
+    """Open a checkpoint; its teacher must be the one of the dataset's vectors."""
     model, told = load_model(place)
     if not same_model(told["teacher"], str(dataset.teacher)):
         raise EvaluationError(

@@ -1,4 +1,4 @@
-"""A training's folder: held by one training at a time, emptied for one that begins anew."""
+"""Lock the folder of a training, and empty it for a new start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOCK = "lock"
 
 
 def clear(folder: Path) -> None:
-    """All but the lock, which is held meanwhile."""
+    """Delete everything except the lock file."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -24,13 +24,11 @@ def clear(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other training works in the folder meanwhile."""
+    """Hold the lock of the folder, so that no other training runs there."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TrainingError(
-                f"{folder}: another training is at work there; stop it, or give this one another --name"
-            ) from None
+            raise TrainingError(f"{folder}: another training runs there; stop it, or pass another --name") from None
         yield

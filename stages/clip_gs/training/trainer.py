@@ -1,7 +1,7 @@
-"""A training from its first step, or from its checkpoint, to its last: the same command again goes on.
+"""Train a CLIP-GS from its first step, or from its last checkpoint, to the end.
 
-Everything random in a step follows from the seed, the step and the rank, so no state of random generators is kept:
-what a killed training repeats is what it did before.
+Everything random in a step depends on the seed, the step and the rank, so no state of random generators is kept, and a
+resumed training repeats steps with the same results.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def train(
     removed first, unless something is refused.
     """
     with ExitStack() as stack:
-        with _met_by_all(ranks):
+        with _raised_by_all(ranks):
             if ranks.first:
                 stack.enter_context(alone(folder))
                 ready(settings, dataset, folder, ranks.world, anew)
@@ -72,8 +72,7 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
         start = Path(settings.start_from).expanduser()
         if start.resolve().is_relative_to(folder.resolve()):
             raise TrainingError(
-                f"start_from: {start} is in {folder}, which is removed to begin anew; copy it elsewhere, or give this "
-                "training another --name"
+                f"start_from: {start} is in {folder}, which --anew removes; copy it elsewhere, or pass another --name"
             )
         with torch.device("meta"):  # only to see what fits
             model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale)
@@ -82,8 +81,8 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
 
 
 @contextmanager
-def _met_by_all(ranks: Ranks) -> Iterator[None]:
-    """What one rank cannot do none goes on from: the others would wait for it for ever."""
+def _raised_by_all(ranks: Ranks) -> Iterator[None]:
+    """Raise an expected error of one process in all of them; the others would wait for it forever."""
     met: Exception | None = None
     try:
         yield
@@ -102,8 +101,8 @@ class Trainer:
     def __init__(self, settings: Training, dataset: Dataset, folder: Path, ranks: Ranks):
         self.settings, self.dataset, self.folder, self.ranks = settings, dataset, folder, ranks
         last = folder / checkpoint.LAST
-        goes_on = ranks.gather_objects(last.exists())[0]  # on another node a shared folder may look older
-        with _met_by_all(ranks):
+        resumes = ranks.gather_objects(last.exists())[0]  # on another node a shared folder may look older
+        with _raised_by_all(ranks):
             data, gaussians = settings.data, settings.model.gaussians
             self.loader = Loader(dataset, data, gaussians, settings.batch, ranks.rank, ranks.world)
             if ranks.first:
@@ -114,12 +113,12 @@ class Trainer:
             self.model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale).to(ranks.device)
             self.started_from = ""
             self.categories = set(categories_of(dataset, settings))  # and those learnt before
-            if settings.start_from and ranks.first and not goes_on:  # the others are given the first rank's weights
+            if settings.start_from and ranks.first and not resumes:  # the others are given the first rank's weights
                 teacher = str(dataset.teacher)
                 report, known = load_start_weights(self.model, settings.start_from, teacher)
                 self.started_from = str(report)
                 self.categories |= set(known)
-            state = checkpoint.read(last, ranks.device) if goes_on else None
+            state = checkpoint.read(last, ranks.device) if resumes else None
         self.called = ranks.shared(self.model)
         if settings.compile:
             self.model.compile()
@@ -128,7 +127,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.best: dict[str, Any] | None = None
         if state:
-            self._go_on(state)
+            self._resume(state)
 
     def run(self, asked_to_stop: Callable[[], bool]) -> None:
         with ExitStack() as stack:
@@ -141,7 +140,7 @@ class Trainer:
                 self.step += 1
                 ends, better = stop or self.step == self.steps, False
                 if self.step % self.settings.check_every == 0 or self.step == self.steps:
-                    checked, better = self._look()
+                    checked, better = self._validate()
                     figures |= checked
                 self.seconds = before + time.monotonic() - begun
                 if record:
@@ -166,7 +165,7 @@ class Trainer:
                 yield batch.to(self.ranks.device)
 
     def _learn(self, batch: Batch, stop: bool) -> tuple[dict[str, float], bool]:
-        """One step; whether any rank was asked to stop."""
+        """Do one step. Return its figures, and whether any process was asked to stop."""
         settings, model = self.settings, self.model
         torch.manual_seed(self._seed("drop path"))
         drawn = torch.Generator().manual_seed(self._seed("augment"))
@@ -195,8 +194,8 @@ class Trainer:
         with autocast(self.settings.precision, self.ranks.device):
             return model(gaussians)
 
-    def _look(self) -> tuple[dict[str, float], bool]:
-        """At the validation objects; whether they have never been told apart as well."""
+    def _validate(self) -> tuple[dict[str, float], bool]:
+        """Validate. Return the figures, and whether they are the best so far."""
         self.model.eval()
         with self.average.worn(self.model) if self.average else nullcontext():
             figures = self.validation.figures(
@@ -218,7 +217,7 @@ class Trainer:
         return figures, better
 
     def _state(self, whole: bool) -> dict[str, Any]:
-        """All that there is to go on from; or only what there is to use."""
+        """Return the state to resume from (`whole`), or what is needed to use the model."""
         return {
             "settings": self.settings.model_dump(mode="json"),
             "dimension": self.dataset.dimension,
@@ -235,7 +234,7 @@ class Trainer:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers] if whole else None,
         }
 
-    def _go_on(self, state: dict[str, Any]) -> None:
+    def _resume(self, state: dict[str, Any]) -> None:
         try:
             self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
             self.categories = set(state["categories"])
@@ -264,6 +263,6 @@ class Trainer:
 
 
 def _numbers(figures: dict[str, torch.Tensor]) -> dict[str, float]:
-    """In one go, since a GPU must be waited for."""
+    """Copy all figures from the device at once."""
     values = torch.stack([figure.detach().float() for figure in figures.values()]).tolist()
     return dict(zip(figures, values, strict=True))

@@ -1,4 +1,4 @@
-"""How good a model is on objects that it does not learn from, looked at while it trains."""
+"""Measure a model during training on objects that it is not trained on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MOST = 512  # objects
 
 
 def split_of(dataset: Dataset, trained: str) -> str | None:
-    """The split that is looked at. Where test must do for it, the best checkpoint is chosen by looking at test."""
+    """Return the split for validation. If it is `test`, the best checkpoint is chosen on test."""
     return next((split for split in _SPLITS if dataset.splits.get(split) and split != trained), None)
 
 
 class Validation:
-    """Always the same objects, views and captions, drawn by the seed; categories that are not trained are left out."""
+    """Uses always the same objects, views and captions, drawn by the seed; untrained categories are left out."""
 
     def __init__(self, settings: Training, dataset: Dataset, ranks: Ranks):
         self._settings, self._ranks = settings, ranks
@@ -69,7 +69,7 @@ def _ranks(queries: torch.Tensor, vectors: torch.Tensor, right: torch.Tensor) ->
 
 
 def _drawn(split: str, settings: Training, dataset: Dataset, ranks: Ranks) -> Batch | None:
-    """This rank's share."""
+    """Draw this process's share of the objects."""
     data = settings.data.model_copy(update={"split": split, "subset": "first", "others": 0})
     taken = selection.select_rows(dataset, data)
     count = min(_MOST, taken.rows) // ranks.world * ranks.world

@@ -250,7 +250,7 @@ def test_another_questions_answer_is_not_written_over(place: Path, result: dict[
     assert json.loads((tmp_path / "copy" / "evaluation" / "one.json").read_text()) == result
     assert main(["export", "--checkpoint", one, "--out", str(tmp_path / "small")]) == 0
     assert (tmp_path / "small" / "evaluation" / "one-train.json").exists()
-    assert "**Mind:** one: has learnt from split train" in (tmp_path / "small" / "README.md").read_text()
+    assert "**Note:** one: has learnt from split train" in (tmp_path / "small" / "README.md").read_text()
 
 
 def test_several_splits_are_evaluated_as_one(place: Path, result: dict[str, Any], tmp_path: Path) -> None:

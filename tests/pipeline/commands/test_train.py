@@ -149,13 +149,13 @@ def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
         (["--batch", "9", "--workers", "2"], "batch: 9 objects cannot be divided equally"),
         (["--dataset", "/nowhere"], "no dataset there"),
         (["--start_from", "/nowhere.pt"], "no such file"),
-        (["--start_from", str(run / "training" / "anew")], "is removed to begin anew; copy it elsewhere"),
+        (["--start_from", str(run / "training" / "anew")], "which --anew removes; copy it elsewhere"),
     ):
         assert main(words(run, "anew", "--steps", "2", "--anew", *more)) == 2
         assert said in capfd.readouterr().err and len(lines(run, "anew")) == 3
     with alone(run / "training" / "anew"):
         assert main(words(run, "anew", "--steps", "2", "--anew")) == 2
-    assert "another training is at work" in capfd.readouterr().err and len(lines(run, "anew")) == 3
+    assert "another training runs there" in capfd.readouterr().err and len(lines(run, "anew")) == 3
     assert main(words(run, "anew", "--steps", "2", "--anew")) == 0
     assert [line["step"] for line in lines(run, "anew")] == [1, 2]
     assert len(list((run / "training" / "anew" / "tensorboard").iterdir())) == 1
@@ -383,7 +383,7 @@ def test_on_ray_what_would_go_wrong_again_is_told_at_once(tmp_path: Path, capfd:
     lanes = ["--data.shuffle_rows", "8"]  # two, so that one process alone meets the damage
     assert main(words(run, "damaged", *lanes, "--steps", "9", "--engine", "ray", "--workers", "2")) == 2
     error = capfd.readouterr().err
-    assert f"error: {shard} cannot be read: its SHA-256 is not the index's" in error and "Traceback" not in error
+    assert f"error: {shard} cannot be read: its SHA-256 differs from index.json" in error and "Traceback" not in error
     assert len(list((run / "training" / "damaged" / "tensorboard").iterdir())) == 1
     assert not (run / "training" / "damaged" / "complaint").exists()
     (run / "training" / "odd").mkdir()
