@@ -135,7 +135,7 @@ def test_two_processes_learn_what_one_learns(run: Path, one_thread: None, capfd:
         assert two == pytest.approx(one, rel=exact, abs=1e-7)
     (run / "training" / "two" / "last.pt").unlink()
     assert main(words(run, "two", *more, "--workers", "3")) == 2
-    assert "batch: 8 objects cannot be divided equally by 3 processes" in capfd.readouterr().err
+    assert "batch: 8 objects cannot be divided equally among 3 processes" in capfd.readouterr().err
 
 
 def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
