@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,21 @@ FLOORS = ("manifests", "stages", "pipeline", "tests")  # from the ground up
 HEAVY = ("torch", "ray", "gsplat", "transformers", "OpenGL", "pyrender", "trimesh", "numba", "datasets")
 
 
-def imports_of(path: Path) -> set[str]:
+def names_imported(path: Path) -> set[str]:
+    """Modules, and what is imported from them: `a.b` and `a.b.c` of `from a.b import c`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            names.add(node.module or "")
-    return {name.split(".")[0] for name in names}
+            assert node.level == 0 and node.module, f"{path}: a relative import"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def imports_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in names_imported(path)}
 
 
 @pytest.mark.parametrize("floor", FLOORS)
@@ -40,6 +47,17 @@ def test_imports_run_downwards_only(floor: str) -> None:
 def test_stages_never_import_ray() -> None:
     for path in (ROOT / "stages").rglob("*.py"):
         assert "ray" not in imports_of(path), path
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for floor in FLOORS[:3]
+        for path in (ROOT / floor).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    imported = {name: names_imported(path) & files.keys() for name, path in files.items()}
+    TopologicalSorter(imported).prepare()  # CycleError names the cycle
 
 
 def test_importing_the_packages_loads_nothing_heavy() -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from stages.artifacts.views import Views
 from stages.meshes import references
+from stages.meshes.mesh_file import MeshFile
 from stages.meshes.obj.format import ObjFile
 from stages.meshes.ply.format import PlyFile
 
@@ -58,7 +59,7 @@ class Eye:
                 "folder": folder,
                 "url": folder + quote(mesh_name),
                 "libraries": _libraries(members, mesh_name),
-                "textures": PlyFile(members[mesh_name], mesh_name).textures() if mesh_name.endswith(".ply") else [],
+                "textures": _uris(PlyFile, members, mesh_name),
                 "size": size,
                 "normalization": views.normalization.tolist(),
                 "intrinsics": views.intrinsics.astype(float).tolist(),
@@ -86,9 +87,15 @@ class Eye:
 
 def _libraries(members: dict[str, bytes], mesh_name: str) -> list[str]:
     """Names of an OBJ's material libraries among the members."""
-    uris = ObjFile(members[mesh_name], mesh_name).libraries() if mesh_name.endswith(".obj") else []
-    found = (references.find(uri, mesh_name, members) for uri in uris)
+    found = (references.find(uri, mesh_name, members) for uri in _uris(ObjFile, members, mesh_name))
     return [name for name in found if name is not None]
+
+
+def _uris(form: type[MeshFile], members: dict[str, bytes], mesh_name: str) -> list[str]:
+    """What a mesh of this format refers to; nothing for one of another format."""
+    if not mesh_name.endswith(form.endings):
+        return []
+    return [companion.uri for companion in form(members[mesh_name], mesh_name).companions()]
 
 
 def _handler(eye: Eye) -> type[BaseHTTPRequestHandler]:

@@ -57,7 +57,8 @@ def test_meshopt_gives_back_what_was_packed(tmp_path: Path, extension: str, mode
 
 
 def test_a_view_is_unpacked_once() -> None:
-    data = GltfData(GlbFile(packed_cube().glb(), "a.glb"), {}, Limits())
+    file = GlbFile(packed_cube().glb(), "a.glb")
+    data = GltfData(file.name, file.document, file.chunk, {}, Limits())
     assert data.view(0) is data.view(0)
 
 

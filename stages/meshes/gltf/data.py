@@ -10,7 +10,7 @@ import numpy as np
 from stages.contract.stage import StageError
 from stages.meshes import references
 from stages.meshes.gltf import meshopt
-from stages.meshes.gltf.format import COMPONENTS, WIDTHS, GltfFile
+from stages.meshes.gltf.element_types import COMPONENTS, WIDTHS
 from stages.meshes.model import Limits
 
 _VERTEX_BYTES = 128  # of decompressed views, for each vertex that max_vertices allows: plenty with skins and colours
@@ -19,12 +19,14 @@ _VERTEX_BYTES = 128  # of decompressed views, for each vertex that max_vertices 
 class GltfData:
     """A glTF document and its binary data. Ingest has checked its buffer views and accessors."""
 
-    def __init__(self, file: GltfFile, members: Mapping[str, bytes], limits: Limits):
+    def __init__(
+        self, name: str, document: dict[str, Any], chunk: bytes | None, members: Mapping[str, bytes], limits: Limits
+    ):
+        self.name = name
+        self.document = document
         self.members = members
-        self.name = file.name
         self.limits = limits
-        self.document = file.document
-        self._chunk = file.chunk
+        self._chunk = chunk
         self._buffers: dict[int, bytes] = {}
         self._unpacked: dict[int, memoryview] = {}  # by view
         self._unpacked_bytes = 0

@@ -12,12 +12,11 @@ import numpy as np
 
 from stages.contract.stage import StageError
 from stages.meshes import references
+from stages.meshes.gltf.element_types import COMPONENTS, WIDTHS
 from stages.meshes.gltf.meshopt import compressed, is_fallback
 from stages.meshes.mesh_file import Companion, MeshFile
 from stages.meshes.model import Limits, Model
 
-COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _MOST_WITHOUT_VIEW = 10_000_000  # elements of an accessor without a buffer view: zeros, or compressed elsewhere
 _JSON, _BINARY = 0x4E4F534A, 0x004E4942  # types of chunks
 
@@ -122,8 +121,9 @@ class GltfFile(MeshFile):
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.gltf import reader
+        from stages.meshes.gltf.data import GltfData
 
-        return reader.read(self, members, limits, max_side)
+        return reader.read(GltfData(self.name, self.document, self.chunk, members, limits), max_side)
 
 
 class GlbFile(GltfFile):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from stages.contract.stage import StageError
 from stages.meshes.gltf import meshopt, transforms
 from stages.meshes.gltf.data import GltfData, dequantized
-from stages.meshes.gltf.format import GltfFile
 from stages.meshes.gltf.materials import Materials, Slot
 from stages.meshes.images import ImageDecoder
-from stages.meshes.model import Limits, Model, make_part
+from stages.meshes.model import Model, make_part
 
 SUPPORTED = {
     "KHR_draco_mesh_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_materials_unlit",
@@ -25,23 +23,22 @@ _IGNORED = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "KHR_n
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 
 
-def read(file: GltfFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
-    data = GltfData(file, members, limits)
+def read(data: GltfData, max_side: int) -> Model:
     try:
         for extension in data.list("extensionsRequired"):
             if extension not in SUPPORTED and not extension.startswith(_IGNORED):
-                raise StageError("unsupported", f"{file.name} requires {extension}, which is not supported")
-        return _Reader(data, limits, max_side).read()
+                raise StageError("unsupported", f"{data.name} requires {extension}, which is not supported")
+        return _Reader(data, max_side).read()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise StageError("corrupt_file", f"{file.name}: invalid glTF ({type(error).__name__}: {error})") from None
+        raise StageError("corrupt_file", f"{data.name}: invalid glTF ({type(error).__name__}: {error})") from None
 
 
 class _Reader:
-    def __init__(self, data: GltfData, limits: Limits, max_side: int):
+    def __init__(self, data: GltfData, max_side: int):
         self.data = data
-        self.limits = limits
+        self.limits = data.limits
         self.model = Model()
-        self.materials = Materials(data, self.model, ImageDecoder(limits, max_side))
+        self.materials = Materials(data, self.model, ImageDecoder(data.limits, max_side))
         self.globals: dict[int, np.ndarray] = {}  # [4, 4] of each node
 
     def read(self) -> Model:

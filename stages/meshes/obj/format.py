@@ -23,15 +23,12 @@ class ObjFile(MeshFile):
         return b"\0" not in head and _LINE.search(head) is not None
 
     def companions(self) -> Iterable[Companion]:
-        return [Companion(uri, companions=mtl.companions) for uri in self.libraries()]
-
-    def libraries(self) -> list[str]:
-        """The names after `mtllib`: one that may contain spaces, or several that each end in .mtl."""
+        """The libraries after `mtllib`: one whose name may contain spaces, or several that each end in .mtl."""
         names: list[str] = []
         if b"mtllib" in self.data:
             for line in _LIBRARY.findall(self.data):
                 names += re.split(r"(?<=\.mtl)\s+", decoded(line).strip().strip('"'), flags=re.IGNORECASE)
-        return list(dict.fromkeys(names))
+        return [Companion(name, companions=mtl.companions) for name in dict.fromkeys(names)]
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.obj import reader

@@ -20,7 +20,7 @@ from stages.meshes.model import Material, Model, Texture
 from stages.meshes.obj import mtl
 
 if TYPE_CHECKING:
-    from stages.meshes.obj.format import ObjFile
+    from stages.meshes.mesh_file import MeshFile
 
 _CLAMP, _REPEAT = 33071, 10497  # GL names
 _MAPS = ("map_kd", "map_ke", "map_d")
@@ -81,10 +81,10 @@ class Surface:
         return tuple(linear_of_srgb(np.array(self.emission)))
 
 
-def read_libraries(file: ObjFile, members: Mapping[str, bytes], model: Model) -> dict[str, Surface]:
+def read_libraries(file: MeshFile, members: Mapping[str, bytes], model: Model) -> dict[str, Surface]:
     """The surfaces of all libraries that the OBJ file names, by their names."""
     surfaces: dict[str, Surface] = {}
-    for uri in file.libraries():
+    for uri in (companion.uri for companion in file.companions()):
         library = references.find(uri, file.name, members)
         if library is not None:
             _read_library(members, library, surfaces, model)

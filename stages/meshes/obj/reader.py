@@ -24,7 +24,7 @@ from stages.meshes.references import decoded
 from stages.meshes.text_numbers import numbers_of, table_of
 
 if TYPE_CHECKING:
-    from stages.meshes.obj.format import ObjFile
+    from stages.meshes.mesh_file import MeshFile
 
 _LONG = 1 << 16  # bytes; a longer line is checked before it is split
 _FREE_FORM = "free-form curves and surfaces are not drawn"
@@ -64,7 +64,7 @@ class _Tables:
     normals: np.ndarray  # [N, 3]
 
 
-def read(file: ObjFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
+def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
     name, model = file.name, Model()
     try:
         statements = _statements(_plain(file.data), limits)

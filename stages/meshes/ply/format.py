@@ -12,6 +12,7 @@ from stages.meshes.ply.elements import TYPES
 from stages.meshes.references import decoded
 
 _END = re.compile(rb"end_header[ \t]*\r?\n?")
+_TEXTURE = re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 
 
 class PlyFile(MeshFile):
@@ -44,12 +45,9 @@ class PlyFile(MeshFile):
                 row_bytes += _least_bytes(words) if binary else 2
 
     def companions(self) -> Iterable[Companion]:
-        return map(Companion, self.textures())
-
-    def textures(self) -> list[str]:
-        """The names that the header gives in comments, as MeshLab writes them."""
+        """The textures that the header names in comments, as MeshLab writes them."""
         header = decoded(self.data[: max(self.data.find(b"end_header"), 0)])
-        return re.findall(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", header, re.MULTILINE | re.IGNORECASE)
+        return map(Companion, _TEXTURE.findall(header))
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.ply import reader

@@ -20,7 +20,7 @@ from stages.meshes.ply.elements import Element, Lists, read_elements, read_heade
 from stages.meshes.polygons import triangles
 
 if TYPE_CHECKING:
-    from stages.meshes.ply.format import PlyFile
+    from stages.meshes.mesh_file import MeshFile
 
 _COLORS = (
     ("red", "green", "blue", "alpha"), ("diffuse_red", "diffuse_green", "diffuse_blue", "diffuse_alpha"),
@@ -44,7 +44,7 @@ class _Corners:
     polygons: np.ndarray  # [F] the polygon of each triangle
 
 
-def read(file: PlyFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
+def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
     model = Model()
     try:
         _check_header(read_header(file.data)[1], limits)
@@ -187,10 +187,10 @@ def _painted(element: Element) -> np.ndarray | None:
     return None
 
 
-def _textures(file: PlyFile, members: Mapping[str, bytes], model: Model, images: ImageDecoder) -> list[Texture | None]:
+def _textures(file: MeshFile, members: Mapping[str, bytes], model: Model, images: ImageDecoder) -> list[Texture | None]:
     """The textures in the order of the header; None where a file is missing."""
     textures: list[Texture | None] = []
-    for uri in file.textures():
+    for uri in (companion.uri for companion in file.companions()):
         found = references.find(uri, file.name, members)
         if found is not None:
             textures.append(Texture(images.decode(members[found], uri)))
