@@ -74,8 +74,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluating")
     torch.set_num_threads(1)
     write_clip(folder / "clip")
-    write(folder / "run", objects(identity(str(folder / "clip"))))
-    (folder / "run" / "recipe.yaml").write_text(yaml.safe_dump({"embed": {"model": str(folder / "clip")}}))
+    teacher = identity(str(folder / "clip"))
+    write(folder / "run", objects(teacher))
+    recipe = {"embed": {"model": str(folder / "clip"), "checkpoint": teacher}}
+    (folder / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     dataset = Dataset.open(str(folder / "run"))
     save(folder / "run" / "training" / "one", dataset, seed=1)
     save(folder / "run" / "training" / "other", dataset, seed=2, best={"step": 3})
