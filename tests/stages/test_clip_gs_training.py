@@ -253,7 +253,7 @@ def test_what_is_no_checkpoint_is_said_in_a_line(trained: Path, tmp_path: Path) 
         (tmp_path / f"text{number}.pt").write_bytes(text)
         with pytest.raises(CheckpointError, match=rf"text{number}\.pt: not a file of tensors"):
             checkpoint.load_model(tmp_path / f"text{number}.pt")
-    for name, said in (("cut.pt", "damaged"), ("other.pt", "not a checkpoint that"), ("gone.pt", "no such")):
+    for name, said in (("cut.pt", "damaged"), ("other.pt", "not written by `train`"), ("gone.pt", "no such")):
         with pytest.raises(CheckpointError, match=rf"{name}: .*{said}") as refused:
             checkpoint.load_model(tmp_path / name)
         assert "\n" not in str(refused.value)
@@ -290,7 +290,7 @@ def test_a_training_begins_with_another_ones_weights(trained: Path, dataset: Dat
     wider = settings_of(model={**TINY, "tokens": "points"}, start_from=str(trained))
     train(wider, dataset, tmp_path / "b", ALONE, stop_after(1))
     report = (tmp_path / "b" / "started_from.txt").read_text()
-    assert "tensors of the model come from it" in report and "tokenizer.serial" in report
+    assert "tensors of the model loaded" in report and "tokenizer.serial" in report
     larger = settings_of(model={**TINY, "size": "tiny"}, start_from=str(trained))
     with pytest.raises(CheckpointError, match="has size mini, but model.size is tiny"):
         train(larger, dataset, tmp_path / "c", ALONE)

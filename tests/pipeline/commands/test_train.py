@@ -225,7 +225,7 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
         (["--workers", "0"], "--workers 0: must be at least 1"),
         (["--gpus", "1"], "--gpus 1: is for --engine ray"),
         (["--dataset", "/nowhere"], "/nowhere: no dataset there"),
-        (["--model.gaussians", "64"], "model.gaussians: 64, but objects of"),
+        (["--model.gaussians", "64"], "model.gaussians: 64, but objects in"),
         (["--epochs", "inf"], "epochs: 'inf' is not allowed: input should be a finite number"),
         (["--optimiser.betas", "[0.9, 1.0]"], "optimiser.betas.1: 1.0 is not allowed: input should be less than 1"),
         (["--seed", str(2**63)], f"seed: {2**63} is not allowed: input should be less than {2**63}"),
