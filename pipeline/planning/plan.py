@@ -19,7 +19,7 @@ from manifests.outcomes import Outcomes
 from pipeline.planning.block_plan import BlockPlan
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.row_states import ReadingRules, RowStates, State
-from pipeline.planning.tasks import RowTask, Task
+from pipeline.planning.tasks import BlockTask, RowTask, Task
 from pipeline.running.messages import LostInputs, Result
 from pipeline.step import Step
 from stages.contract.stage import Row
@@ -126,8 +126,11 @@ class Plan(RowStates):
     def redo(self, task: Task, lost: LostInputs) -> list[Task]:
         """Return the tasks that make the lost outcomes again. The task that needs them becomes ready after them."""
         indices = [task.row] if isinstance(task, RowTask) else self.blocks.members(task.block) if self.blocks else []
+        names = self.listing.ids.take(pa.array(indices, pa.int64())).to_pylist()
+        if isinstance(task, BlockTask) and lost.keys().isdisjoint(names):
+            return [task]  # the stage did not say of which member
         tasks: list[Task] = []
-        for index, name in zip(indices, self.listing.ids.take(pa.array(indices)).to_pylist(), strict=True):
+        for index, name in zip(indices, names, strict=True):
             tasks += self._redo_stages(index, lost.get(name, ()))
         if not tasks and isinstance(task, RowTask):
             return self._ready_tasks([task.stage], task.row)  # what was lost has failed meanwhile, and it is optional

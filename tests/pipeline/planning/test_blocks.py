@@ -119,3 +119,10 @@ def test_a_block_whose_input_is_gone_is_packed_after_its_rows_were_worked_again(
     plan.finish("a", "b")
     assert plan.redo_block("all-00000", b=("shape",)) == {("shape", "b")}
     assert plan.apply("shape", "b") == {FIRST}  # what the others made stands
+
+
+def test_a_block_that_misses_an_input_of_no_member_is_tried_again_itself(tmp_path: Path) -> None:
+    plan = Planned(tmp_path, splits=PAIRS)
+    plan.finish("a", "b")
+    assert plan.redo_block("all-00000") == {FIRST}
+    assert plan.redo_block("all-00000", **{"all-00000": ("shape",)}) == {FIRST}
