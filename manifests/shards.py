@@ -61,7 +61,7 @@ class DatasetIndex(TypedDict):
     bytes: dict[str, int]  # by split
     categories: dict[str, dict[str, int]]  # by split
     licences: dict[str, int]
-    weak_captions: WeakCaptions
+    weak_captions: NotRequired[WeakCaptions]  # earlier versions marked none
     provenance: dict[str, Any]
     shards: list[ListedShard]
 

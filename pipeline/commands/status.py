@@ -61,9 +61,9 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
     console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
     for step in run.plan.steps.values():
         for figure in step.stage.shown.figures:
-            median = figures[step.name].get("medians", {}).get(figure.column)
-            if median is not None:
-                console.print(f"{step.name}: {median_line(figure, median)}")
+            medians = figures[step.name].get("medians", {}) if step.name in figures else {}
+            if figure.column in medians:
+                console.print(f"{step.name}: {median_line(figure, medians[figure.column])}")
     if failed:
         _print_rows(console, rows, ("id", "stage", "reason", "detail"), "No failed rows.")
     if weak:
@@ -96,11 +96,11 @@ def _add_medians(run: Run, figures: Figures) -> None:
 def list_weak(run: Run) -> list[dict[str, Any]]:
     """The captions that are weak according to the dataset's index, lowest score first."""
     index = dataset_index.read_index(run.store)
+    if index is None or "weak_captions" not in index:
+        return []
     stages = [step.stage for step in run.plan.steps.values()]
     texts_by_row = _column(run, stages, "texts")
     scores_by_row = _column(run, stages, "scores")
-    if index is None:
-        return []
     ids, below = run.listing.ids, index["weak_captions"]["below"]
     rows = []
     for number, scores in scores_by_row.items():

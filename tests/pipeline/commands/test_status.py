@@ -1,0 +1,49 @@
+"""What `status` shows of runs that it has not built: those of a build at work, and those of earlier versions."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from manifests import lease
+from manifests.lease import Lease, find_holder
+from manifests.store import open_store
+from pipeline.planning.figures import Figures
+from tests.pipeline.building import say
+from tests.pipeline.processes import wait_until
+
+STORED = Path(__file__).resolve().parents[1] / "stored_run.zip"
+ONLY_INGEST: Figures = {"ingest": {"todo": 1, "ok": 1, "failed": 0, "reasons": {}}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(STORED) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path / "run"
+
+
+def test_a_build_of_some_stages_at_work_is_shown_with_its_own_counts(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    store = open_store(run)
+    held = Lease.acquire(store)
+    try:
+        held.status = dict(ONLY_INGEST)
+        wait_until(lambda: find_holder(store).beat.get("status"), "a heartbeat with counts")
+        assert "a build is at work" in say("status", "--run", run).stdout
+        assert json.loads(say("status", "--run", run, "--json").stdout)["stages"] == ONLY_INGEST
+    finally:
+        held.release()
+
+
+def test_an_index_that_was_written_before_captions_were_marked_has_no_weak_ones(run: Path) -> None:
+    path = run / "dataset" / "index.json"
+    index = json.loads(path.read_text())
+    del index["weak_captions"]
+    path.write_text(json.dumps(index))
+    assert "No weak captions." in say("status", "--run", run, "--weak").stdout
