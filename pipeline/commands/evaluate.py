@@ -26,7 +26,7 @@ from stages.common.models import Checkpoint, ModelError, find, same_model
 
 if TYPE_CHECKING:
     from stages.clip_gs.data.shards import Dataset
-    from stages.clip_gs.evaluation.evaluate import Asked
+    from stages.clip_gs.evaluation.evaluate import Request
     from stages.clip_gs.ranks import Ranks
 
 EMBEDDED = "stages/embedded/clip"
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
 
 
 def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
-    from stages.clip_gs.evaluation.evaluate import Asked, evaluate
+    from stages.clip_gs.evaluation.evaluate import Request, evaluate
     from stages.clip_gs.evaluation.templates import OBJECTS, parse
 
     dataset = open_dataset(options)
-    asked = Asked(
+    request = Request(
         dataset=dataset,
         splits=splits_of(options.split, dataset),
         checkpoints=named(options.checkpoint),
@@ -79,18 +79,18 @@ def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
         classes=_classes(options.classes) if options.classes else None,
         templates=parse(_lines(options.templates, "--templates"), options.templates) if options.templates else OBJECTS,
     )
-    result = evaluate(asked, ranks, progress_of(ranks))
+    result = evaluate(request, ranks, progress_of(ranks))
     if result is not None:
-        _report(result, asked, options)
+        _report(result, request, options)
     return 0
 
 
-def _report(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -> None:
+def _report(result: dict[str, Any], request: Request, options: argparse.Namespace) -> None:
     from stages.clip_gs.evaluation.table import notes, to_table
 
-    name = options.name or _name(asked)
+    name = options.name or _name(request)
     result = {"name": name, **result}
-    folder, file = _split(options.out or f"{_home(asked)}/evaluation/{name}.json")
+    folder, file = _split(options.out or f"{_home(request)}/evaluation/{name}.json")
     text = json.dumps(result, indent=1, ensure_ascii=False)
     open_store(folder).replace(file, f"{text}\n".encode())
     if options.json:
@@ -105,46 +105,46 @@ def _report(result: dict[str, Any], asked: Asked, options: argparse.Namespace) -
     console.print(f"\nWritten to [bold]{folder}/{file}[/bold]", soft_wrap=True)
 
 
-def _name(asked: Asked) -> str:
+def _name(request: Request) -> str:
     """A name made of checkpoint, splits and dataset, so that another evaluation's result is not overwritten."""
-    splits = asked.splits if asked.splits != ["test"] else []
-    beside = run_beside(asked.dataset)
-    elsewhere = [] if beside == _home(asked) else ["on", beside.rpartition("/")[2]]
-    return "-".join([next(iter(asked.checkpoints)), *splits, *elsewhere])
+    splits = request.splits if request.splits != ["test"] else []
+    beside = run_beside(request.dataset)
+    elsewhere = [] if beside == _home(request) else ["on", beside.rpartition("/")[2]]
+    return "-".join([next(iter(request.checkpoints)), *splits, *elsewhere])
 
 
-def _home(asked: Asked) -> str:
+def _home(request: Request) -> str:
     """The run of the first checkpoint or, if that is in no run, of the dataset."""
-    return run_of(next(iter(asked.checkpoints.values()))) or run_beside(asked.dataset)
+    return run_of(next(iter(request.checkpoints.values()))) or run_beside(request.dataset)
 
 
-def find_teacher(asked: str | None, dataset: Dataset) -> Checkpoint:
-    """Find the model that made the vectors of the dataset: at `asked`, else where it may be. Check its identity."""
+def find_teacher(given: str | None, dataset: Dataset) -> Checkpoint:
+    """Find the model that made the vectors of the dataset: at `given`, else where it may be. Check its identity."""
     dataset.require_vectors()
     wanted = str(dataset.teacher)
     hub, _, revision = wanted.rpartition("@")
-    if asked:
-        found = find(asked, revision if asked == hub and "/" in hub else None)
+    if given:
+        found = find(given, revision if given == hub and "/" in hub else None)
         if not same_model(found.identity, wanted):
-            raise RunError(f"--teacher {asked}: is {found.identity}, but the dataset's vectors are from {wanted}")
+            raise RunError(f"--teacher {given}: is {found.identity}, but the dataset's vectors are from {wanted}")
         return found
-    places = [*_built_with(dataset), (EMBEDDED, None), *([(hub, revision)] if hub.count("/") == 1 else [])]
-    seen = {}
-    for place, commit in dict.fromkeys(places):
+    candidates = [*_built_with(dataset), (EMBEDDED, None), *([(hub, revision)] if hub.count("/") == 1 else [])]
+    others = {}
+    for name, commit in dict.fromkeys(candidates):
         try:
-            found = find(place, commit)
+            found = find(name, commit)
         except ModelError:
-            seen[place] = "nothing"
+            others[name] = "nothing"
             continue
         if same_model(found.identity, wanted):
             return found
-        seen[place] = found.identity
-    there = ", ".join(f"{place} ({what})" for place, what in seen.items())
-    raise RunError(f"the dataset's teacher, {wanted}, is not at {there}; pass --teacher PATH, the folder of that model")
+        others[name] = found.identity
+    tried = ", ".join(f"{name} ({identity})" for name, identity in others.items())
+    raise RunError(f"the dataset's teacher, {wanted}, is not at {tried}; pass --teacher PATH, the folder of that model")
 
 
 def _built_with(dataset: Dataset) -> list[tuple[str, str | None]]:
-    """The place of the teacher in the recipe of the dataset's run: that of the stage which has its checkpoint."""
+    """Where the recipe of the dataset's run has the teacher: the model of the stage with its checkpoint."""
     try:
         stages = yaml.safe_load(open_store(run_beside(dataset)).read(RECIPE)).values()
     except (OSError, yaml.YAMLError, AttributeError):
@@ -157,23 +157,23 @@ def _built_with(dataset: Dataset) -> list[tuple[str, str | None]]:
     ]
 
 
-def _split(place: str) -> tuple[str, str]:
-    folder, _, name = (place if is_uri(place) else str(Path(place).expanduser().absolute())).rpartition("/")
+def _split(path: str) -> tuple[str, str]:
+    folder, _, name = (path if is_uri(path) else str(Path(path).expanduser().absolute())).rpartition("/")
     return folder, name
 
 
-def _classes(place: str) -> list[str]:
-    names = [line.strip() for line in _lines(place, "--classes") if line.strip()]
+def _classes(path: str) -> list[str]:
+    names = [line.strip() for line in _lines(path, "--classes") if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         raise RunError(
-            f"--classes {place}: {f'{twice[0]!r} is listed twice' if twice else 'no names'}; expected one name per line"
+            f"--classes {path}: {f'{twice[0]!r} is listed twice' if twice else 'no names'}; expected one name per line"
         )
     return names
 
 
-def _lines(place: str, field: str) -> list[str]:
+def _lines(path: str, option: str) -> list[str]:
     try:
-        return Path(place).expanduser().read_text(encoding="utf-8").splitlines()
+        return Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{field} {place}: cannot be read: {error}; expected a text file") from error
+        raise RunError(f"{option} {path}: cannot be read: {error}; expected a text file") from error

@@ -100,8 +100,8 @@ def test_equal_texts_become_one_and_views_know_their_object():
     assert subjects.ids == ["o0", "o1", "o2", "o3", "o4"]
     assert subjects.categories == ["chair", "chair", "table", None, "lamp"]
     assert subjects.attributes == {"color": ["red", None, "red", "red", "red"]}
-    assert subjects.seen.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4, 4]
-    assert list(zip(subjects.told.tolist(), subjects.said.tolist(), strict=True)) == [
+    assert subjects.view_objects.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4, 4]
+    assert list(zip(subjects.caption_objects.tolist(), subjects.caption_texts.tolist(), strict=True)) == [
         (0, 0), (0, 1), (1, 2), (1, 1), (2, 3), (2, 4), (4, 5)
     ]  # fmt: skip
     assert len(subjects.texts) == 6
@@ -109,19 +109,19 @@ def test_equal_texts_become_one_and_views_know_their_object():
     assert subjects.texts[2].tolist() == row["caption_vectors"][0].as_py()[0]
     assert subjects.views[3].tolist() == row["view_vectors"][0].as_py()[0]
     whole = gather([pa.concat_tables(tables())], D)
-    assert torch.equal(whole.texts, subjects.texts) and torch.equal(whole.said, subjects.said)
-    assert torch.equal(whole.views, subjects.views) and torch.equal(whole.seen, subjects.seen)
+    assert torch.equal(whole.texts, subjects.texts) and torch.equal(whole.caption_texts, subjects.caption_texts)
+    assert torch.equal(whole.views, subjects.views) and torch.equal(whole.view_objects, subjects.view_objects)
 
 
 def test_leaving_objects_out_is_as_if_they_had_never_been_there():
     kept = gather(tables(), D).only({"o1", "o2", "o4"})
     without = gather([table for number, table in enumerate(tables()) if number in (1, 2, 4)], D)
     assert (kept.ids, kept.categories, kept.attributes) == (without.ids, without.categories, without.attributes)
-    assert torch.equal(kept.views, without.views) and torch.equal(kept.seen, without.seen)
+    assert torch.equal(kept.views, without.views) and torch.equal(kept.view_objects, without.view_objects)
     pairs = [
         {
             (owner, tuple(some.texts[text].tolist()))
-            for owner, text in zip(some.told.tolist(), some.said.tolist(), strict=True)
+            for owner, text in zip(some.caption_objects.tolist(), some.caption_texts.tolist(), strict=True)
         }
         for some in (kept, without)
     ]
@@ -209,9 +209,9 @@ def test_an_object_is_right_for_an_equal_text_of_another():
     chair = subjects.texts[0].float()
     vectors = torch.stack([-chair, chair, -chair])  # the first object is nowhere near its own text
     found = retrieval.retrieve(vectors, subjects)["text_to_3d"]
-    told = retrieval.directions(subjects)["text_to_3d"]
-    assert found["queries"] == 4 and told.queries == 3  # "a chair" is asked for both that say it
-    places = rank(subjects.texts, vectors, told.query, told.item)
+    direction = retrieval.directions(subjects)["text_to_3d"]
+    assert found["queries"] == 4 and direction.queries == 3  # "a chair" counts for both that have it
+    places = rank(subjects.texts, vectors, direction.query, direction.item)
     assert places[0] == 1
 
 
@@ -221,7 +221,7 @@ def test_chance_is_what_random_vectors_come_to():
     chance = retrieval.by_chance(subjects)
     random = np.random.default_rng(0)
     runs = []
-    for _ in range(30):  # everything drawn anew: texts and views too, or their likeness would show
+    for _ in range(30):  # everything is drawn again, texts and views too, or their similarity would show
         drawn = Subjects(**{
             **vars(subjects),
             "texts": tensor(unit(random, len(subjects.texts))),
@@ -239,15 +239,15 @@ def test_a_view_does_not_find_its_object_by_its_own_share():
     subjects = gather(rows, D)
     vectors = baselines.teacher_vectors(subjects)
     with_itself = retrieval.retrieve(vectors, subjects)["image_to_3d"]["r_1"]["value"]
-    honest = retrieval.retrieve(vectors, subjects, own_views=baselines.without_oneself(subjects))
+    honest = retrieval.retrieve(vectors, subjects, own_views=baselines.leave_one_out_scores(subjects))
     assert with_itself > 0.2
     assert honest["image_to_3d"]["r_1"]["value"] < 0.1
     assert honest["3d_to_image"]["r_1"]["value"] < 0.1
     views = [np.array(vector) for vector in rows[0]["view_vectors"][0].as_py()]
     views = [vector / np.linalg.norm(vector) for vector in views]
     others = (views[1] + views[2]) / np.linalg.norm(views[1] + views[2])
-    assert float(baselines.without_oneself(subjects)[0]) == pytest.approx(views[0] @ others, abs=1e-5)
-    assert baselines.without_oneself(gather(tables(), D)) is None  # o3 has one view
+    assert float(baselines.leave_one_out_scores(subjects)[0]) == pytest.approx(views[0] @ others, abs=1e-5)
+    assert baselines.leave_one_out_scores(gather(tables(), D)) is None  # o3 has one view
 
 
 # -- zero-shot ------------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_top_k_over_objects_and_class_means_by_definition(coarse):
     random = np.random.default_rng(5)
     vectors, classes = unit(random, 60, coarse), unit(random, 9, coarse)
     truth = np.concatenate([random.integers(0, 6, 55), [-1] * 5])  # three classes have no object
-    found = zero_shot.name_all(tensor(vectors), tensor(classes), torch.from_numpy(truth))["all"]
+    found = zero_shot.classify(tensor(vectors), tensor(classes), torch.from_numpy(truth))["all"]
     places = [place_by_sorting(vectors[n] @ classes.T, {truth[n]}) for n in range(55)]
     assert (found["objects"], found["classes"], found["among"]) == (55, len(set(truth[:55])), 9)
     for first in (1, 3, 5):
@@ -287,7 +287,7 @@ def test_classes_never_trained_stand_apart_and_are_asked_among_themselves():
     vectors, classes = unit(random, 50), unit(random, 8)
     truth = torch.from_numpy(random.integers(0, 8, 50))
     trained = torch.tensor([True] * 5 + [False] * 3)
-    found = zero_shot.name_all(tensor(vectors), tensor(classes), truth, trained)
+    found = zero_shot.classify(tensor(vectors), tensor(classes), truth, trained)
     new = truth.numpy() >= 5
     among = [place_by_sorting(vectors[n] @ classes[5:].T, {int(truth[n]) - 5}) == 1 for n in np.flatnonzero(new)]
     all_ = [place_by_sorting(vectors[n] @ classes.T, {int(truth[n])}) == 1 for n in range(50)]
@@ -299,7 +299,7 @@ def test_classes_never_trained_stand_apart_and_are_asked_among_themselves():
     assert chance["never_trained_among_themselves"]["class_top_1"]["value"] == pytest.approx(1 / 3)
     assert chance["never_trained_among_themselves"]["top_5"]["value"] == 1
     assert chance["trained"]["top_5"]["value"] == pytest.approx(5 / 8)
-    same = zero_shot.name_all(tensor(vectors), tensor(classes), truth, torch.ones(8, dtype=torch.bool))
+    same = zero_shot.classify(tensor(vectors), tensor(classes), truth, torch.ones(8, dtype=torch.bool))
     assert set(same) == {"all"}
 
 
@@ -311,9 +311,9 @@ def test_templates():
     for template in (*OBJECTS, *(look.replace("{kind}", "toy") for look in LOOKS)):
         assert "owl" in filled(template, "owl") and "{" not in filled(template, "owl")
         assert " a owl" not in f" {filled(template, 'owl')}"
-    with pytest.raises(TemplateError, match=r"^FILE: 'a photo' has no place for the name; expected \{\}"):
+    with pytest.raises(TemplateError, match=r"^FILE: 'a photo' does not contain \{\} or \{a\}"):
         parse(["a {}", "a photo"], "FILE")
-    with pytest.raises(TemplateError, match="^FILE: no templates; expected one a line"):
+    with pytest.raises(TemplateError, match="^FILE: no templates; expected one per line"):
         parse(["", "  "], "FILE")
 
 
@@ -327,14 +327,14 @@ def test_episodes_are_disjoint_balanced_and_follow_from_the_seed():
     for seed in range(5):
         episode = few_shot.draw(truth, 5, 5, seed)
         again = few_shot.draw(truth, 5, 5, seed)
-        assert np.array_equal(episode.learnt, again.learnt) and np.array_equal(episode.asked, again.asked)
-        assert not set(episode.learnt) & set(episode.asked)
-        assert len(set(episode.learnt)) == 25 and len(set(episode.asked)) == len(episode.asked)
-        names, counts = np.unique(truth[episode.learnt], return_counts=True)
-        assert counts.tolist() == [5] * 5 and set(truth[episode.asked]) == set(names)
+        assert np.array_equal(episode.support, again.support) and np.array_equal(episode.query, again.query)
+        assert not set(episode.support) & set(episode.query)
+        assert len(set(episode.support)) == 25 and len(set(episode.query)) == len(episode.query)
+        names, counts = np.unique(truth[episode.support], return_counts=True)
+        assert counts.tolist() == [5] * 5 and set(truth[episode.query]) == set(names)
         for name in names:
             left = (truth == name).sum() - 5
-            assert (truth[episode.asked] == name).sum() == min(left, 20)
+            assert (truth[episode.query] == name).sum() == min(left, 20)
         seen.add(tuple(names))
     assert len(seen) > 1
 

@@ -1,4 +1,4 @@
-"""What stands beside a checkpoint in the table: the teacher on the rendered views, the upper line."""
+"""Compute the vectors of the teacher on rendered views, the upper reference in the table."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ def teacher_vectors(subjects: Subjects) -> torch.Tensor:
     return torch.nn.functional.normalize(_sums(subjects), dim=1)
 
 
-def without_oneself(subjects: Subjects) -> torch.Tensor | None:
-    """[W]: how like each view is to the mean of its object's other views; None where an object has no others.
+def leave_one_out_scores(subjects: Subjects) -> torch.Tensor | None:
+    """[W]: the cosine of each view and the mean of its object's other views; None if an object has one view only.
 
-    For a view must not find its object by its own share of the mean.
+    Compared with the mean of all views, a view would find its object by its own share of the mean.
     """
-    counts = torch.bincount(subjects.seen, minlength=len(subjects.ids))
+    counts = torch.bincount(subjects.view_objects, minlength=len(subjects.ids))
     if (counts == 1).any():
         return None
     parts = []
     sums = _sums(subjects)
-    for views, seen in zip(subjects.views.split(2**16), subjects.seen.split(2**16), strict=True):
+    for views, owners in zip(subjects.views.split(2**16), subjects.view_objects.split(2**16), strict=True):
         views = torch.nn.functional.normalize(views.float(), dim=1)
-        others = torch.nn.functional.normalize(sums[seen] - views, dim=1)
+        others = torch.nn.functional.normalize(sums[owners] - views, dim=1)
         parts.append((others * views).sum(1))
     return torch.cat(parts)
 
 
 def _sums(subjects: Subjects) -> torch.Tensor:
-    """[B, D]"""
+    """[B, D]: the sum of each object's normalised views."""
     sums = torch.zeros(len(subjects.ids), subjects.views.shape[1])
-    for views, seen in zip(subjects.views.split(2**16), subjects.seen.split(2**16), strict=True):
-        sums.index_add_(0, seen, torch.nn.functional.normalize(views.float(), dim=1))
+    for views, owners in zip(subjects.views.split(2**16), subjects.view_objects.split(2**16), strict=True):
+        sums.index_add_(0, owners, torch.nn.functional.normalize(views.float(), dim=1))
     return sums

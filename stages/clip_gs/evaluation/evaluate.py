@@ -15,7 +15,7 @@ import torch
 
 from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.evaluation import baselines, few_shot, intervals, zero_shot
-from stages.clip_gs.evaluation.questions import Questions, ask, by_chance, figures
+from stages.clip_gs.evaluation.questions import Questions, by_chance, figures, prepare
 from stages.clip_gs.evaluation.subjects import COLUMNS, Subjects, gather
 from stages.clip_gs.evaluation.templates import LOOKS, OBJECTS
 from stages.clip_gs.network.model import ClipGs
@@ -29,7 +29,7 @@ from stages.embedding.batches import Batches
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the result's form
+VERSION = 1  # of the result's format
 _TEXTS_AT_ONCE = 256
 
 
@@ -38,10 +38,12 @@ class EvaluationError(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
+    """What to evaluate, and on what."""
+
     dataset: Dataset
     splits: Sequence[str]
-    checkpoints: dict[str, str]  # name: place; of the first, the categories that were trained are told from the others
+    checkpoints: dict[str, str]  # path by name; the first says which categories count as trained
     teacher: Checkpoint
     classes: Sequence[str] | None = None  # None: the categories of the splits
     templates: Sequence[str] = OBJECTS
@@ -50,191 +52,195 @@ class Asked:
 
 @dataclass(frozen=True)
 class Row:
-    """A checkpoint, opened."""
+    """An opened checkpoint."""
 
     name: str
-    place: str
+    path: str
     model: ClipGs
-    told: dict[str, Any]
+    description: dict[str, Any]
 
 
-def evaluate(asked: Asked, ranks: Ranks, shown: Callable[[str], Any]) -> dict[str, Any] | None:
-    """The result, which is JSON; None on all processes but the first. `shown(title)` opens a progress."""
+def evaluate(request: Request, ranks: Ranks, open_progress: Callable[[str], Any]) -> dict[str, Any] | None:
+    """Return the result, to be written as JSON; None in all processes but the first.
+
+    `open_progress(title)` returns a context manager, which gives a function to report progress with.
+    """
     began = time.monotonic()
-    dataset = asked.dataset
-    rows = [open_row(name, place, dataset) for name, place in asked.checkpoints.items()]
-    classes = _classes(asked)
-    trained = set(rows[0].told["categories"])
+    dataset = request.dataset
+    rows = [open_row(name, path, dataset) for name, path in request.checkpoints.items()]
+    classes = _classes(request)
+    trained = set(rows[0].description["categories"])
     for row in rows[1:]:
-        if set(row.told["categories"]) != trained and ranks.first:
+        if set(row.description["categories"]) != trained and ranks.first:
             logger.warning(
-                "%s and %s were trained on different categories; the table groups by those of the latter",
+                "%s and %s were trained on different categories; the table uses the categories of %s",
                 row.name,
                 rows[0].name,
+                rows[0].name,
             )
-    read = _reader(asked.teacher, ranks, shown) if ranks.first else None  # before the long work: it may fail
+    encode = _text_encoder(request.teacher, ranks, open_progress) if ranks.first else None  # first, because it may fail
     encoded = []
     for row in rows:
         parts = []
-        for split in asked.splits:
-            with shown(f"Vectors of {split} by {row.name}") as progress:
-                parts.append(encode_split(row.model, row.told, dataset, split, ranks, progress))
+        for split in request.splits:
+            with open_progress(f"Vectors of {split} by {row.name}") as progress:
+                parts.append(encode_split(row.model, row.description, dataset, split, ranks, progress))
         encoded.append(concatenated(parts))
-    if read is None:
+    if encode is None:
         return None
-    subjects = gather(_tables(asked), dataset.dimension)
-    shown_ids = {subjects.ids[number] for number in subjects.seen.unique().tolist()}
-    subjects = subjects.only(shown_ids.intersection(*(found.ids for found in encoded)))
+    subjects = gather(_tables(request), dataset.dimension)
+    with_views = {subjects.ids[number] for number in subjects.view_objects.unique().tolist()}
+    subjects = subjects.only(with_views.intersection(*(found.ids for found in encoded)))
     if not subjects.ids:
         raise EvaluationError(
-            f"{dataset.place}: no row of {_listed(asked)} has both Gaussians and vectors that can be used"
+            f"{dataset.place}: no row of {_listed(request)} has both usable Gaussians and usable vectors"
         )
-    questions = ask(subjects, classes, trained, asked.templates, read, asked.seed)
-    table = _table(rows, encoded, questions, asked, shown, ranks.device)
+    questions = prepare(subjects, classes, trained, request.templates, encode, request.seed)
+    table = _table(rows, encoded, questions, request, open_progress, ranks.device)
     return {
         "version": VERSION,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 2),
         "processes": ranks.world,
         "device": ranks.device.type,
-        "dataset": _of_dataset(asked, subjects),
-        "settings": _of_settings(asked, classes, trained),
+        "dataset": _of_dataset(request, subjects),
+        "settings": _of_settings(request, classes, trained),
         "rows": table,
     }
 
 
-def open_row(name: str, place: str, dataset: Dataset) -> Row:
-    """Open a checkpoint; its teacher must be the one of the dataset's vectors."""
-    model, told = load_model(place)
-    if not same_model(told["teacher"], str(dataset.teacher)):
+def open_row(name: str, path: str, dataset: Dataset) -> Row:
+    """Open a checkpoint; its teacher must be that of the dataset."""
+    model, description = load_model(path)
+    if not same_model(description["teacher"], str(dataset.teacher)):
         raise EvaluationError(
-            f"{place}: learnt from vectors of {told['teacher']}, and {dataset.place} has those of {dataset.teacher}; "
-            "take a dataset and a checkpoint of one teacher"
+            f"{path}: was trained with the teacher {description['teacher']}, but {dataset.place} has vectors of "
+            f"{dataset.teacher}; pass a checkpoint and a dataset of the same teacher"
         )
-    if told["dimension"] != dataset.dimension:
+    if description["dimension"] != dataset.dimension:
         raise EvaluationError(
-            f"{place}: gives vectors of {told['dimension']} numbers, those of {dataset.place} have {dataset.dimension}"
+            f"{path}: its vectors have {description['dimension']} numbers, those of {dataset.place} {dataset.dimension}"
         )
-    return Row(name, place, model, told)
+    return Row(name, path, model, description)
 
 
-def _classes(asked: Asked) -> list[str]:
-    counted = asked.dataset.index["categories"]
-    there = sorted({name for split in asked.splits for name in counted.get(split, {}) if name})
-    if asked.classes is None:
-        return there
-    missing = sorted(set(there) - set(asked.classes))
+def _classes(request: Request) -> list[str]:
+    counted = request.dataset.index["categories"]
+    present = sorted({name for split in request.splits for name in counted.get(split, {}) if name})
+    if request.classes is None:
+        return present
+    missing = sorted(set(present) - set(request.classes))
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise EvaluationError(
-            f"--classes: {len(missing)} categories of {_listed(asked)} are not in the list: "
-            f"{', '.join(missing[:5])}{more}; expected every category that objects have (others may be there too)"
+            f"--classes: {len(missing)} categories of {_listed(request)} are not in the list: "
+            f"{', '.join(missing[:5])}{more}; list every category that the objects have (further ones are allowed)"
         )
-    return list(asked.classes)
+    return list(request.classes)
 
 
-def _tables(asked: Asked) -> Iterator[pa.Table]:
-    for split in asked.splits:
-        for table in asked.dataset.rows(split, ("teacher", *COLUMNS)):
+def _tables(request: Request) -> Iterator[pa.Table]:
+    for split in request.splits:
+        for table in request.dataset.rows(split, ("teacher", *COLUMNS)):
             teachers = set(table["teacher"].drop_null().to_pylist())
-            others = [teacher for teacher in teachers if not same_model(teacher, str(asked.dataset.teacher))]
+            others = [teacher for teacher in teachers if not same_model(teacher, str(request.dataset.teacher))]
             if others:
                 raise EvaluationError(
-                    f"{asked.dataset.place}: split {split} has vectors of {others[0]} beside those of "
-                    f"{asked.dataset.teacher}; build it again with one --embed.model"
+                    f"{request.dataset.place}: split {split} has vectors of {others[0]} beside those of "
+                    f"{request.dataset.teacher}; build it again with one --embed.model"
                 )
             yield table
 
 
-def _listed(asked: Asked) -> str:
-    return f"split {', '.join(asked.splits)}"
+def _listed(request: Request) -> str:
+    return f"split {', '.join(request.splits)}"
 
 
-def _reader(found: Checkpoint, ranks: Ranks, shown: Callable[[str], Any]) -> zero_shot.Read:
+def _text_encoder(checkpoint: Checkpoint, ranks: Ranks, open_progress: Callable[[str], Any]) -> zero_shot.Encode:
     from transformers.utils.logging import disable_progress_bar
 
-    from stages.embedding.teacher import Teacher  # which takes seconds, and one process alone needs it
+    from stages.embedding.teacher import Teacher  # slow to import, and only the first process needs it
 
-    disable_progress_bar()  # of transformers, for some tenths of a second
-    teacher = Teacher(found.model, found.revision, str(ranks.device), torch.get_num_threads())
+    disable_progress_bar()  # of transformers: loading takes less than a second
+    teacher = Teacher(checkpoint.model, checkpoint.revision, str(ranks.device), torch.get_num_threads())
     batches = Batches(teacher.embed_texts, _TEXTS_AT_ONCE, pooled=True)
 
-    def read(texts: Sequence[str]) -> np.ndarray:
+    def encode(texts: Sequence[str]) -> np.ndarray:
         parts = []
-        with shown("Texts read by the teacher") as progress:
+        with open_progress("Texts by the teacher") as progress:
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 ((_, vectors),) = batches.run([("", texts[start : start + _TEXTS_AT_ONCE])])
                 if isinstance(vectors, StageError):
-                    raise EvaluationError(f"{found.model}: {vectors.reason}: {vectors.detail}")
+                    raise EvaluationError(f"{checkpoint.model}: {vectors.reason}: {vectors.detail}")
                 parts.append(vectors)
                 progress(min(start + _TEXTS_AT_ONCE, len(texts)), len(texts))
         return np.concatenate(parts)
 
-    return read
+    return encode
 
 
 def _table(
     rows: Sequence[Row],
     encoded: Sequence[Encoded],
     questions: Questions,
-    asked: Asked,
-    shown: Callable[[str], Any],
+    request: Request,
+    open_progress: Callable[[str], Any],
     device: torch.device,
 ) -> list[dict[str, Any]]:
     subjects, table = questions.subjects, []
-    with shown("Figures") as progress:
+    with open_progress("Figures") as progress:
         for row, whole in zip(rows, encoded, strict=True):
-            place = {row_id: number for number, row_id in enumerate(whole.ids)}
-            vectors = whole.vectors[[place[row_id] for row_id in subjects.ids]].to(device)
-            table.append({**_of_checkpoint(row, asked.dataset), **figures(vectors, questions)})
+            numbers = {row_id: number for number, row_id in enumerate(whole.ids)}
+            vectors = whole.vectors[[numbers[row_id] for row_id in subjects.ids]].to(device)
+            table.append({**_of_checkpoint(row, request.dataset), **figures(vectors, questions)})
             progress(len(table), len(rows) + 1)
-        own = baselines.without_oneself(subjects)
+        own = baselines.leave_one_out_scores(subjects)
         found = figures(baselines.teacher_vectors(subjects).to(device), questions, own)
         if own is None:
             found["retrieval"] |= {"image_to_3d": None, "3d_to_image": None}
-        table.append({"name": "teacher", "kind": "teacher", "identity": asked.teacher.identity, **found})
+        table.append({"name": "teacher", "kind": "teacher", "identity": request.teacher.identity, **found})
         progress(len(table), len(rows) + 1)
     table.append({"name": "chance", "kind": "chance", **by_chance(table[0], subjects)})
     return table
 
 
 def _of_checkpoint(row: Row, dataset: Dataset) -> dict[str, Any]:
-    settings = row.told["settings"]
+    settings = row.description["settings"]
     return {
         "name": row.name,
         "kind": "checkpoint",
         "identity": identity(row.model, row.name),
-        "place": row.place,
-        "step": row.told["step"],
-        "chosen_by": _chosen_by(row.told, dataset),
-        "trained_on": row.told["dataset"],
+        "place": row.path,
+        "step": row.description["step"],
+        "chosen_by": _chosen_by(row.description, dataset),
+        "trained_on": row.description["dataset"],
         "trained_split": settings["data"]["split"],
-        "trained_categories": sorted(row.told["categories"]),
+        "trained_categories": sorted(row.description["categories"]),
         "parameters": sum(parameter.numel() for parameter in row.model.parameters()),
         "model": settings["model"],
     }
 
 
-def _chosen_by(told: dict[str, Any], dataset: Dataset) -> str | None:
-    """The split by whose figures this step was the best of its training, where that can be known."""
-    best = told["best"]
-    if told["dataset"] != dataset.identity or not best or best["step"] != told["step"]:
+def _chosen_by(description: dict[str, Any], dataset: Dataset) -> str | None:
+    """The split on which this step was the best of its training; None if it was not, or if that cannot be known."""
+    best = description["best"]
+    if description["dataset"] != dataset.identity or not best or best["step"] != description["step"]:
         return None
-    return split_of(dataset, told["settings"]["data"]["split"])
+    return split_of(dataset, description["settings"]["data"]["split"])
 
 
-def _of_dataset(asked: Asked, subjects: Subjects) -> dict[str, Any]:
-    dataset = asked.dataset
-    rows = sum(dataset.splits[split] for split in asked.splits)
+def _of_dataset(request: Request, subjects: Subjects) -> dict[str, Any]:
+    dataset = request.dataset
+    rows = sum(dataset.splits[split] for split in request.splits)
     return {
         "place": dataset.place,
         "identity": dataset.identity,
-        "splits": list(asked.splits),
+        "splits": list(request.splits),
         "rows": rows,
         "objects": len(subjects.ids),
         "left_out": rows - len(subjects.ids),
         "with_category": sum(1 for category in subjects.categories if category),
-        "captions": len(subjects.told),
+        "captions": len(subjects.caption_objects),
         "texts": len(subjects.texts),
         "views": len(subjects.views),
         "gaussians": dataset.shape.gaussians,
@@ -243,13 +249,13 @@ def _of_dataset(asked: Asked, subjects: Subjects) -> dict[str, Any]:
     }
 
 
-def _of_settings(asked: Asked, classes: Sequence[str], trained: set[str]) -> dict[str, Any]:
+def _of_settings(request: Request, classes: Sequence[str], trained: set[str]) -> dict[str, Any]:
     return {
         "classes": list(classes),
         "trained": [name for name in classes if name in trained],
-        "templates": list(asked.templates),
+        "templates": list(request.templates),
         "templates_of_attributes": list(LOOKS),
-        "seed": asked.seed,
+        "seed": request.seed,
         "bootstrap_repeats": intervals.REPEATS,
         "interval": 0.95,
         "few_shot_seeds": few_shot.SEEDS,

@@ -14,15 +14,15 @@ import numpy as np
 WAYS = (5, 10, 20, 50)
 SHOTS = (1, 5, 10)
 SEEDS = 10
-ASKED = 20  # objects of a class that are classified, at most
+QUERIES = 20  # objects of a class that are classified, at most
 
 
 @dataclass(frozen=True)
 class Episode:
     """Indices of objects; no object is in both."""
 
-    learnt: np.ndarray  # [k * n]
-    asked: np.ndarray  # [q]
+    support: np.ndarray  # [k * n], to learn from
+    query: np.ndarray  # [q], to classify
 
 
 def why_skipped(truth: np.ndarray, ways: int, shots: int) -> str:
@@ -37,12 +37,12 @@ def draw(truth: np.ndarray, ways: int, shots: int, seed: int) -> Episode:
     """Draw classes, and objects of each. `truth` [B] is each object's class, -1 if it has none."""
     enough, _ = _classes(truth, shots)
     random = np.random.default_rng([seed, ways, shots])
-    learnt, asked = [], []
+    support, query = [], []
     for name in random.choice(enough, ways, replace=False):
         own = random.permutation(np.flatnonzero(truth == name))
-        learnt.append(own[:shots])
-        asked.append(own[shots : shots + ASKED])
-    return Episode(np.concatenate(learnt), np.concatenate(asked))
+        support.append(own[:shots])
+        query.append(own[shots : shots + QUERIES])
+    return Episode(np.concatenate(support), np.concatenate(query))
 
 
 def _classes(truth: np.ndarray, shots: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,13 +52,13 @@ def _classes(truth: np.ndarray, shots: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def probe(vectors: np.ndarray, truth: np.ndarray, episode: Episode) -> float:
-    """Return the share of `asked` that is classified correctly, as a mean over classes."""
-    from sklearn.linear_model import LogisticRegression  # a second that other processes need not spend
+    """Return the share of queries that is classified correctly, as a mean over classes."""
+    from sklearn.linear_model import LogisticRegression  # slow to import, and only the first process needs it
 
-    learner = LogisticRegression(max_iter=1000).fit(vectors[episode.learnt], truth[episode.learnt])
-    asked = truth[episode.asked]
-    right = learner.predict(vectors[episode.asked]) == asked
-    return float(np.mean([right[asked == name].mean() for name in np.unique(asked)]))
+    learner = LogisticRegression(max_iter=1000).fit(vectors[episode.support], truth[episode.support])
+    expected = truth[episode.query]
+    right = learner.predict(vectors[episode.query]) == expected
+    return float(np.mean([right[expected == name].mean() for name in np.unique(expected)]))
 
 
 def probes(vectors: np.ndarray, truth: np.ndarray, seeds: int = SEEDS) -> dict[str, dict[str, Any]]:
@@ -74,7 +74,7 @@ def probes(vectors: np.ndarray, truth: np.ndarray, seeds: int = SEEDS) -> dict[s
             shares = [probe(vectors, truth, episode) for episode in episodes]
             found[name] = numbers | {
                 "seeds": seeds,
-                "asked": int(np.mean([len(episode.asked) for episode in episodes])),
+                "asked": int(np.mean([len(episode.query) for episode in episodes])),
                 "mean": float(np.mean(shares)),
                 "deviation": float(np.std(shares, ddof=1)),
             }
@@ -82,7 +82,7 @@ def probes(vectors: np.ndarray, truth: np.ndarray, seeds: int = SEEDS) -> dict[s
 
 
 def by_chance(cells: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what guessing would reach."""
+    """Return the figures of guessing."""
     return {
         name: cell if "skipped" in cell else cell | {"mean": 1 / cell["ways"], "deviation": None}
         for name, cell in cells.items()

@@ -1,4 +1,4 @@
-"""What every row of the table is asked, and its answers."""
+"""The questions that every row of the table answers, and its figures."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from stages.clip_gs.evaluation import few_shot, retrieval, zero_shot
 from stages.clip_gs.evaluation.subjects import Subjects
 from stages.clip_gs.evaluation.templates import LOOKS
 
-_MOST_WORDS = 64  # of an attribute: one that has more has no names, but numbers or sentences
+_MOST_WORDS = 64  # of an attribute; one with more values holds numbers or sentences, not names
 
 
 @dataclass(frozen=True)
 class Questions:
     subjects: Subjects
-    truth: torch.Tensor  # [B] int64 class, -1 where there is none
-    kinds: torch.Tensor  # [B] the same by the names alone, so that no list of classes changes what probes draw
+    truth: torch.Tensor  # [B] int64 class; -1: none
+    kinds: torch.Tensor  # [B] the same among the objects' own categories: --classes must not change the probes
     classes: torch.Tensor  # [C, D]
     trained: torch.Tensor  # [C] bool
     looks: dict[str, tuple[torch.Tensor, torch.Tensor]]  # attribute: truth [B], classes [A, D]
     seed: int
 
 
-def ask(
+def prepare(
     subjects: Subjects,
     classes: Sequence[str],
     trained: set[str],
     templates: Sequence[str],
-    read: zero_shot.Read,
+    encode: zero_shot.Encode,
     seed: int,
 ) -> Questions:
+    """Encode the names of classes and attributes with the teacher."""
     of_looks = [look.replace("{kind}", kind) for kind in [*classes, "object"] for look in LOOKS]
     looks = {}
     for name, values in subjects.attributes.items():
         words = sorted({value for value in values if value})
         if 1 < len(words) <= _MOST_WORDS:
-            looks[name] = (_numbers(values, words), zero_shot.class_vectors(read, words, of_looks))
+            looks[name] = (_numbers(values, words), zero_shot.class_vectors(encode, words, of_looks))
     names = sorted({name for name in subjects.categories if name})
     dimension = subjects.views.shape[1]
     return Questions(
         subjects=subjects,
         truth=_numbers(subjects.categories, classes),
         kinds=_numbers(subjects.categories, names),
-        classes=zero_shot.class_vectors(read, classes, templates) if classes else torch.zeros(0, dimension),
+        classes=zero_shot.class_vectors(encode, classes, templates) if classes else torch.zeros(0, dimension),
         trained=torch.tensor([name in trained for name in classes], dtype=torch.bool),
         looks=looks,
         seed=seed,
@@ -54,14 +55,13 @@ def ask(
 
 
 def figures(vectors: torch.Tensor, questions: Questions, own_views: torch.Tensor | None = None) -> dict[str, Any]:
-    """Of objects whose vectors [B, D] are given; `own_views` as `retrieval.retrieve` has it."""
+    """Compute the figures of objects with these vectors [B, D]; `own_views` as in `retrieval.retrieve`."""
     subjects, truth, seed = questions.subjects, questions.truth, questions.seed
-    trained = questions.trained
-    asked = (truth >= 0).any()
+    known = (truth >= 0).any()
     return {
-        "zero_shot": zero_shot.name_all(vectors, questions.classes, truth, trained, seed) if asked else {},
+        "zero_shot": zero_shot.classify(vectors, questions.classes, truth, questions.trained, seed) if known else {},
         "attributes": {
-            name: zero_shot.name_all(vectors, classes, values, seed=seed)["all"]
+            name: zero_shot.classify(vectors, classes, values, seed=seed)["all"]
             for name, (values, classes) in questions.looks.items()
         },
         "retrieval": retrieval.retrieve(vectors, subjects, seed, own_views),
@@ -70,7 +70,7 @@ def figures(vectors: torch.Tensor, questions: Questions, own_views: torch.Tensor
 
 
 def by_chance(answers: dict[str, Any], subjects: Subjects) -> dict[str, Any]:
-    """What guessing would reach where these answers were given."""
+    """Compute the figures of guessing, for the same questions as in `answers`."""
     return {
         "zero_shot": zero_shot.by_chance(answers["zero_shot"]),
         "attributes": zero_shot.by_chance(answers["attributes"]),
@@ -80,6 +80,6 @@ def by_chance(answers: dict[str, Any], subjects: Subjects) -> dict[str, Any]:
 
 
 def _numbers(values: Sequence[str | None], classes: Sequence[str]) -> torch.Tensor:
-    """[B] int64: each one's place among the classes, -1 where it has none."""
-    place = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([place.get(value, -1) if value else -1 for value in values], dtype=torch.int64)
+    """[B] int64: the index of each value among the classes, -1 if it is not one."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([numbers.get(value, -1) if value else -1 for value in values], dtype=torch.int64)

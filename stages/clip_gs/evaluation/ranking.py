@@ -1,4 +1,4 @@
-"""The place of the best right item of a gallery for each of many queries, without all scores at once."""
+"""Rank the best right item of a gallery for each query, without computing all scores at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def rank(
     item: torch.Tensor,
     own: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """[q] int64, from 1: so many wrong items score no less than the best right one, and one.
+    """[q] int64, from 1: one more than the number of wrong items that score no less than the best right one.
 
     `queries` [q, D] and `gallery` [g, D] are compared by cosine. `query` and `item` [p] are the right pairs, sorted by
-    query; `own` [p] are these pairs' scores where they are not their cosines. A query without any comes last.
+    query; `own` [p] are these pairs' scores, if they are not their cosines. A query without a right item ranks last.
     """
     device = queries.device
     query, item, gallery = query.to(device).contiguous(), item.to(device), gallery.to(device)
@@ -41,7 +41,7 @@ def rank(
 
 
 def _cosines(queries: torch.Tensor, gallery: torch.Tensor, query: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-    """[p] of pairs."""
+    """[p] cosines of the pairs."""
     parts = [
         (_unit(queries[rows]) * _unit(gallery[columns])).sum(1)
         for rows, columns in zip(query.split(_PAIRS), item.split(_PAIRS), strict=True)
@@ -50,5 +50,5 @@ def _cosines(queries: torch.Tensor, gallery: torch.Tensor, query: torch.Tensor, 
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """float16 does not keep lengths of 1."""
+    """Normalise in float32: float16 does not keep a length of 1."""
     return torch.nn.functional.normalize(vectors.float(), dim=1)

@@ -1,4 +1,4 @@
-"""An evaluation's result as a table: a line a figure, a column for each checkpoint, the teacher and chance."""
+"""Show an evaluation's result as a table: a line for each figure, a column for each checkpoint, teacher and chance."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from stages.clip_gs.evaluation.intervals import Figure
+from stages.clip_gs.evaluation.zero_shot import CUTOFFS
 
-Line = tuple[str, list[str]]  # what it is, and a cell a column
+Line = tuple[str, list[str]]  # the figure, and its cell in each column
 
 _FIRST_WIDTH = 42
 _DIRECTIONS = {
@@ -33,37 +34,37 @@ def to_table(result: dict[str, Any]) -> Table:
     table.add_column("", max_width=_FIRST_WIDTH)
     for row in rows:
         table.add_column(_heading(row), justify="right", no_wrap=True)
-    for heading, of_what, lines in _sections(result):
+    for heading, counted, lines in _sections(result):
         table.add_section()
-        table.add_row(f"[bold]{heading}[/bold]\n[dim]{of_what}[/dim]")
+        table.add_row(f"[bold]{heading}[/bold]\n[dim]{counted}[/dim]")
         for name, cells in lines:
             table.add_row(f"  {name}", *cells)
     return table
 
 
 def doubts(result: dict[str, Any]) -> list[str]:
-    """What is to be known of the figures: what was not used, learnt from or looked at."""
+    """Return the warnings that a reader of the figures needs."""
     dataset, rows = result["dataset"], result["rows"]
     lines = []
     if dataset["left_out"]:
         lines.append(f"{dataset['left_out']} of {dataset['rows']} rows could not be used and are left out")
     for row in rows:
         if row.get("trained_on") == dataset["identity"] and row["trained_split"] in dataset["splits"]:
-            lines.append(f"{row['name']}: has learnt from split {row['trained_split']}: figures are far too high")
+            lines.append(f"{row['name']}: was trained on split {row['trained_split']}: figures are far too high")
         if row["kind"] == "checkpoint" and row["model"]["gaussians"] > dataset["gaussians"]:
             lines.append(
-                f"{row['name']}: looks at {row['model']['gaussians']:,} Gaussians, objects here have "
-                f"{dataset['gaussians']:,} at most: they are repeated"
+                f"{row['name']}: uses {row['model']['gaussians']:,} Gaussians, but objects have at most "
+                f"{dataset['gaussians']:,}: they are repeated"
             )
         if row.get("chosen_by") in dataset["splits"]:
             lines.append(
-                f"{row['name']}: its step was chosen by a look at split {row['chosen_by']}: figures are a bit high"
+                f"{row['name']}: its step was chosen on split {row['chosen_by']}: figures are slightly too high"
             )
     return lines
 
 
 def notes(result: dict[str, Any]) -> list[str]:
-    """The doubts, and which probes there are not."""
+    """Return the warnings, and the probes that were skipped."""
     reasons: dict[str, list[str]] = {}
     for cell in result["rows"][0]["few_shot"].values():
         if "skipped" in cell:
@@ -77,22 +78,22 @@ def _heading(row: dict[str, Any]) -> str:
 
 
 def _sections(result: dict[str, Any]) -> Iterator[tuple[str, str, list[Line]]]:
-    """A heading, what it is of, and its lines."""
+    """Yield a heading, what was counted, and the lines."""
     rows = result["rows"]
     first = rows[0]
     for name, group in first["zero_shot"].items():
-        alike = name == "all" and not result["settings"]["trained"]  # none of the classes was trained
-        heading = f"Zero-shot, {_GROUPS['never_trained' if alike else name]}"
-        of_what = f"{group['objects']} objects, {group['among']} classes"
-        yield heading, of_what, _accuracies([row["zero_shot"][name] for row in rows])
+        untrained = name == "all" and not result["settings"]["trained"]
+        heading = f"Zero-shot, {_GROUPS['never_trained' if untrained else name]}"
+        counted = f"{group['objects']} objects, {group['among']} classes"
+        yield heading, counted, _accuracies([row["zero_shot"][name] for row in rows])
     for name, group in first["attributes"].items():
-        heading, of_what = f"Zero-shot by {name}", f"{group['objects']} objects, {group['among']} answers"
-        yield heading, of_what, _accuracies([row["attributes"][name] for row in rows])[:2]
+        heading, counted = f"Zero-shot by {name}", f"{group['objects']} objects, {group['among']} answers"
+        yield heading, counted, _accuracies([row["attributes"][name] for row in rows])[:2]
     for name, recalls in first["retrieval"].items():
-        of_what = f"{recalls['queries']} queries among {recalls['gallery']}"
+        counted = f"{recalls['queries']} queries among {recalls['gallery']}"
         cells = [row["retrieval"][name] or {} for row in rows]
         lines = [(f"R@{n}", [_cell(cell.get(f"r_{n}")) for cell in cells]) for n in (1, 5, 10)]
-        yield f"Retrieval, {_DIRECTIONS[name]}", of_what, lines
+        yield f"Retrieval, {_DIRECTIONS[name]}", counted, lines
     probes = [
         (f"{cell['ways']}-way {cell['shots']}-shot", [_probe(row["few_shot"][name]) for row in rows])
         for name, cell in first["few_shot"].items()
@@ -103,12 +104,12 @@ def _sections(result: dict[str, Any]) -> Iterator[tuple[str, str, list[Line]]]:
 
 
 def _accuracies(groups: list[dict[str, Any]]) -> list[Line]:
-    """Without those that cannot be missed."""
+    """Leave out Top-k where there are k classes or fewer."""
     return [
-        (f"Top-{first}{kind}", [_cell(group[f"{prefix}top_{first}"]) for group in groups])
-        for first in (1, 3, 5)
+        (f"Top-{k}{kind}", [_cell(group[f"{prefix}top_{k}"]) for group in groups])
+        for k in CUTOFFS
         for prefix, kind in (("", ""), ("class_", ", mean of classes"))
-        if first < groups[0]["among"]
+        if k < groups[0]["among"]
     ]
 
 

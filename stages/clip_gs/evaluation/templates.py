@@ -1,4 +1,4 @@
-"""Phrases around a class's name. `{}` becomes the name as it is, `{a}` the name with "a" or "an" before it."""
+"""Templates for a class's name. `{}` becomes the name, `{a}` the name with "a" or "an" before it."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ OBJECTS = (
     "an ordinary {}",
 )
 
-# For a word that says how something looks; {kind} becomes every class in turn, and "object".
+# For an attribute, such as a colour; {kind} becomes every class in turn, and "object".
 LOOKS = ("{} {kind}", "{a} {kind}", "a 3D model of {a} {kind}", "a picture of {a} {kind}")
 
 
 class TemplateError(Exception):
-    """Templates that cannot be filled; one line."""
+    """Templates cannot be used. The message is one line that says why."""
 
 
 def filled(template: str, name: str) -> str:
@@ -85,12 +85,12 @@ def filled(template: str, name: str) -> str:
     return template.replace("{a}", f"{article} {name}").replace("{}", name)
 
 
-def parse(lines: Iterable[str], place: str) -> list[str]:
-    """One a line; empty lines are left out."""
+def parse(lines: Iterable[str], source: str) -> list[str]:
+    """Read one template per line; skip empty lines. `source` is named in errors."""
     found = [line.strip() for line in lines if line.strip()]
     if not found:
-        raise TemplateError(f"{place}: no templates; expected one a line, such as: a photo of a {{}}")
+        raise TemplateError(f"{source}: no templates; expected one per line, such as: a photo of a {{}}")
     for template in found:
         if "{}" not in template and "{a}" not in template:
-            raise TemplateError(f"{place}: {template!r} has no place for the name; expected {{}} (or {{a}}) in it")
+            raise TemplateError(f"{source}: {template!r} does not contain {{}} or {{a}}, which stand for the name")
     return found

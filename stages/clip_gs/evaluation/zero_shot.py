@@ -1,7 +1,7 @@
-"""Naming an object by the nearest of some names, whose vectors a teacher makes of their words.
+"""Measure zero-shot classification: an object belongs to the class whose vector is the nearest to its own.
 
-Of each class: the templates filled with its name, each text's vector normalised, their mean, normalised again. A class
-that is as near as the right one stands before it.
+The vector of a class: its name in every template, each text's vector normalised, their mean, normalised again. A wrong
+class that is as near as the right one ranks before it.
 """
 
 from __future__ import annotations
@@ -16,76 +16,72 @@ from stages.clip_gs.evaluation.intervals import exact, figures
 from stages.clip_gs.evaluation.ranking import rank
 from stages.clip_gs.evaluation.templates import filled
 
-FIRST = (1, 3, 5)
-Read = Callable[[Sequence[str]], np.ndarray]  # texts to their vectors, [n, D]
+CUTOFFS = (1, 3, 5)  # k of Top-k
+Encode = Callable[[Sequence[str]], np.ndarray]  # n texts to vectors, [n, D]
 Group = dict[str, Any]  # objects, classes, among: int; top_1, class_top_1, ...: Figure or None
 
 
-def class_vectors(read: Read, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
+def class_vectors(encode: Encode, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
     """[C, D] float32, length 1"""
     texts = [filled(template, name) for name in classes for template in templates]
-    vectors = torch.from_numpy(read(texts)).float().reshape(len(classes), len(templates), -1)
+    vectors = torch.from_numpy(encode(texts)).float().reshape(len(classes), len(templates), -1)
     mean = torch.nn.functional.normalize(vectors, dim=2).mean(1)
     return torch.nn.functional.normalize(mean, dim=1)
 
 
-def name_all(
+def classify(
     vectors: torch.Tensor,
     classes: torch.Tensor,
     truth: torch.Tensor,
     trained: torch.Tensor | None = None,
     seed: int = 0,
 ) -> dict[str, Group]:
-    """Objects [B, D] by classes [C, D]; `truth` [B] is each one's class, -1 where it has none.
+    """Classify objects [B, D] by classes [C, D]; `truth` [B] is each object's class, -1 if it has none.
 
-    Where `trained` [C] tells some classes from others: these apart, named among all classes, and those never trained
-    once more among themselves.
+    If `trained` [C] is true for some of the classes only, the objects of both kinds are also reported separately: among
+    all classes, and those of classes never trained among these alone.
     """
     known = truth >= 0
     vectors, truth = vectors[known.to(vectors.device)], truth[known]
-    places = _places(vectors, classes, truth)
-    found = {"all": _group(places, truth, len(classes), seed)}
+    ranks = _ranks(vectors, classes, truth)
+    found = {"all": _group(ranks, truth, len(classes), seed)}
     if trained is not None and 0 < int(trained[truth].sum()) < len(truth):
-        seen = trained[truth]
-        found["trained"] = _group(places[seen], truth[seen], len(classes), seed)
-        found["never_trained"] = _group(places[~seen], truth[~seen], len(classes), seed)
-        among = (~trained).nonzero()[:, 0]
-        if len(among) > 1:
-            left = torch.searchsorted(among, truth[~seen])
-            places = _places(vectors[~seen.to(vectors.device)], classes[among.to(classes.device)], left)
-            found["never_trained_among_themselves"] = _group(places, left, len(among), seed)
+        of_trained = trained[truth]
+        found["trained"] = _group(ranks[of_trained], truth[of_trained], len(classes), seed)
+        found["never_trained"] = _group(ranks[~of_trained], truth[~of_trained], len(classes), seed)
+        untrained = (~trained).nonzero()[:, 0]
+        if len(untrained) > 1:
+            own = torch.searchsorted(untrained, truth[~of_trained])
+            ranks = _ranks(vectors[~of_trained.to(vectors.device)], classes[untrained.to(classes.device)], own)
+            found["never_trained_among_themselves"] = _group(ranks, own, len(untrained), seed)
     return found
 
 
 def by_chance(groups: dict[str, Group]) -> dict[str, Group]:
-    """What guessing would reach in the same groups."""
+    """Compute the figures of guessing in the same groups."""
     return {
         name: {
             **{kind: group[kind] for kind in ("objects", "classes", "among")},
-            **{
-                f"{prefix}top_{first}": exact(min(1.0, first / group["among"]))
-                for prefix in ("", "class_")
-                for first in FIRST
-            },
+            **{f"{prefix}top_{k}": exact(min(1.0, k / group["among"])) for prefix in ("", "class_") for k in CUTOFFS},
         }
         for name, group in groups.items()
     }
 
 
-def _places(vectors: torch.Tensor, classes: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """[B] int64: the place of each object's own class, from 1."""
+def _ranks(vectors: torch.Tensor, classes: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """[B] int64: the rank of each object's own class, from 1."""
     return rank(vectors, classes, torch.arange(len(truth)), truth).cpu()
 
 
-def _group(places: torch.Tensor, truth: torch.Tensor, among: int, seed: int) -> Group:
-    """`top_k`: the mean over objects; `class_top_k`: over the classes that have any, each of the mean over its own."""
-    right = (places[:, None] <= torch.tensor(FIRST)).double().numpy()  # [B, 3]
+def _group(ranks: torch.Tensor, truth: torch.Tensor, among: int, seed: int) -> Group:
+    """Compute `top_k`, the mean over objects, and `class_top_k`, the mean over classes of each class's mean."""
+    right = (ranks[:, None] <= torch.tensor(CUTOFFS)).double().numpy()  # [B, 3]
     names, number = np.unique(truth.numpy(), return_inverse=True)
-    sums = np.zeros((len(names), len(FIRST)))
+    sums = np.zeros((len(names), len(CUTOFFS)))
     np.add.at(sums, number, right)
     means = sums / np.bincount(number, minlength=len(names))[:, None]
     group: Group = {"objects": len(right), "classes": len(names), "among": among}
     for prefix, shares in (("", right), ("class_", means)):
-        told = figures(shares, np.ones_like(shares), seed)
-        group |= {f"{prefix}top_{first}": figure for first, figure in zip(FIRST, told, strict=True)}
+        values = figures(shares, np.ones_like(shares), seed)
+        group |= {f"{prefix}top_{k}": value for k, value in zip(CUTOFFS, values, strict=True)}
     return group
