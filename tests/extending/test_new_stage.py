@@ -1,17 +1,21 @@
-"""What a new stage takes: its file, and its line in the recipe. All else follows from what the stage declares."""
+"""What a new stage takes: its file, and its line in the recipe. All else follows from what the stage declares.
+
+The stage is the example of docs/architecture.md.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.extending.checkout import Checkout
+from tests.extending.checkout import ROOT, Checkout
 
-WEIGH = '''
+HEAD = '''
 """Weigh: how much of the unit sphere an object's triangles could fill.
 
 in:  faces (of render)
@@ -20,8 +24,6 @@ out: weight
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pyarrow as pa
 from pydantic import Field
 
@@ -29,28 +31,6 @@ from manifests.dataset import Column
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Figure, Shown
 from stages.contract.stage import Context, Done, Reason, Row, Stage, StageError, Work, each
-
-
-class Weigh(Stage):
-    """Weigh an object.  in: faces   out: weight"""
-
-    needs = ("render",)
-    columns: ClassVar[tuple[Column, ...]] = (Column("weight", pa.float32(), "weight in grams of cardboard"),)
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason("too_heavy", "more than `weigh.most`"),)
-    default_schedule: ClassVar[Schedule] = Schedule(cpus=0.5, batch=3)
-    shown: ClassVar[Shown] = Shown(figures=(Figure("weight", "weight", "g"),))
-
-    most: float = Field(1e9, gt=0)
-    """Largest weight in grams."""
-
-    def open(self, context: Context) -> Work:
-        return each(self._weigh)
-
-    def _weigh(self, row: Row) -> Done:
-        weight = 0.25 * row["faces"]
-        if weight > self.most:
-            raise StageError("too_heavy", f"{weight:g} g; weigh.most is {self.most:g}")
-        return Done(columns={"weight": weight})
 '''
 IMPORT, LINE = "from stages.weigh import Weigh\n", "    weigh: Weigh = Weigh()\n"
 TINY = ["--corpus.count", "3", "--render.size", "32", "--render.views", "6", "--fit.steps", "10"]
@@ -60,7 +40,8 @@ TINY += ["--fit.gaussians", "100", "--splits.rows_per_shard", "3"]
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.add_file("stages/weigh.py", WEIGH)
+    (example,) = re.findall(r"```python\n(class .*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    checkout.add_file("stages/weigh.py", f"{HEAD}\n\n{example}")
     checkout.add_line("pipeline/recipe.py", IMPORT, after="from stages.contract.stage import Stage\n")
     checkout.add_line("pipeline/recipe.py", LINE, after="    fit: Fit = Fit()\n")
     return checkout
