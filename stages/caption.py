@@ -82,7 +82,8 @@ class Caption(CaptionSettings, Stage):
     def schedule_for(cls, settings: Any) -> Schedule:
         """The default schedule of the engine in these settings."""
         engine = settings.get("engine") if isinstance(settings, Mapping) else getattr(settings, "engine", None)
-        return engine_named(engine).default_schedule if engine in ENGINES else cls.default_schedule
+        known = isinstance(engine, str) and engine in ENGINES  # what else is given is refused later
+        return engine_named(engine).default_schedule if known else cls.default_schedule
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Caption:
         return self.model_copy(update=self._engine.resolve(self, gpus))

@@ -28,6 +28,12 @@ def test_a_captioner_in_the_workers_has_a_core_and_patience() -> None:
     assert changed == writing.model_copy(update={"cpus": 3})
 
 
+@pytest.mark.parametrize("engine", [["vlm"], {"name": "vlm"}, 5, "unknown"])
+def test_a_caption_engine_that_is_no_name_of_one_is_refused(engine: object) -> None:
+    with pytest.raises(RecipeError, match=r"^caption\.engine: .* is not allowed: "):
+        load_recipe("cpu", {"caption.engine": engine})
+
+
 def test_a_resolved_recipe_reads_back_as_it_is() -> None:
     recipe = load_recipe("demo", {"schedule.caption.batch": 3})
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
