@@ -1,1 +1,1 @@
-"""Processes that train or evaluate together: on this machine, and under Ray Train."""
+"""Run processes that train or evaluate together: on this machine, and under Ray Train."""

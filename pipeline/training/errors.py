@@ -10,7 +10,7 @@ from stages.common.models import ModelError
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Return their classes, some of which are in modules that import torch."""
+    """Return the classes of expected errors, some of which are in modules that import torch."""
     from stages.clip_gs.data.shards import DatasetError
     from stages.clip_gs.evaluation.evaluate import EvaluationError
     from stages.clip_gs.evaluation.templates import TemplateError

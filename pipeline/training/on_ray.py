@@ -1,7 +1,7 @@
-"""A training under Ray Train: the same core, in processes that are placed by what the cluster has.
+"""Run a training under Ray Train, in workers that the cluster places.
 
-Workers write to the training's folder themselves, so it must lie where all nodes see it. A worker that is lost costs
-the steps since the last checkpoint: Ray starts them all again, and they go on from there.
+Workers write to the training's folder themselves, so it must be on storage that all nodes see. If a worker is lost, Ray
+starts all of them again, and they resume from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from stages.clip_gs.training.display import Display
 
-_LOSSES = 3  # of workers, before it is given up
-_LOOK_SECONDS = 1.0
-_STOP = "stop"  # a file that asks the workers to save and leave: signals do not reach them
-_COMPLAINT = "complaint"  # a file in which a worker tells why it would be of no use to start it again
-_SEVERED = re.compile("connection (closed|reset|refused)", re.IGNORECASE)  # what the others say where one is lost
+_MAX_FAILURES = 3  # of workers; after that the training fails
+_POLL_SECONDS = 1.0
+_STOP = "stop"  # a file that asks the workers to save and exit: signals do not reach them
+_COMPLAINT = "complaint"  # a file in which a worker writes why starting it again would not help
+_DISCONNECTED = re.compile("connection (closed|reset|refused)", re.IGNORECASE)  # errors of the other workers
 
 
-def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
-    """Until it is through, showing what the first worker writes."""
+def train_on_ray(request: argparse.Namespace, steps: int) -> int:
+    """Train until the end or a signal, and show the curve that the first worker writes; return the exit code."""
     import ray
     from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
@@ -42,54 +42,60 @@ def train_on_ray(asked: argparse.Namespace, steps: int) -> int:
     from stages.clip_gs.training.folder import alone, clear
     from stages.common.training.history import FILE
 
-    folder = Path(asked.folder)
+    folder = Path(request.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_notes(folder)
+    _remove_messages(folder)
     connect()
     try:
-        scaling = _scaling(asked)
-        if asked.anew:  # here and not by a worker, which may be started again
+        scaling = _scaling(request)
+        if request.anew:  # here and not by a worker, which may be started again
             with errors_in_one_line(), alone(folder):
                 clear(folder)
-        told = {"settings": asked.settings.model_dump(mode="json"), "dataset": asked.dataset, "folder": asked.folder}
-        run = RunConfig(name="ray", storage_path=asked.folder, failure_config=FailureConfig(max_failures=_LOSSES))
+        config = {
+            "settings": request.settings.model_dump(mode="json"),
+            "dataset": request.dataset,
+            "folder": request.folder,
+        }
+        run = RunConfig(
+            name="ray", storage_path=request.folder, failure_config=FailureConfig(max_failures=_MAX_FAILURES)
+        )
         trainer = TorchTrainer(
-            _work,  # type: ignore[arg-type]  # the stubs are those of Train V1
-            train_loop_config=told,
+            _work,  # type: ignore[arg-type]  # the stubs are of Train V1
+            train_loop_config=config,
             scaling_config=scaling,
             run_config=run,
         )
-        with Stop((folder / _STOP).touch) as stop, Display(asked.settings, steps) as display:
+        with Stop((folder / _STOP).touch) as stop, Display(request.settings, steps) as display:
             _fit(trainer, folder / FILE, display)
         return stop.code
     finally:
-        _remove_notes(folder)
+        _remove_messages(folder)
         ray.shutdown()
 
 
-def _remove_notes(folder: Path) -> None:
+def _remove_messages(folder: Path) -> None:
     for name in (_STOP, _COMPLAINT):
         (folder / name).unlink(missing_ok=True)
 
 
-def _scaling(asked: argparse.Namespace) -> ScalingConfig:
+def _scaling(request: argparse.Namespace) -> ScalingConfig:
     import ray
     from ray.train import ScalingConfig
 
-    there = ray.cluster_resources()
-    gpus = asked.gpus if asked.gpus is not None else float(there.get("GPU", 0) > 0)
-    wanted = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
-    for kind, each in wanted.items():
-        if each * asked.workers > there.get(kind, 0):
+    available = ray.cluster_resources()
+    gpus = request.gpus if request.gpus is not None else float(available.get("GPU", 0) > 0)
+    per_worker = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}
+    for kind, each in per_worker.items():
+        if each * request.workers > available.get(kind, 0):
             raise RunError(
-                f"--workers {asked.workers}: they take {each * asked.workers:g} {kind}s in all, and the cluster has "
-                f"{there.get(kind, 0):g}"
+                f"--workers {request.workers}: these need {each * request.workers:g} {kind}s in all, but the "
+                f"cluster has {available.get(kind, 0):g}"
             )
-    return ScalingConfig(num_workers=asked.workers, use_gpu=gpus > 0, resources_per_worker=wanted)
+    return ScalingConfig(num_workers=request.workers, use_gpu=gpus > 0, resources_per_worker=per_worker)
 
 
 def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
-    """In a thread: in the main one Ray would take Ctrl-C for itself and end the workers unsaved."""
+    """Run the trainer in a thread: in the main one Ray would handle Ctrl-C itself and end the workers unsaved."""
     from ray.train import TrainingFailedError
 
     from stages.common.training.history import newest
@@ -108,7 +114,7 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
     thread = threading.Thread(target=fit)
     thread.start()
     while thread.is_alive():
-        thread.join(_LOOK_SECONDS)
+        thread.join(_POLL_SECONDS)
         for line in newest(curve, shown):
             display.show(line)
             shown = line["step"]
@@ -117,15 +123,18 @@ def _fit(trainer: TorchTrainer, curve: Path, display: Display) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """The last line of what is often pages; of several workers' first one of ours, last that a connection was lost."""
+    """Return the last line of the error that explains the failure.
+
+    Of several workers' errors, expected ones come first, and lost connections last.
+    """
     failures = list(getattr(error, "worker_failures", {}).values()) or [error]
-    told = min(failures, key=lambda one: (not isinstance(one, expected_errors()), bool(_SEVERED.search(str(one)))))
-    lines = [line.strip() for line in str(told).splitlines() if line.strip()]
-    return lines[-1] if lines else type(told).__name__
+    telling = min(failures, key=lambda it: (not isinstance(it, expected_errors()), bool(_DISCONNECTED.search(str(it)))))
+    lines = [line.strip() for line in str(telling).splitlines() if line.strip()]
+    return lines[-1] if lines else type(telling).__name__
 
 
-def _work(told: dict[str, Any]) -> str:
-    """One process's part, on a node of the cluster; what went wrong, where that is known and would go wrong again."""
+def _work(config: dict[str, Any]) -> str:
+    """Train in one worker, on a node of the cluster; return an error that starting again would not cure, or ""."""
     import torch
     from ray.train.torch import get_device
 
@@ -135,7 +144,7 @@ def _work(told: dict[str, Any]) -> str:
     from stages.clip_gs.training.readiness import TrainingError
     from stages.clip_gs.training.trainer import train
 
-    folder = Path(told["folder"])
+    folder = Path(config["folder"])
     device = get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])))
@@ -143,31 +152,33 @@ def _work(told: dict[str, Any]) -> str:
         if problem := next(filter(None, ranks.gather_objects(_problem(folder))), ""):
             return problem
         try:
-            settings = Training.model_validate(told["settings"])
-            train(settings, Dataset.open(told["dataset"]), folder, ranks, _Asked(folder / _STOP))
-        except TrainingError as error:  # all ranks meet it
+            settings = Training.model_validate(config["settings"])
+            train(settings, Dataset.open(config["dataset"]), folder, ranks, _FileExists(folder / _STOP))
+        except TrainingError as error:  # raised on all ranks
             return str(error)
         except expected_errors() as error:
             (folder / _COMPLAINT).write_text(str(error))
-            raise  # the others wait for this one: all are started again, find the complaint, and leave
+            raise  # the others wait for this one; all are started again, find the complaint, and exit
     return ""
 
 
 def _problem(folder: Path) -> str:
-    """Why this process cannot work."""
+    """Return why this worker cannot train; "" if it can."""
     if not folder.is_dir():
-        return f"--run: {folder} is not there on node {os.uname().nodename}; it must lie where all nodes see it"
+        return (
+            f"--run: {folder} does not exist on node {os.uname().nodename}; pass a folder on storage that all nodes see"
+        )
     complaint = folder / _COMPLAINT
     return complaint.read_text() if complaint.exists() else ""
 
 
-class _Asked:
-    """Whether the file is there, looked for once a second."""
+class _FileExists:
+    """Whether a file exists, checked once a second."""
 
     def __init__(self, path: Path):
-        self._path, self._looked, self._found = path, 0.0, False
+        self._path, self._checked, self._exists = path, 0.0, False
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._looked, self._found = time.monotonic(), self._path.exists()
-        return self._found
+        if time.monotonic() - self._checked >= _POLL_SECONDS:
+            self._checked, self._exists = time.monotonic(), self._path.exists()
+        return self._exists

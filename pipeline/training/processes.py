@@ -1,4 +1,4 @@
-"""Several processes of this machine that work as one, known to each other as torchrun makes them known."""
+"""Run a function in several processes of this machine, connected in the way of torchrun."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from pipeline.training.errors import expected_errors
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
 
-Work = Callable[[argparse.Namespace, "Ranks"], int]  # a function of a module, for every process finds it by its name
+Work = Callable[[argparse.Namespace, "Ranks"], int]  # a module's function, since every process imports it by name
 
 
 class Terminated(RunError):
-    """A process ended by SIGTERM, which came before it could hear it."""
+    """A process was ended by SIGTERM before it had installed its handler."""
 
 
 def together(work: Work, options: argparse.Namespace, processes: int) -> int:
-    """`work` on so many processes, as one of torchrun's where there are some; RunError where one of them fails."""
+    """Run `work` in this number of processes, or, under torchrun, as one of its processes.
+
+    Returns the exit code; raises RunError if a process fails.
+    """
     if processes < 1:
         raise RunError(f"{processes} processes: expected at least 1")
     _refuse_more_than_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
@@ -48,39 +51,41 @@ def _refuse_more_than_gpus(processes: int) -> None:
     import torch
 
     if 0 < (gpus := torch.cuda.device_count()) < processes:
-        raise RunError(f"{processes} processes: expected at most {gpus}, for each takes one of the GPUs here")
+        raise RunError(
+            f"{processes} processes: expected at most {gpus}, since each takes one of the GPUs of this machine"
+        )
 
 
 def _start(
     work: Work, options: argparse.Namespace, processes: int
 ) -> tuple[list[multiprocessing.process.BaseProcess], list[Connection]]:
-    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch and Arrow half
+    context = multiprocessing.get_context("spawn")  # a fork would not copy the threads of torch and Arrow
     members: list[multiprocessing.process.BaseProcess] = []
-    ears: list[Connection] = []
+    receivers: list[Connection] = []
     port = free_port()
     for rank in range(processes):
-        ear, mouth = context.Pipe(duplex=False)
-        member = context.Process(target=_join, args=(work, options, rank, processes, port, mouth), daemon=True)
+        receiver, sender = context.Pipe(duplex=False)
+        member = context.Process(target=_join, args=(work, options, rank, processes, port, sender), daemon=True)
         member.start()
-        mouth.close()
+        sender.close()
         members.append(member)
-        ears.append(ear)
-    return members, ears
+        receivers.append(receiver)
+    return members, receivers
 
 
-def _watch(members: list[multiprocessing.process.BaseProcess], ears: list[Connection]) -> int:
-    """Until all have ended well; the first complaint ends the others, who would wait for its sender for ever."""
-    at_work = {member.sentinel: rank for rank, member in enumerate(members)}
+def _watch(members: list[multiprocessing.process.BaseProcess], receivers: list[Connection]) -> int:
+    """Wait until all have succeeded; the first error ends the others, which would otherwise wait forever."""
+    running = {member.sentinel: rank for rank, member in enumerate(members)}
     try:
-        while at_work:
-            ready = wait([*at_work, *ears])
-            for ear in [ear for ear in ears if ear in ready]:
+        while running:
+            ready = wait([*running, *receivers])
+            for receiver in [receiver for receiver in receivers if receiver in ready]:
                 try:
-                    raise RunError(ear.recv())
+                    raise RunError(receiver.recv())
                 except EOFError:
-                    ears.remove(ear)
-            for sentinel in [sentinel for sentinel in ready if sentinel in at_work]:
-                rank = at_work.pop(sentinel)
+                    receivers.remove(receiver)
+            for sentinel in [sentinel for sentinel in ready if sentinel in running]:
+                rank = running.pop(sentinel)
                 members[rank].join()
                 if code := members[rank].exitcode:
                     kind = Terminated if code == -signal.SIGTERM else RunError
@@ -91,9 +96,9 @@ def _watch(members: list[multiprocessing.process.BaseProcess], ears: list[Connec
             member.terminate()
 
 
-def _join(work: Work, options: argparse.Namespace, rank: int, world: int, port: int, mouth: Connection) -> None:
+def _join(work: Work, options: argparse.Namespace, rank: int, world: int, port: int, sender: Connection) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it is told, and ends all
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one handles Ctrl-C, and ends all
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -106,15 +111,15 @@ def _join(work: Work, options: argparse.Namespace, rank: int, world: int, port: 
         except expected_errors() as error:
             if options.debug:
                 raise
-            mouth.send(str(error))
-            signal.pause()  # to leave now would end the others with complaints of their own
+            sender.send(str(error))
+            signal.pause()  # exiting now would make the others fail with errors of their own
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # threads of Arrow and torch have been seen to abort an interpreter that tears itself down
+    os._exit(0)  # threads of Arrow and torch can abort an interpreter that is shutting down
 
 
 def _leave_with_parent() -> None:
-    """However it ended."""
+    """Exit when the parent has ended, for any reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Stop:
-    """Notes Ctrl-C or SIGTERM and calls `then`. A second Ctrl-C raises KeyboardInterrupt, as usual."""
+    """Records Ctrl-C or SIGTERM and calls `then`. A second Ctrl-C raises KeyboardInterrupt, as usual."""
 
     def __init__(self, then: Callable[[], None] = lambda: None):
         self.signal = 0

@@ -1,1 +1,1 @@
-"""CLIP-GS: a transformer that gives a splat a vector in the space of a CLIP teacher, learnt from a dataset's shards."""
+"""CLIP-GS: a transformer that gives a splat a vector in the space of a CLIP teacher, trained on a dataset's shards."""

@@ -1,4 +1,4 @@
-"""What a step sees of some objects."""
+"""Define the tensors that a step of training gets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Gaussians:
-    """N Gaussians of each of B objects, all of them real: of an object that has fewer, some stand there twice.
+    """N Gaussians of each of B objects, none of them padding: those of an object that has fewer are repeated.
 
-    The mean of an object's real Gaussians, those that are not among the N too, is the origin; the farthest is 1 away.
+    The origin is the mean of all of an object's real Gaussians, also those not among the N; the farthest is 1 away.
     """
 
     means: torch.Tensor  # [B, N, 3]
@@ -35,15 +35,15 @@ class Gaussians:
 
 @dataclass(frozen=True)
 class Others:
-    """E objects for each of the batch, which it is told apart from too: what the teacher saw and read of them.
+    """E further negatives for each object of the batch: the teacher's vectors of other objects.
 
-    The teacher does not learn, so its vectors stand for them: they cost no pass through the network.
+    The teacher does not learn, so they cost no pass through the network.
     """
 
-    views: torch.Tensor  # [B, E, D] of a view each, length 1
-    texts: torch.Tensor  # [B, E, D] of a caption each, length 1
-    objects: torch.Tensor  # [B, E] int64, equal where the content is
-    meanings: torch.Tensor  # [B, E] int64, equal where the caption is
+    views: torch.Tensor  # [B, E, D] of one view each, length 1
+    texts: torch.Tensor  # [B, E, D] of one caption each, length 1
+    objects: torch.Tensor  # [B, E] int64, equal for equal content
+    meanings: torch.Tensor  # [B, E] int64, equal for equal captions
 
     def each(self, change: Change) -> Others:
         return Others(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
@@ -54,10 +54,10 @@ class Batch:
     ids: list[str]
     gaussians: Gaussians
     views: torch.Tensor  # [B, K, D] the teacher's vectors of views, length 1
-    texts: torch.Tensor  # [B, D] its vector of a caption, length 1
-    objects: torch.Tensor  # [B] int64, equal where the content is
-    meanings: torch.Tensor  # [B] int64, equal where the caption is
-    own_meanings: torch.Tensor  # [B, C] of all captions of each object, the first again where it has fewer
+    texts: torch.Tensor  # [B, D] the teacher's vector of a caption, length 1
+    objects: torch.Tensor  # [B] int64, equal for equal content
+    meanings: torch.Tensor  # [B] int64, equal for equal captions
+    own_meanings: torch.Tensor  # [B, C] of all captions of each object, padded with the first
     others: Others | None = None
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""CLIP-GS vectors of a dataset as one Parquet file, for search and for others.
+"""Write the CLIP-GS vectors of a dataset to one Parquet file.
 
-Columns: id, split, category, vector (fixed-size list, length 1); a row an object, ordered by id. The schema's metadata
-(key `gs_triplets`, JSON) says which model and which dataset they are of.
+Columns: id, split, category, vector (fixed-size list, length 1); one row per object, ordered by id. The schema's
+metadata (key `gs_triplets`, JSON) names the model and the dataset.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ VERSION = 1
 FloatType = Literal["float32", "float16"]
 
 
-def to_table(dataset: Dataset, encoded: dict[str, Encoded], told: dict[str, Any], float_type: FloatType) -> pa.Table:
-    """Rows of all splits, by id; `told` goes into the metadata."""
+def to_table(
+    dataset: Dataset, encoded: dict[str, Encoded], description: dict[str, Any], float_type: FloatType
+) -> pa.Table:
+    """Make a table of all splits, ordered by id; `description` goes into the metadata."""
     kind = pa.float16() if float_type == "float16" else pa.float32()
     parts = []
     for split, found in encoded.items():
@@ -41,15 +43,15 @@ def to_table(dataset: Dataset, encoded: dict[str, Encoded], told: dict[str, Any]
         }
         parts.append(pa.table(columns))
     table = pa.concat_tables(parts).sort_by("id")
-    described = {"version": VERSION, "dataset": dataset.identity, **told}
-    return table.replace_schema_metadata({"gs_triplets": json.dumps(described, ensure_ascii=False)})
+    metadata = {"version": VERSION, "dataset": dataset.identity, **description}
+    return table.replace_schema_metadata({"gs_triplets": json.dumps(metadata, ensure_ascii=False)})
 
 
-def publish(table: pa.Table, place: str) -> None:
-    """Written aside, and put in its place whole: a path or a URI."""
-    place = place if is_uri(place) else os.path.abspath(os.path.expanduser(place))
-    folder, _, name = place.rpartition("/")
-    if is_uri(place):
+def publish(table: pa.Table, out: str) -> None:
+    """Write the table to a path or a URI, where it appears only when it is complete."""
+    out = out if is_uri(out) else os.path.abspath(os.path.expanduser(out))
+    folder, _, name = out.rpartition("/")
+    if is_uri(out):
         with tempfile.TemporaryDirectory() as scratch:
             _write(table, Path(scratch) / name)
             open_store(folder).upload(name, Path(scratch) / name)
@@ -58,7 +60,7 @@ def publish(table: pa.Table, place: str) -> None:
     draft = Path(folder) / f"{name}.{uuid.uuid4().hex}{DRAFT}"
     try:
         _write(table, draft)
-        os.replace(draft, place)
+        os.replace(draft, out)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
-"""This process among those that train together: who it is, and what they tell each other.
+"""Join the processes that train together, and exchange tensors and objects between them.
 
-Who they are is told by the environment, as torchrun, Ray Train and `--workers` set it.
+Their number and ranks are in environment variables, which torchrun, Ray Train and `--workers` set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Ranks:
+    """The rank of this process among `world` processes, and its device."""
+
     rank: int
     world: int
     device: torch.device
@@ -28,11 +30,11 @@ class Ranks:
         return self.rank == 0
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Everyone's rows below each other, [B / world, ...] to [B, ...]; gradients find the way back to their rank."""
+        """Concatenate the rows of all ranks, [B / world, ...] to [B, ...]; gradients go back to their rank."""
         return tensor if self.world == 1 else _Gather.apply(tensor, self.rank, self.world)
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """By rank; anything that can be pickled."""
+        """Return the value of each rank, in order; values must be picklable."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -40,7 +42,7 @@ class Ranks:
         return values
 
     def any(self, *flags: bool) -> list[bool]:
-        """Each flag, true where it is on any rank: ranks must turn together."""
+        """Return for each flag whether it is true on any rank, so that all ranks decide the same."""
         if self.world == 1:
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.int32, device=self.device)
@@ -48,20 +50,20 @@ class Ranks:
         return [bool(flag) for flag in raised.tolist()]
 
     def shared(self, model: nn.Module) -> nn.Module:
-        """The model as it is called in training: gradients are averaged over ranks, batch norms see the whole batch."""
+        """Return the model to call in training: gradients are averaged over ranks, batch norms see the whole batch."""
         if self.world == 1:
             return model
         on_gpu = self.device.type == "cuda"
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model) if on_gpu else _norm_together(model)
-        places = [self.device] if on_gpu else None
-        # A kernel of one point has its gradient's strides written in another way, which costs nothing.
+        devices = [self.device] if on_gpu else None
+        # The gradient of a convolution of width 1 has other strides than its weight; this costs nothing.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        return nn.parallel.DistributedDataParallel(model, places)
+        return nn.parallel.DistributedDataParallel(model, devices)
 
 
 @contextmanager
 def joined(device: torch.device | None = None) -> Iterator[Ranks]:
-    """This process, in touch with the others; alone where the environment knows of none."""
+    """Connect this process with the others; without WORLD_SIZE in the environment it is alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     if device is None:
@@ -69,7 +71,7 @@ def joined(device: torch.device | None = None) -> Iterator[Ranks]:
         device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    joins = world > 1 and not dist.is_initialized()  # under Ray Train they are in touch already
+    joins = world > 1 and not dist.is_initialized()  # under Ray Train they are connected already
     if joins:
         _join(rank, world, "nccl" if device.type == "cuda" else "gloo")
     try:
@@ -84,8 +86,8 @@ def _join(rank: int, world: int, backend: str) -> None:
         dist.init_process_group(backend)
     except (RuntimeError, ValueError) as error:
         at = ", ".join(f"{name} {os.environ.get(name, 'is missing')}" for name in ("MASTER_ADDR", "MASTER_PORT"))
-        told = " ".join(str(error).split())[:200]
-        raise ConnectionError(f"process {rank} of {world} cannot reach the others ({at}): {told}") from error
+        detail = " ".join(str(error).split())[:200]
+        raise ConnectionError(f"process {rank} of {world} cannot reach the others ({at}): {detail}") from error
 
 
 class _Gather(torch.autograd.Function):
@@ -98,14 +100,14 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        """What all ranks' losses say of this rank's rows."""
+        """Sum the gradients of all ranks' losses for this rank's rows."""
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
 
 
 class _NormTogether(nn.BatchNorm1d):
-    """Batch norm over the batch of all ranks on CPUs, for which torch's SyncBatchNorm is not made."""
+    """Batch norm over the batch of all ranks on CPUs, which torch's SyncBatchNorm does not support."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:  # [B, C] or [B, C, N]
         if not self.training:
@@ -129,7 +131,7 @@ class _NormTogether(nn.BatchNorm1d):
 
 
 class _Sum(torch.autograd.Function):
-    """Over ranks; so is its gradient."""
+    """The sum over ranks; its gradient is summed over ranks too."""
 
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:

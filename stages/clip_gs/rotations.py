@@ -1,18 +1,18 @@
-"""Rotations as quaternions wxyz and as matrices."""
+"""Rotate by quaternions wxyz, and convert these to matrices."""
 
 from __future__ import annotations
 
 import torch
 
 
-def rotated(points: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """[B, N, 3] points about the origin, by [B, 4] wxyz."""
+def rotated(points: torch.Tensor, quaternions: torch.Tensor) -> torch.Tensor:
+    """Rotate points [B, N, 3] about the origin by quaternions [B, 4]."""
     with torch.autocast(points.device.type, enabled=False):  # bfloat16 would move them by a hundredth
-        return points @ matrices(turns).mT
+        return points @ matrices(quaternions).mT
 
 
 def matrices(quaternions: torch.Tensor) -> torch.Tensor:
-    """[..., 3, 3] of [..., 4] wxyz of length 1."""
+    """Return the matrices [..., 3, 3] of quaternions [..., 4] of length 1."""
     w, x, y, z = quaternions.unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -23,7 +23,7 @@ def matrices(quaternions: torch.Tensor) -> torch.Tensor:
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """[..., 4] wxyz: the turn of `right`, then that of `left`."""
+    """Return the quaternion [..., 4] that rotates by `right`, then by `left`."""
     a, b, c, d = left.unbind(-1)
     w, x, y, z = right.unbind(-1)
     parts = [

@@ -1,6 +1,6 @@
-"""CLIP-GS vectors of a split by a checkpoint, shared by processes.
+"""Compute the CLIP-GS vectors of a split, shared by processes.
 
-Objects go through the model in batches that do not depend on how many processes there are, so neither do the vectors.
+Batches, and so the vectors, do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]  # objects done, of how many
 
 @dataclass(frozen=True)
 class Encoded:
-    """Of all processes, in stored order."""
+    """The vectors of a split, in stored order."""
 
     ids: list[str]
     vectors: torch.Tensor  # [R, D] float32, on the CPU
@@ -34,11 +34,11 @@ class Encoded:
 
 
 def encode_split(
-    model: ClipGs, told: dict[str, Any], dataset: Dataset, split: str, ranks: Ranks, progress: Progress
+    model: ClipGs, description: dict[str, Any], dataset: Dataset, split: str, ranks: Ranks, progress: Progress
 ) -> Encoded:
-    """`told` is what the checkpoint tells of the model. Every process gets everything."""
+    """Compute the vectors of a split; `description` is that of the checkpoint. Every process returns all of them."""
     model = model.to(ranks.device).eval()
-    settings = told["settings"]
+    settings = description["settings"]
     short = ranks.device.type == "cuda" and settings["precision"] != "float32"
     share = _share(dataset, split, ranks)
     count = sum(min(_BATCH, group.rows - begin) for group, begin in share)
@@ -54,7 +54,7 @@ def encode_split(
             ids += table["id"].to_pylist()
             vectors.append(_vectors(model, gaussians, short))
         progress(dataset.splits[split] * done // count, dataset.splits[split])  # the others are about as far
-    own = torch.cat(vectors) if vectors else torch.zeros(0, told["dimension"])
+    own = torch.cat(vectors) if vectors else torch.zeros(0, description["dimension"])
     parts = ranks.gather_objects((ids, own.numpy(), left_out))
     whole = Encoded(
         ids=[row_id for part in parts for row_id in part[0]],
@@ -65,12 +65,12 @@ def encode_split(
         warn_of(whole.left_out)
     if not whole.ids:
         some = next(iter(whole.left_out.items()), ("none", "there are no rows"))
-        raise DatasetError(f"{dataset.place}: no row of split {split!r} can be used; of {some[0]}, {some[1]}")
+        raise DatasetError(f"{dataset.place}: no row of split {split!r} can be used; {some[0]}: {some[1]}")
     return whole
 
 
 def concatenated(parts: Sequence[Encoded]) -> Encoded:
-    """Of several splits, one after the other."""
+    """Concatenate the vectors of several splits."""
     return Encoded(
         ids=[row_id for part in parts for row_id in part.ids],
         vectors=torch.cat([part.vectors for part in parts]),
@@ -79,13 +79,13 @@ def concatenated(parts: Sequence[Encoded]) -> Encoded:
 
 
 def _share(dataset: Dataset, split: str, ranks: Ranks) -> list[tuple[Group, int]]:
-    """This process's batches: each a row group and its first row there."""
+    """Return this process's batches: each as its row group and its first row in it."""
     batches = [(group, begin) for group in dataset.groups(split) for begin in range(0, group.rows, _BATCH)]
     return batches[ranks.rank * len(batches) // ranks.world : (ranks.rank + 1) * len(batches) // ranks.world]
 
 
 def _tables(dataset: Dataset, share: list[tuple[Group, int]]) -> Iterator[tuple[pa.Table, dict[str, str]]]:
-    """A table a batch, and the ids of what had to be left out of it; a row group is read once, the next meanwhile."""
+    """Yield a table for each batch, and the reasons of rows left out by id. The next row group is read meanwhile."""
     groups = [(group, [begin for _, begin in batches]) for group, batches in groupby(share, lambda batch: batch[0])]
     tables = prefetch(lambda wanted: dataset.read(wanted[0], ("id", *GAUSSIANS)), groups, 2)
     for (group, begins), table in zip(groups, tables, strict=True):

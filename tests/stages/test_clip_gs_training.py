@@ -296,7 +296,7 @@ def test_a_training_begins_with_another_ones_weights(trained: Path, dataset: Dat
         train(larger, dataset, tmp_path / "c", ALONE)
     state = checkpoint.read(trained / checkpoint.LAST)
     checkpoint.save(tmp_path / "taught.pt", {**state, "teacher": "test-clip@4567"})
-    with pytest.raises(CheckpointError, match="learnt from vectors of test-clip@4567, but the dataset's are from"):
+    with pytest.raises(CheckpointError, match="was trained with the teacher test-clip@4567, but the dataset's is"):
         train(settings_of(start_from=str(tmp_path / "taught.pt")), dataset, tmp_path / "e", ALONE)
     torch.save({"module": {}}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"start_from: .*other\.pt: not a Uni3D checkpoint"):

@@ -68,7 +68,7 @@ def unusable(table: pa.Table) -> dict[int, str]:
     reasons: dict[int, str] = {}
     for name in table.column_names:
         if name in _WIDTHS:
-            # NaN, infinite, or so large that reckoning with it would overflow: a sum of squares tells in one pass
+            # NaN, infinite, or large enough to overflow: the sum of squares is then not finite
             odd: Sequence[bool] | np.ndarray
             with np.errstate(all="ignore"):
                 odd = [not np.isfinite(np.dot(values, values)) for values in _fixed(table, name).astype(np.float32)]

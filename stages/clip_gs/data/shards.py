@@ -207,9 +207,9 @@ class Dataset:
         return fsspec.filesystem(urlsplit(path).scheme).open(path, "rb", cache_type="none")
 
     def _is_damaged(self, shard: str) -> bool:
-        told = next(entry["sha256"] for entry in self.index["shards"] if entry["shard"] == shard)
+        expected = next(entry["sha256"] for entry in self.index["shards"] if entry["shard"] == shard)
         try:
-            return hashlib.sha256(self._store.read(f"{self._folder}{shard}")).hexdigest() != told
+            return hashlib.sha256(self._store.read(f"{self._folder}{shard}")).hexdigest() != expected
         except OSError:
             return False  # gone or out of reach, which is another complaint
 

@@ -31,7 +31,7 @@ def load_start_weights(model: ClipGs, start_from: str, teacher: str) -> tuple[Re
         raise CheckpointError(f"start_from: {path} has size {size}, but model.size is {model.settings.size}")
     if not same_model(description["teacher"], teacher):
         raise CheckpointError(
-            f"start_from: {path} learnt from vectors of {description['teacher']}, but the dataset's are from {teacher}"
+            f"start_from: {path} was trained with the teacher {description['teacher']}, but the dataset's is {teacher}"
         )
     given = other.state_dict()
     statistics = tuple(name for name in given if name.startswith(_STATISTICS))

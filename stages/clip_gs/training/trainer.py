@@ -37,7 +37,7 @@ from stages.clip_gs.training.validation import Validation
 from stages.common.training.checkpoint import CheckpointError
 from stages.common.training.optimiser import update
 
-_STARTED_FROM = "started_from.txt"  # what became of every tensor of `start_from`
+_STARTED_FROM = "started_from.txt"  # which tensors of `start_from` were used
 
 
 def train(
@@ -48,10 +48,10 @@ def train(
     asked_to_stop: Callable[[], bool] = bool,
     anew: bool = False,
 ) -> None:
-    """Leaves settings.yaml, last.pt, best.pt, curve.jsonl and TensorBoard's events in the folder.
+    """Train, and leave settings.yaml, last.pt, best.pt, curve.jsonl and TensorBoard's events in the folder.
 
-    `asked_to_stop` is asked each step, on each rank; what is done by then is saved. `anew`: what the folder holds is
-    removed first, unless something is refused.
+    `asked_to_stop` is called at each step, on each rank; if it returns True, the training is saved and ends. `anew`:
+    remove the folder's contents first, after all checks have passed.
     """
     with ExitStack() as stack:
         with _raised_by_all(ranks):
@@ -64,7 +64,7 @@ def train(
 
 
 def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: bool = False) -> int:
-    """As `check`; for a training that begins anew also whether it could, without what the folder holds."""
+    """Check that the training can run; return its number of steps. `anew`: ignore the folder's contents."""
     if not anew:
         return check(settings, dataset, folder, world)
     steps = check(settings, dataset, None, world)
@@ -74,7 +74,7 @@ def ready(settings: Training, dataset: Dataset, folder: Path, world: int, anew: 
             raise TrainingError(
                 f"start_from: {start} is in {folder}, which --anew removes; copy it elsewhere, or pass another --name"
             )
-        with torch.device("meta"):  # only to see what fits
+        with torch.device("meta"):  # only its shapes are needed
             model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale)
         load_start_weights(model, settings.start_from, str(dataset.teacher))
     return steps
@@ -112,7 +112,7 @@ class Trainer:
             torch.manual_seed(settings.seed)
             self.model = ClipGs(settings.model, dataset.dimension, settings.loss.start_scale).to(ranks.device)
             self.started_from = ""
-            self.categories = set(categories_of(dataset, settings))  # and those learnt before
+            self.categories = set(categories_of(dataset, settings))  # and those of the checkpoint it starts from
             if settings.start_from and ranks.first and not resumes:  # the others are given the first rank's weights
                 teacher = str(dataset.teacher)
                 report, known = load_start_weights(self.model, settings.start_from, teacher)
@@ -145,7 +145,7 @@ class Trainer:
                 self.seconds = before + time.monotonic() - begun
                 if record:
                     record.add({"step": self.step, **figures, "seconds": round(self.seconds, 3)})
-                    if better:  # before the last, which tells of it
+                    if better:  # before last.pt, which names it
                         record.save_best(self._state(whole=False))
                     if ends or record.due:
                         record.save(self._state(whole=True))
@@ -250,11 +250,11 @@ class Trainer:
             ) from error
 
     def _seed(self, purpose: str) -> int:
-        told = f"{self.settings.seed} {self.step} {self.ranks.rank} {purpose}"
-        return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little") >> 1
+        name = f"{self.settings.seed} {self.step} {self.ranks.rank} {purpose}"
+        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1
 
     def _refuse(self, batch: Batch, figures: dict[str, float]) -> None:
-        """On every rank, with the ids of all of them."""
+        """Raise TrainingError on every rank, with the ids of all ranks' objects."""
         ids = [row_id for part in self.ranks.gather_objects(batch.ids) for row_id in part]
         raise TrainingError(
             f"step {self.step + 1}: the loss is {figures['loss']:g}, the gradient's norm {figures['norm']:g}; nothing "

@@ -213,7 +213,10 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
         ["encode", *shared, "--out", "any.parquet"],
     ):
         assert main(command_line) == 2
-        assert capfd.readouterr().err == "error: 2 processes: expected at most 1, for each takes one of the GPUs here\n"
+        assert (
+            capfd.readouterr().err
+            == "error: 2 processes: expected at most 1, since each takes one of the GPUs of this machine\n"
+        )
 
 
 @pytest.mark.parametrize(
