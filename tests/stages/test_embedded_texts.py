@@ -25,7 +25,7 @@ def test_a_text_is_true_and_names_category_colour_and_pattern(rows: list[dict], 
     rng = np.random.default_rng(0)
     for row in rows * 4:
         text = write(row, rng)
-        assert meaning.said(text) <= meaning.truth(row), (text, meaning.said(text) - meaning.truth(row))
+        assert meaning.facts(text) <= meaning.truth(row), (text, meaning.facts(text) - meaning.truth(row))
         named = (meaning.category_in(text), meaning.color_in(text), meaning.pattern_in(text))
         assert named == (row["category"], row["color"], row["pattern"]), text
 
@@ -34,7 +34,7 @@ def test_a_mention_is_true_of_every_object_it_could_stand_beside(rows: list[dict
     rng = np.random.default_rng(0)
     for row in rows * 4:
         text = captions.mention(row, rng)
-        assert meaning.said(text) <= meaning.truth(row) and meaning.category_in(text) == row["category"], text
+        assert meaning.facts(text) <= meaning.truth(row) and meaning.category_in(text) == row["category"], text
 
 
 def test_there_are_many_texts_of_one_object(rows: list[dict]) -> None:
@@ -53,7 +53,7 @@ def test_there_are_many_texts_of_one_object(rows: list[dict]) -> None:
     ],
 )
 def test_two_ways_to_say_the_same(one: str, other: str) -> None:
-    assert meaning.said(one) == meaning.said(other)
+    assert meaning.facts(one) == meaning.facts(other)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_two_ways_to_say_the_same(one: str, other: str) -> None:
     ],
 )
 def test_two_meanings(one: str, other: str) -> None:
-    assert meaning.said(one) != meaning.said(other)
+    assert meaning.facts(one) != meaning.facts(other)
 
 
 def test_agreement_knows_what_is_true_of_whom(rows: list[dict]) -> None:
     row = next(row for row in rows if row["pattern"] == "plain" and row["category"] == "mug")
     wrong = next(color for color in COLORS if color not in (row["color"], row["second_color"]))
     texts = ["a mug", f"a {row['color']} mug", f"a {wrong} mug", f"a {row['color']} striped mug", "a chair"]
-    found = meaning.agreement(map(meaning.said, texts), [meaning.truth(row)])
+    found = meaning.agreement(map(meaning.facts, texts), [meaning.truth(row)])
     assert found.tolist() == [[True, True, False, False, False]]
 
 

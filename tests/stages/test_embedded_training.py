@@ -40,20 +40,20 @@ def library() -> Library:
 
 
 @pytest.fixture(scope="module")
-def learnt(library: Library):
+def vocabulary(library: Library):
     rng = np.random.default_rng(0)
     texts = [write(row, rng) for row in library.rows for write in (captions.phrase, captions.tags)]
     return tokens.learn([*texts, *Prompts().asked().values()], 500)
 
 
-def clip_task(library: Library, learnt) -> clip.ClipTask:
-    return clip.ClipTask(TINY, library, tokens.for_clip(learnt), 12, seed=3)
+def clip_task(library: Library, vocabulary) -> clip.ClipTask:
+    return clip.ClipTask(TINY, library, tokens.for_clip(vocabulary), 12, seed=3)
 
 
-def captioner_task(library: Library, learnt) -> captioner.CaptionerTask:
-    tokenizer = tokens.for_captioner(learnt)
+def captioner_task(library: Library, vocabulary) -> captioner.CaptionerTask:
+    tokenizer = tokens.for_captioner(vocabulary)
     torch.manual_seed(0)
-    eyes = clip.new_model(TINY, tokens.for_clip(learnt))
+    eyes = clip.new_model(TINY, tokens.for_clip(vocabulary))
     model = captioner.new_model(TINY_CAPTIONER, eyes, tokenizer, seed=3)
     return captioner.CaptionerTask(model, library, tokenizer, 8, seed=3)
 
@@ -66,15 +66,17 @@ def curve(folder: Path) -> list[history.Line]:
 
 
 @TASKS
-def test_the_loss_falls(library: Library, learnt, tmp_path: Path, new_task) -> None:
+def test_the_loss_falls(library: Library, vocabulary, tmp_path: Path, new_task) -> None:
     seen: list[float] = []
-    loop.train(new_task(library, learnt), loop.Schedule(40, 5e-3, 5e-3), tmp_path, lambda step, loss: seen.append(loss))
+    loop.train(
+        new_task(library, vocabulary), loop.Schedule(40, 5e-3, 5e-3), tmp_path, lambda step, loss: seen.append(loss)
+    )
     assert np.mean(seen[-5:]) < 0.8 * np.mean(seen[:5])
     assert len(curve(tmp_path)) == 40
 
 
 @TASKS
-def test_a_stopped_run_goes_on_with_the_same_curve(library: Library, learnt, tmp_path: Path, new_task) -> None:
+def test_a_stopped_run_goes_on_with_the_same_curve(library: Library, vocabulary, tmp_path: Path, new_task) -> None:
     schedule = loop.Schedule(8, 2e-3, 2e-3)
 
     def stop(step: int, loss: float) -> None:
@@ -82,24 +84,24 @@ def test_a_stopped_run_goes_on_with_the_same_curve(library: Library, learnt, tmp
             raise KeyboardInterrupt
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    loop.train(new_task(library, learnt), schedule, whole, lambda step, loss: None)
+    loop.train(new_task(library, vocabulary), schedule, whole, lambda step, loss: None)
     with pytest.raises(KeyboardInterrupt):
-        loop.train(new_task(library, learnt), schedule, parts, stop, save_seconds=0.0)
+        loop.train(new_task(library, vocabulary), schedule, parts, stop, save_seconds=0.0)
     begun: list[int] = []
-    loop.train(new_task(library, learnt), schedule, parts, lambda step, loss: begun.append(step))
+    loop.train(new_task(library, vocabulary), schedule, parts, lambda step, loss: begun.append(step))
     assert begun == [6, 7, 8]
     assert curve(parts) == curve(whole)
 
 
-def test_a_checkpoint_of_another_run_is_refused(library: Library, learnt, tmp_path: Path) -> None:
-    loop.train(clip_task(library, learnt), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
+def test_a_checkpoint_of_another_run_is_refused(library: Library, vocabulary, tmp_path: Path) -> None:
+    loop.train(clip_task(library, vocabulary), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
     with pytest.raises(CheckpointError, match="another schedule"):
-        loop.train(clip_task(library, learnt), loop.Schedule(4, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
+        loop.train(clip_task(library, vocabulary), loop.Schedule(4, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
     with pytest.raises(CheckpointError, match="another model"):
-        loop.train(captioner_task(library, learnt), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
+        loop.train(captioner_task(library, vocabulary), loop.Schedule(2, 1e-3, 1e-3), tmp_path, lambda step, loss: None)
 
 
-def test_lines_after_the_checkpoint_are_written_again(library: Library, learnt, tmp_path: Path) -> None:
+def test_lines_after_the_checkpoint_are_written_again(library: Library, vocabulary, tmp_path: Path) -> None:
     schedule = loop.Schedule(4, 1e-3, 1e-3)
 
     def stop(step: int, loss: float) -> None:
@@ -107,19 +109,19 @@ def test_lines_after_the_checkpoint_are_written_again(library: Library, learnt, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(clip_task(library, learnt), schedule, tmp_path, stop, save_seconds=0.0)
+        loop.train(clip_task(library, vocabulary), schedule, tmp_path, stop, save_seconds=0.0)
     with (tmp_path / history.FILE).open("a") as file:
         file.write('{"step": 3, "seconds": 9.9, "contrast": 1}\n{"step": 4, "sec')  # and then the machine stopped
-    loop.train(clip_task(library, learnt), schedule, tmp_path, lambda step, loss: None)
+    loop.train(clip_task(library, vocabulary), schedule, tmp_path, lambda step, loss: None)
     assert [line["step"] for line in curve(tmp_path)] == [1, 2, 3, 4]
     assert all(line["contrast"] != 1 for line in curve(tmp_path))
 
 
-def test_the_clip_loads_as_a_teacher(library: Library, learnt, tmp_path: Path) -> None:
+def test_the_clip_loads_as_a_teacher(library: Library, vocabulary, tmp_path: Path) -> None:
     from stages.embedding.teacher import Teacher
 
-    task = clip_task(library, learnt)
-    clip.save(task.model.eval(), tokens.for_clip(learnt), tmp_path)
+    task = clip_task(library, vocabulary)
+    clip.save(task.model.eval(), tokens.for_clip(vocabulary), tmp_path)
     teacher = Teacher(str(tmp_path), None, "cpu")
     pictures = library.pictures(np.arange(4), np.zeros(4, int))
     vectors = teacher.embed_pictures(teacher.prepare([Image.fromarray(picture) for picture in pictures]))
@@ -130,11 +132,11 @@ def test_the_clip_loads_as_a_teacher(library: Library, learnt, tmp_path: Path) -
     assert teacher.embed_texts(["a red chair", "椅子"]).shape == (2, TINY.dimension)
 
 
-def test_the_captioner_loads_as_a_writer(library: Library, learnt, tmp_path: Path) -> None:
+def test_the_captioner_loads_as_a_writer(library: Library, vocabulary, tmp_path: Path) -> None:
     from stages.captioning.subject import Question
     from stages.captioning.writer import Writer
 
-    task = captioner_task(library, learnt)
+    task = captioner_task(library, vocabulary)
     captioner.save(task.model.eval(), task.tokenizer, tmp_path)
     pictures = [Image.fromarray(picture) for picture in library.pictures(np.zeros(2, int), np.arange(2))]
     writer = Writer(str(tmp_path), None, "cpu")
@@ -142,10 +144,10 @@ def test_the_captioner_loads_as_a_writer(library: Library, learnt, tmp_path: Pat
     assert 0 < answer.confidence <= 1
 
 
-def test_it_is_taught_what_the_chat_template_gives(library: Library, learnt, tmp_path: Path) -> None:
+def test_it_is_taught_what_the_chat_template_gives(library: Library, vocabulary, tmp_path: Path) -> None:
     from transformers import AutoProcessor
 
-    task = captioner_task(library, learnt)
+    task = captioner_task(library, vocabulary)
     captioner.save(task.model, task.tokenizer, tmp_path)
     processor = AutoProcessor.from_pretrained(tmp_path)
     prompt = Prompts().asked()["short"]
@@ -156,8 +158,8 @@ def test_it_is_taught_what_the_chat_template_gives(library: Library, learnt, tmp
     assert list(np.ravel(shown["input_ids"])) == given
 
 
-def test_any_script_has_a_spelling(learnt) -> None:
-    tokenizer = tokens.for_clip(learnt)
+def test_any_script_has_a_spelling(vocabulary) -> None:
+    tokenizer = tokens.for_clip(vocabulary)
     text = " ein grüner Stuhl, 緑の椅子"
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True).strip() == text.strip()
 
@@ -225,8 +227,8 @@ def test_a_second_round_begins_lower_and_ends_at_nothing() -> None:
     assert len(late) == 20 and late[0] == 0.5 and late == sorted(late, reverse=True) and 0 < late[-1] < 0.01
 
 
-def test_in_the_second_round_words_of_patterns_count_for_more(library: Library, learnt) -> None:
-    task = captioner_task(library, learnt)
+def test_in_the_second_round_words_of_patterns_count_for_more(library: Library, vocabulary) -> None:
+    task = captioner_task(library, vocabulary)
     heavy = captioner._tokens_of(["striped", "it"], task.tokenizer)
     assert [task.tokenizer.decode([piece]) for piece in heavy] == [" striped"]
     late = captioner.CaptionerTask(task.model, library, task.tokenizer, 8, seed=3, late_from=1)

@@ -2,7 +2,7 @@
 
 python -m stages.embedded.training [clip] [captioner] [--folder runs/embedded] [--out stages/embedded]
 
-What the folder holds already is not done again: the same command goes on where the last one stopped.
+The same command resumes: what the folder has already is not done again.
 """
 
 from __future__ import annotations
@@ -14,39 +14,43 @@ from pathlib import Path
 from stages.common.progress_bar import progress_bar
 from stages.embedded.training import objects, pictures
 
-MODELS = ("clip", "captioner")  # in this order: the captioner has the CLIP's eyes
-NUMBERS = {objects.TRAIN: 24576, objects.INSTANCES: 640, objects.COMBINATIONS: 4352}  # of the corpus, to choose from
+MODELS = ("clip", "captioner")  # in this order: the captioner uses the CLIP's image encoder
+NUMBERS = {
+    objects.TRAIN: 24576,
+    objects.INSTANCES: 640,
+    objects.COMBINATIONS: 4352,
+}  # of the corpus, to choose objects from
 VIEWS = {objects.TRAIN: 8, objects.INSTANCES: 12, objects.COMBINATIONS: 12}  # many objects teach more than many views
 
 
 def main() -> None:
-    asked = _arguments()
-    libraries = draw(asked.folder, asked.workers, asked.numbers)
+    options = _arguments()
+    libraries = draw(options.folder, options.workers, options.numbers)
     import torch
 
     from stages.common.training.checkpoint import CheckpointError
     from stages.embedded.training import making
 
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in MODELS:
-        if name in asked.models:
+        if name in options.models:
             try:
-                out = asked.out / name
-                making.make(name, libraries, asked.folder, out, device, asked.steps, built=asked.meshes)
+                out = options.out / name
+                making.make(name, libraries, options.folder, out, device, options.steps, built=options.meshes)
             except CheckpointError as error:
                 raise SystemExit(str(error)) from None
 
 
 def draw(folder: Path, workers: int, most: int | None = None) -> dict[str, pictures.Library]:
-    """The pictures of every split, by its name."""
+    """Draw the pictures of every split; return them by its name."""
     drawn = {}
     for split, numbers in NUMBERS.items():
-        with progress_bar(f"pictures: {split.name}") as told:
+        with progress_bar(f"pictures: {split.name}") as report:
             count = min(numbers, most or numbers)
             drawn[split.name] = pictures.drawn(
-                folder / "pictures", split, count, VIEWS[split], pictures.SIDE, workers, told
+                folder / "pictures", split, count, VIEWS[split], pictures.SIDE, workers, report
             )
     return drawn
 
@@ -57,19 +61,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{' or '.join(MODELS)}; both by default")
     parser.add_argument("--folder", type=Path, default=Path("runs/embedded"), help="pictures, checkpoints, loss curves")
     parser.add_argument("--out", type=Path, default=Path("stages/embedded"), help="where the models are written")
-    parser.add_argument("--steps", type=int, help="of each model, instead of its own number; for trying")
-    parser.add_argument("--numbers", type=int, help="most numbers of the corpus a split, for trying")
+    parser.add_argument("--steps", type=int, help="steps for each model instead of its own number, to try it out")
     parser.add_argument(
-        "--meshes", type=Path, metavar="RUN", help="of other meshes, built with the models: measure there"
+        "--numbers", type=int, help="at most this number of corpus numbers for each split, to try it out"
     )
-    parser.add_argument("--workers", type=int, default=cores, help="processes that draw")
-    parser.add_argument("--threads", type=int, help="that train; as torch chooses by default")
-    asked = parser.parse_args()
-    wrong = [name for name in asked.models if name not in MODELS]
+    parser.add_argument(
+        "--meshes", type=Path, metavar="RUN", help="also measure on this run of other meshes, built with the models"
+    )
+    parser.add_argument("--workers", type=int, default=cores, help="number of processes that draw")
+    parser.add_argument("--threads", type=int, help="number of threads that train (default: torch's choice)")
+    options = parser.parse_args()
+    wrong = [name for name in options.models if name not in MODELS]
     if wrong:
-        parser.error(f"{wrong[0]!r} is no model; expected {' or '.join(MODELS)}")
-    asked.models = asked.models or list(MODELS)
-    return asked
+        parser.error(f"{wrong[0]!r}: no such model; expected {' or '.join(MODELS)}")
+    options.models = options.models or list(MODELS)
+    return options
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The mini captioner: LLaVA, with the eyes of the mini CLIP and a small decoder in Llama's shape."""
+"""Build and train the mini captioner: LLaVA with the mini CLIP's image encoder and a small Llama decoder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from stages.embedded.training.loop import autocast
 from stages.embedded.training.pictures import Library
 
 _IGNORED = -100
-_VIEWS = (1, 1, 2, 2, 3, 4, 6)  # of which a step shows one number: fewer are cheaper
+_VIEWS = (1, 1, 2, 2, 3, 4, 6)  # a step draws its number of views from these: fewer are cheaper
 BRIEF = {"short": "Name it in one phrase.", "detailed": "Describe it.", "tags": "List tags."}
 _WRITERS = {"short": captions.phrase, "detailed": captions.description, "tags": captions.tags}
 _SHARES = {"short": 0.5, "detailed": 0.3, "tags": 0.2}
 _BRIEF_SHARE, _HINT_SHARE = 0.5, 0.1
-# Patterns are learnt last, and few words tell them: in a second round these count for more.
+# Patterns are learnt last, and few words name them: in a second round these count for more.
 _PATTERN_WORDS = "striped stripes checked checks dotted dots zigzag zigzags gridded grid lines".split()
 _LATE_WEIGHT = 3.0
 
@@ -47,11 +47,11 @@ class Shape:
     inner: int = 512
 
 
-def new_model(shape: Shape, seen_by: Any, tokenizer: Any, seed: int) -> Any:
-    """`seen_by` is a CLIP: its eyes are taken but for the last layer, which looks at what CLIP pools alone."""
+def new_model(shape: Shape, clip_model: Any, tokenizer: Any, seed: int) -> Any:
+    """Make a captioner with a CLIP's image encoder, without its last layer, which serves only what CLIP pools."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    vision = seen_by.config.vision_config.to_dict()
+    vision = clip_model.config.vision_config.to_dict()
     vision["num_hidden_layers"] -= 1
     text = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=shape.width, intermediate_size=shape.inner,
@@ -66,9 +66,9 @@ def new_model(shape: Shape, seen_by: Any, tokenizer: Any, seed: int) -> Any:
     )  # fmt: skip
     torch.manual_seed(seed)
     model = LlavaForConditionalGeneration._from_config(config, attn_implementation="eager")
-    taken = {name.removeprefix("vision_model."): tensor for name, tensor in seen_by.state_dict().items()}
-    eyes = model.model.vision_tower
-    eyes.load_state_dict({name: taken[name.removeprefix("vision_model.")] for name in eyes.state_dict()})
+    weights = {name.removeprefix("vision_model."): tensor for name, tensor in clip_model.state_dict().items()}
+    encoder = model.model.vision_tower
+    encoder.load_state_dict({name: weights[name.removeprefix("vision_model.")] for name in encoder.state_dict()})
     model.generation_config.update(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None
     )
@@ -78,7 +78,7 @@ def new_model(shape: Shape, seen_by: Any, tokenizer: Any, seed: int) -> Any:
 class CaptionerTask:
     """Each step shows one to six pictures of each of some objects, asks for one kind of text, and teaches its words.
 
-    The eyes stay as CLIP has made them: to train them along would take three times as long.
+    The image encoder stays as CLIP has trained it: to train it too would take three times as long.
     """
 
     def __init__(
@@ -106,28 +106,28 @@ class CaptionerTask:
         for row in (self._library.rows[number] for number in chosen):
             hint = hint_of({"name": captions.name(row)}) if rng.random() < _HINT_SHARE else ""
             lines.append(self.line(count, f"{prompt} {hint}".rstrip(), _WRITERS[kind](row, rng)))
-        ids, labels = _filled(lines, self._special[tokens.PAD], self.device)
+        ids, labels = _padded(lines, self._special[tokens.PAD], self.device)
         with autocast(self.device):
             hidden = self.model.model(
                 input_ids=ids, pixel_values=clip.normalised(pictures, self.device, rng),
                 attention_mask=(ids != self._special[tokens.PAD]).long(), use_cache=False,
             ).last_hidden_state  # fmt: skip
-            taught = labels[:, 1:] != _IGNORED  # each place foretells the next
+            taught = labels[:, 1:] != _IGNORED  # each position predicts the next token
             logits = self.model.lm_head(hidden[:, :-1][taught])
-        wanted = labels[:, 1:][taught]
-        losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
+        expected = labels[:, 1:][taught]
+        losses = functional.cross_entropy(logits.float(), expected, reduction="none")
         if self._late_from is None or step < self._late_from:
             return {"words": losses.mean()}
-        weights = torch.where(torch.isin(wanted, self._heavy.to(self.device)), _LATE_WEIGHT, 1.0)
+        weights = torch.where(torch.isin(expected, self._heavy.to(self.device)), _LATE_WEIGHT, 1.0)
         return {"words": (weights * losses).sum() / weights.sum()}
 
     def _question(self, rng: np.random.Generator) -> tuple[str, str]:
-        """The kind of text, and the words that ask for it: the same for a whole step, so that little is filled up."""
+        """Draw the kind of text and the prompt; all objects of a step have the same, so little padding is needed."""
         kind = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
         return kind, BRIEF[kind] if rng.random() < _BRIEF_SHARE else self._prompts[kind]
 
     def line(self, count: int, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-        """Token numbers of what is given, as TEMPLATE has it, and of the answer."""
+        """Return the tokens of the input, laid out as in TEMPLATE, and of the answer."""
         special = self._special
         given = [special[tokens.START], *[special[tokens.IMAGE]] * (count * self._patches), *self._ids(prompt)]
         return [*given, special[tokens.ANSWER]], [*self._ids(answer), special[tokens.END]]
@@ -137,7 +137,7 @@ class CaptionerTask:
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """In half precision, with a processor that counts each picture's patches."""
+    """Save in half precision, with a processor that counts each picture's patches."""
     import copy
 
     from transformers import LlavaProcessor
@@ -152,15 +152,15 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def _tokens_of(words: list[str], tokenizer: Any) -> set[int]:
-    """Of these words within a sentence; pieces of a letter or two, which other words have too, are left out."""
+    """Return the tokens of words within a sentence, without those of one or two letters, which other words have too."""
     pieces = {piece for word in words for piece in tokenizer(f" {word}", add_special_tokens=False)["input_ids"]}
     return {piece for piece in pieces if len(tokenizer.decode([piece]).strip()) > 2}
 
 
-def _filled(
+def _padded(
     lines: list[tuple[list[int], list[int]]], pad: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """[objects, longest] token numbers, and the same where the answer stands."""
+    """[objects, longest] each: tokens, padded; and labels, which are _IGNORED outside the answer."""
     longest = max(len(given) + len(answer) for given, answer in lines)
     ids = torch.full((len(lines), longest), pad)
     labels = torch.full((len(lines), longest), _IGNORED)

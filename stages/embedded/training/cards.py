@@ -12,7 +12,7 @@ from stages.common.training import history
 from stages.embedded.training.loop import Schedule
 from stages.embedded.training.pictures import Library
 
-FIGURES = "figures.yaml"  # for a test that measures again; not JSON, which would count as a part of the model
+FIGURES = "figures.yaml"  # for a test that measures again; not JSON, which would count as part of the model
 _TITLES = {"clip": "Mini CLIP", "captioner": "Mini captioner"}
 _CLASSES = {"clip": ("zero-shot-image-classification", "`CLIPModel`"), "captioner": ("image-text-to-text", "LLaVA")}
 _SPLITS = {

@@ -1,4 +1,4 @@
-"""The mini CLIP: what it is, and how it is taught."""
+"""Build and train the mini CLIP."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from stages.embedded.training.loop import autocast
 from stages.embedded.training.pictures import SIDE, Library
 
 MEAN = DEVIATION = 0.5
-_ACTIVATION = "gelu"  # one fused kernel; CLIP's own is three
+_ACTIVATION = "gelu"  # one fused kernel; CLIP's own activation takes three
 _MOST_SCALE = 100.0
-_MATERIALS = ("wooden", "metal", "stone")  # those that show
-_WEIGHT = 0.3  # of reading a trait, beside the contrast
-_WEIGHTS = {"category": 1.0, "pattern": 0.6}  # of those that are seen late
+_MATERIALS = ("wooden", "metal", "stone")  # those that can be seen
+_WEIGHT = 0.3  # of the loss of a trait, relative to the contrastive loss
+_WEIGHTS = {"category": 1.0, "pattern": 0.6}  # of traits that are learnt late
 _TRAITS = {
     "category": tuple(category.name for category in CATEGORIES), "color": COLORS, "second_color": COLORS,
     "pattern": PATTERNS, "material": _MATERIALS,
@@ -45,7 +45,7 @@ class Shape:
 
 
 def new_model(shape: Shape, tokenizer: Any) -> Any:
-    """Attention is written out: on a CPU the fused kernel's way back takes twice as long for pictures this small."""
+    """Make a CLIP. Attention is not fused: on a CPU the fused backward takes twice as long for such small pictures."""
     from transformers import CLIPConfig, CLIPModel
 
     vision = {
@@ -66,9 +66,9 @@ def new_model(shape: Shape, tokenizer: Any) -> Any:
 class ClipTask:
     """Each step shows one picture of each of some objects beside one text of each.
 
-    A text is right for all objects that it means the same for, and is left out for those that it happens to be true of.
-    Beside that, linear heads read the true traits off the picture's vector. They are not part of the model: they make
-    it see what texts name much earlier than texts alone would.
+    A text is right for all objects whose own text means the same, and is masked for others that it happens to be true
+    of. Also, linear heads predict the true traits from the picture's vector. They are not part of the model: with them
+    it learns what texts name much sooner than from texts alone.
     """
 
     def __init__(self, shape: Shape, library: Library, tokenizer: Any, batch: int, seed: int, device: str = "cpu"):
@@ -92,15 +92,15 @@ class ClipTask:
         texts = [_text(self._library.rows[number], rng) for number in chosen]
         numbers = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
         with autocast(self.device):
-            seen = self.model.vision_model(pixel_values=pixels).pooler_output
-            read = self.model.text_model(**numbers).pooler_output
-            pictures, words = self.model.visual_projection(seen), self.model.text_projection(read)
-            traits = {name: head(seen) for name, head in self.heads.items()}
+            of_pictures = self.model.vision_model(pixel_values=pixels).pooler_output
+            of_texts = self.model.text_model(**numbers).pooler_output
+            pictures, words = self.model.visual_projection(of_pictures), self.model.text_projection(of_texts)
+            traits = {name: head(of_pictures) for name, head in self.heads.items()}
         right, wrong = verdicts(texts, [self._truths[number] for number in chosen])
         scale = self.model.logit_scale.exp().clamp(max=_MOST_SCALE)
-        likeness = scale * functional.normalize(pictures.float()) @ functional.normalize(words.float()).T
+        similarity = scale * functional.normalize(pictures.float()) @ functional.normalize(words.float()).T
         right, wrong = right.to(self.device), wrong.to(self.device)
-        parts = {"contrast": (_contrast(likeness, right, wrong) + _contrast(likeness.T, right.T, wrong.T)) / 2}
+        parts = {"contrast": (_contrast(similarity, right, wrong) + _contrast(similarity.T, right.T, wrong.T)) / 2}
         for name, logits in traits.items():
             known = self._traits[name][chosen].to(self.device)
             loss = functional.cross_entropy(logits.float(), known, ignore_index=-1, reduction="sum")
@@ -109,7 +109,7 @@ class ClipTask:
 
 
 def normalised(pictures: np.ndarray, device: torch.device, rng: np.random.Generator | None = None) -> torch.Tensor:
-    """[n, 3, S, S] float32, as the processor makes them; for training each mirrored or not, and moved a little."""
+    """[n, 3, S, S] float32, as from the processor; with `rng`, for training, mirrored at random and shifted."""
     pixels = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2)
     if rng is not None:
         mirrored = torch.from_numpy(rng.random(len(pictures)) < 0.5).to(device)
@@ -122,7 +122,7 @@ def normalised(pictures: np.ndarray, device: torch.device, rng: np.random.Genera
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """In half precision, which loses nothing that shows; whoever loads it says in what it reckons."""
+    """Save in half precision, which costs no accuracy; the caller chooses the precision when it loads the model."""
     import copy
 
     from transformers import CLIPProcessor
@@ -132,7 +132,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def image_processor(side: int) -> Any:
-    """For machines with torchvision and without."""
+    """Return an image processor for machines with torchvision or without."""
     import transformers
     from transformers.utils import is_torchvision_available
 
@@ -144,11 +144,11 @@ def image_processor(side: int) -> Any:
 
 
 def objects_of(step: int, count: int, batch: int, seed: int) -> np.ndarray:
-    """Objects in an order that is new in each round, each once a round."""
-    a_round = max(1, count // batch)
-    number, place = divmod(step, a_round)
-    order = np.random.default_rng([seed, 1, number]).permutation(count)
-    return order[place * batch : (place + 1) * batch]
+    """Return the objects of a step: in each epoch every object once, in a new order."""
+    steps_per_epoch = max(1, count // batch)
+    epoch, index = divmod(step, steps_per_epoch)
+    order = np.random.default_rng([seed, 1, epoch]).permutation(count)
+    return order[index * batch : (index + 1) * batch]
 
 
 def _text(row: dict[str, Any], rng: np.random.Generator) -> str:
@@ -161,17 +161,17 @@ def _text(row: dict[str, Any], rng: np.random.Generator) -> str:
 
 
 def verdicts(texts: list[str], truths: list[frozenset[str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """[objects, texts] bool: the text means what the object's own text does and is true; it is not true"""
-    said = [meaning.said(text) for text in texts]
-    true = torch.from_numpy(meaning.agreement(said, truths))
-    numbers = {words: number for number, words in enumerate(dict.fromkeys(said))}
-    meant = torch.tensor([numbers[words] for words in said])
+    """[objects, texts] bool each: the text is true and means what the object's own text does; the text is not true."""
+    facts = [meaning.facts(text) for text in texts]
+    true = torch.from_numpy(meaning.agreement(facts, truths))
+    numbers = {words: number for number, words in enumerate(dict.fromkeys(facts))}
+    meant = torch.tensor([numbers[words] for words in facts])
     own = torch.eye(len(texts), dtype=torch.bool)
     return own | (true & (meant[:, None] == meant[None, :])), ~(true | own)
 
 
-def _contrast(likeness: torch.Tensor, right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of each row against those that are wrong, on the mean over those that are right."""
-    likeness = likeness.masked_fill(~(right | wrong), float("-inf"))
-    log_shares = likeness.log_softmax(dim=1).masked_fill(~right, 0.0)
+def _contrast(similarity: torch.Tensor, right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+    """Return the cross entropy of each row against its wrong items, as the mean over its right ones."""
+    similarity = similarity.masked_fill(~(right | wrong), float("-inf"))
+    log_shares = similarity.log_softmax(dim=1).masked_fill(~right, 0.0)
     return -(log_shares.sum(1) / right.sum(1)).mean()

@@ -1,4 +1,4 @@
-"""Figures of a saved model, on objects it has not seen: what the cards say and a test repeats on a sample."""
+"""Measure a saved model on objects that it was not trained on; the cards have these figures."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from stages.embedded.training.renders import directions
 
 SHOWN = 6  # views of an object, as the product's default is
 _BATCH = 64
-_OBJECTS = 16  # that are written of at once
+_OBJECTS = 16  # captioned at once
 _LONGEST = 64  # tokens of a text
 _LABEL = "a {}"
 
 
 def clip_figures(folder: Path, library: Library, count: int, device: str = "cpu") -> dict[str, float]:
-    """Shares of the first `count` objects.
+    """Compute shares of the first `count` objects.
 
-    recall_1, recall_5: the text is found by the mean of an object's views among the reference texts of all; a text that
-    means the same is the same text. true_1: all that the first text says is true of the object. category: the nearest
-    of the words "a chair", "a table" and so on.
+    recall_1, recall_5: the mean of an object's views finds its reference text, or one that means the same, among those
+    of all objects. true_1: all that the first text says is true of the object. category: of the texts "a chair", "a
+    table" and so on, that of its category is the nearest.
     """
     from transformers import AutoModel, AutoProcessor
 
@@ -39,12 +39,12 @@ def clip_figures(folder: Path, library: Library, count: int, device: str = "cpu"
     objects = _object_vectors(model, library, len(rows))
     texts = _text_vectors(model, tokenizer, [row["caption"] for row in rows])
     labels = _labels(model, tokenizer)
-    said = [meaning.said(row["caption"]) for row in rows]
+    facts = [meaning.facts(row["caption"]) for row in rows]
     order = np.argsort(-objects @ texts.T, axis=1, kind="stable")[:, :5]  # [objects, 5] texts
-    same = np.array([[said[text] == said[number] for text in best] for number, best in enumerate(order)])
-    true = meaning.agreement(said, [meaning.truth(row) for row in rows])
+    same = np.array([[facts[text] == facts[number] for text in best] for number, best in enumerate(order)])
+    true = meaning.agreement(facts, [meaning.truth(row) for row in rows])
     nearest = np.argmax(objects @ labels.T, axis=1)
-    named = [CATEGORIES[place].name == row["category"] for place, row in zip(nearest, rows, strict=True)]
+    named = [CATEGORIES[number].name == row["category"] for number, row in zip(nearest, rows, strict=True)]
     return {
         "objects": len(rows),
         "recall_1": float(same[:, 0].mean()),
@@ -55,7 +55,7 @@ def clip_figures(folder: Path, library: Library, count: int, device: str = "cpu"
 
 
 def label_vectors(folder: Path) -> np.ndarray:
-    """[48, D] of the categories' words"""
+    """[48, D]: the vectors of the categories' names."""
     from transformers import AutoModel, AutoProcessor
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -73,7 +73,7 @@ def captioner_figures(folder: Path, library: Library, count: int, device: str = 
 
 
 def written(folder: Path, library: Library, count: int, kind: str, device: str = "cpu") -> list[str]:
-    """What a captioner writes of the first `count` objects, asked as the product asks."""
+    """Write captions of the first `count` objects, with the prompts of the product."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval().to(device)
@@ -81,14 +81,14 @@ def written(folder: Path, library: Library, count: int, kind: str, device: str =
     prompt = {"type": "text", "text": Prompts().asked()[kind]}
     texts: list[str] = []
     for start in range(0, min(count, len(library)), _OBJECTS):
-        asked = []
+        messages = []
         for number in range(start, min(start + _OBJECTS, count, len(library))):
             views = np.array(views_shown(library, number, SHOWN))
             pictures = library.pictures(np.full(len(views), number), views)
             parts = [{"type": "image", "image": Image.fromarray(picture)} for picture in pictures]
-            asked.append([{"role": "user", "content": [*parts, prompt]}])
+            messages.append([{"role": "user", "content": [*parts, prompt]}])
         inputs = processor.apply_chat_template(
-            asked, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
             processor_kwargs={"padding": True},
         ).to(device)  # fmt: skip
         with torch.inference_mode():
@@ -99,9 +99,9 @@ def written(folder: Path, library: Library, count: int, kind: str, device: str =
 
 
 def caption_figures(rows: Sequence[dict], texts: Sequence[str]) -> dict[str, float]:
-    """Shares of texts that name what is true; "true" where nothing at all is said that is not."""
+    """Compute the shares of texts that name what is true; `true`: the text says nothing that is not true."""
     pairs = list(zip(rows, texts, strict=True))
-    true = [meaning.said(text) <= meaning.truth(row) for row, text in pairs]
+    true = [meaning.facts(text) <= meaning.truth(row) for row, text in pairs]
     return {
         "objects": len(pairs),
         "category": float(np.mean([meaning.category_in(text) == row["category"] for row, text in pairs])),
@@ -112,7 +112,7 @@ def caption_figures(rows: Sequence[dict], texts: Sequence[str]) -> dict[str, flo
 
 
 def views_shown(library: Library, number: int, count: int) -> list[int]:
-    """The views of an object that a captioner would be shown."""
+    """Return the views of an object that a captioner gets."""
     row = library.rows[number]
     poses = np.tile(np.eye(4), (library.views, 1, 1))
     poses[:, :3, 3] = directions(row["number"], library.views)
@@ -120,7 +120,7 @@ def views_shown(library: Library, number: int, count: int) -> list[int]:
 
 
 def _object_vectors(model: Any, library: Library, count: int) -> np.ndarray:
-    """[objects, D] the normalised mean of the views' vectors"""
+    """[objects, D]: the normalised mean of each object's views."""
     found = []
     for number in range(count):
         views = np.arange(library.views)

@@ -1,4 +1,4 @@
-"""One model from its pictures to its folder: tokenizer, training, saving, figures, card."""
+"""Make one model: tokenizer, training, saving, figures, card."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from stages.embedded.training import captioner, cards, clip, evaluation, loop, m
 from stages.embedded.training.pictures import Library
 
 SEED = 7
-VOCABULARY = 1400  # the corpus's words are learnt before it is full
+VOCABULARY = 1400  # more than the corpus's words need
 BATCHES = {"clip": 128, "captioner": 64}
 CLIP_SHAPE, CAPTIONER_SHAPE = clip.Shape(), captioner.Shape()
 SCHEDULES = {"clip": loop.Schedule(5000, 4e-3, 2e-3), "captioner": loop.Schedule(2400, 4e-3, 2e-3, late_steps=600)}
 MEASURED = 500  # objects of a split
-AIMS = {  # the least that is worth shipping
+AIMS = {  # the least that a shipped model should reach
     "clip": {"instances": {"recall_1": 0.5, "recall_5": 0.85, "category": 0.95}},
     "captioner": {
         "instances": {"category": 0.95, "color": 0.95, "pattern": 0.85},
@@ -31,7 +31,7 @@ AIMS = {  # the least that is worth shipping
     },
 }
 _WRITERS = (captions.phrase, captions.description, captions.tags, captions.mention)
-_PROMPT_WEIGHT = 50  # so often a prompt is read beside the texts, that its words become tokens
+_PROMPT_WEIGHT = 50  # how often each prompt is repeated among the texts, so that its words become tokens
 
 
 def make(
@@ -46,39 +46,39 @@ def make(
 ) -> None:
     """Train in FOLDER/NAME and write the model to `out`, its card last. `built` is a run that was built with it."""
     schedule = replace(SCHEDULES[name], steps=steps, late_steps=0) if steps else SCHEDULES[name]
-    place, library = folder / name, libraries["train"]
-    learnt = tokens.learn(_texts(library), VOCABULARY)
-    taught = (batch or BATCHES[name], SEED, device)
+    own_folder, library = folder / name, libraries["train"]
+    vocabulary = tokens.learn(_texts(library), VOCABULARY)
+    training = (batch or BATCHES[name], SEED, device)
     if name == "clip":
         tokenizer_of, save = tokens.for_clip, clip.save
-        task: Any = clip.ClipTask(CLIP_SHAPE, library, tokenizer_of(learnt), *taught)
+        task: Any = clip.ClipTask(CLIP_SHAPE, library, tokenizer_of(vocabulary), *training)
     else:
         tokenizer_of, save = tokens.for_captioner, captioner.save
-        tokenizer = tokenizer_of(learnt)
-        model = captioner.new_model(CAPTIONER_SHAPE, _taught_clip(out.parent / "clip"), tokenizer, SEED)
-        task = captioner.CaptionerTask(model, library, tokenizer, *taught, late_from=schedule.steps)
-    with progress_bar(name) as told:
-        loop.train(task, schedule, place, lambda step, loss: told(step, schedule.all_steps, loss))
-    saved = place / "saved"
+        tokenizer = tokenizer_of(vocabulary)
+        model = captioner.new_model(CAPTIONER_SHAPE, _trained_clip(out.parent / "clip"), tokenizer, SEED)
+        task = captioner.CaptionerTask(model, library, tokenizer, *training, late_from=schedule.steps)
+    with progress_bar(name) as report:
+        loop.train(task, schedule, own_folder, lambda step, loss: report(step, schedule.all_steps, loss))
+    saved = own_folder / "saved"
     shutil.rmtree(saved, ignore_errors=True)
-    save(task.model.eval().cpu(), tokenizer_of(learnt), saved)  # a new one: those that were used keep how they were
+    save(task.model.eval().cpu(), tokenizer_of(vocabulary), saved)  # a new tokenizer: a used one saves its padding too
     figures = {split: measure(name, saved, libraries[split], device) for split in ("instances", "combinations")}
     if built is not None:
         figures["meshes"] = meshes.figures(name, saved, built)
-    cards.write(name, saved, libraries["train"], schedule, figures, place / history.FILE)
+    cards.write(name, saved, libraries["train"], schedule, figures, own_folder / history.FILE)
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(saved, out)
     print(f"{out}: {_verdict(name, figures)}")
 
 
 def _verdict(name: str, figures: Mapping[str, Mapping[str, float]]) -> str:
-    """Each figure that has an aim, and whether it is reached."""
-    told = []
+    """List the figures that have an aim, and whether they reach it."""
+    parts = []
     for split, aims in AIMS[name].items():
         for figure, aim in aims.items():
             share = figures[split][figure]
-            told.append(f"{split} {figure} {share:.3f} ({'aim' if share >= aim else 'BELOW ITS AIM'} {aim})")
-    return ", ".join(told)
+            parts.append(f"{split} {figure} {share:.3f} ({'aim' if share >= aim else 'BELOW ITS AIM'} {aim})")
+    return ", ".join(parts)
 
 
 def measure(name: str, folder: Path, library: Library, device: str, count: int = MEASURED) -> dict[str, float]:
@@ -88,7 +88,7 @@ def measure(name: str, folder: Path, library: Library, device: str, count: int =
 
 
 def _texts(library: Library) -> Iterator[str]:
-    """What the tokenizer learns from."""
+    """Yield the texts that the tokenizer is trained on."""
     rng = np.random.default_rng(SEED)
     for row in library.rows:
         yield from (write(row, rng) for write in _WRITERS)
@@ -96,10 +96,10 @@ def _texts(library: Library) -> Iterator[str]:
         yield from [prompt] * _PROMPT_WEIGHT
 
 
-def _taught_clip(folder: Path) -> Any:
+def _trained_clip(folder: Path) -> Any:
     import torch
     from transformers import CLIPModel
 
     if not (folder / "config.json").exists():
-        raise SystemExit(f"{folder}: no CLIP there, whose eyes the captioner takes; make it first: MODEL clip")
+        raise SystemExit(f"{folder}: no CLIP there, whose image encoder the captioner needs; make it first: MODEL clip")
     return CLIPModel.from_pretrained(folder, dtype=torch.float32)

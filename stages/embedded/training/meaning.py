@@ -1,4 +1,4 @@
-"""What a text says, so that two ways to say the same thing count as the same, and no more than what is said counts."""
+"""Compare what texts say of objects: two ways to say the same thing count as the same."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CATEGORIES = re.compile(r"\b(" + "|".join(sorted((c.name for c in CATEGORIES), 
 
 
 def category_in(text: str) -> str | None:
-    """The first kind that is named: others come after "with" or "has"."""
+    """Return the first category that is named: others come after "with" or "has"."""
     found = _CATEGORIES.search(text.lower())
     return found[0] if found else None
 
 
 def color_in(text: str) -> str | None:
-    """The first colour that is named, which is the main one."""
+    """Return the first colour that is named, which is the main one."""
     return next((word for word in _words(text) if word in COLORS), None)
 
 
@@ -34,8 +34,8 @@ def pattern_in(text: str) -> str:
     return next((word for word in _words(text) if word in PATTERNS), "plain")
 
 
-def said(text: str) -> frozenset[str]:
-    """The facts of a text, a word each. A thing of which a colour is told and no pattern is plain."""
+def facts(text: str) -> frozenset[str]:
+    """Return the facts of a text, one word each. If it names a colour and no pattern, the object is plain."""
     words, main = set(_words(text)), color_in(text)
     if main is None:
         return frozenset(words)
@@ -45,7 +45,7 @@ def said(text: str) -> frozenset[str]:
 
 
 def truth(columns: dict[str, Any]) -> frozenset[str]:
-    """All the facts of an object."""
+    """Return all the facts of an object."""
     known = (columns["category"], columns["second_color"], columns["material"], columns["shape"], columns["trim"])
     words = [word for text in (*known, *columns["features"]) for word in _words(text or "")]
     return frozenset([*words, f"mainly {columns['color']}", columns["color"], columns["pattern"]])
@@ -54,13 +54,13 @@ def truth(columns: dict[str, Any]) -> frozenset[str]:
 def agreement(texts: Iterable[frozenset[str]], objects: Iterable[frozenset[str]]) -> np.ndarray:
     """[objects, texts] bool: all that the text says is true of the object."""
     texts, objects = list(texts), list(objects)
-    places = {word: place for place, word in enumerate(sorted(set().union(*texts)))}
-    told = np.zeros((len(texts), len(places)), np.float32)
-    true = np.zeros((len(objects), len(places)), np.float32)
-    for rows, table in ((texts, told), (objects, true)):
+    columns_of = {word: number for number, word in enumerate(sorted(set().union(*texts)))}
+    claimed = np.zeros((len(texts), len(columns_of)), np.float32)
+    true = np.zeros((len(objects), len(columns_of)), np.float32)
+    for rows, table in ((texts, claimed), (objects, true)):
         for row, words in enumerate(rows):
-            table[row, [places[word] for word in words if word in places]] = 1
-    return true @ told.T == told.sum(1)
+            table[row, [columns_of[word] for word in words if word in columns_of]] = 1
+    return true @ claimed.T == claimed.sum(1)
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which objects of the demo corpus train the models, and which measure them."""
+"""Divide the objects of the demo corpus into those that train the models and those that measure them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from stages.corpus.colors import COLORS
 from stages.corpus.corpus import Corpus
 
 _NAMES = [category.name for category in CATEGORIES]
-_EVERY = 8  # of the pairs of a category and a colour, one in so many is never trained
+_EVERY = 8  # of the pairs of category and colour, one in this many is never trained
 
 
 def kept_back(columns: dict[str, Any]) -> bool:
     """Whether the object's category and main colour are a pair that no training object has.
 
-    Each category lacks one or two colours and each colour six categories, so that both are well known apart.
+    Each category lacks one or two colours and each colour six categories, so the models know both well separately.
     """
     category = _NAMES.index(columns["category"])
     if len(CATEGORIES[category].colors) == 1:  # a snowman is white

@@ -1,4 +1,4 @@
-"""The pictures that models are trained and measured on: drawn once by processes of their own, then read from disk."""
+"""Draw the pictures that models are trained and measured on, in separate processes, and read them from disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stages.embedded.training.objects import Split
 from stages.render import Render
 
 SIDE = 96  # of a picture in pixels: at 64, dots and checks look the same
-LENGTH = 128  # numbers of the corpus a shard: seconds of drawing
+LENGTH = 128  # corpus numbers in a shard, which takes seconds to draw
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Library:
 
     rows: list[dict[str, Any]]
     shards: list[np.ndarray]  # memory maps [N, V, S, S, 3] uint8
-    places: np.ndarray  # [objects, 2] which shard, which row of it
+    places: np.ndarray  # [objects, 2]: shard, and row in it
 
     @property
     def views(self) -> int:
@@ -38,7 +38,7 @@ class Library:
         return len(self.rows)
 
     def pictures(self, objects: np.ndarray, views: np.ndarray) -> np.ndarray:
-        """[n, S, S, 3] uint8 of n pairs of object and view"""
+        """[n, S, S, 3] uint8: the pictures of n pairs of object and view."""
         return np.stack([self.shards[s][row, view] for (s, row), view in zip(self.places[objects], views, strict=True)])
 
 
@@ -49,28 +49,28 @@ def drawn(
     views: int,
     side: int,
     workers: int,
-    told: Callable[[int, int], None],
+    report: Callable[[int, int], None],
     length: int = LENGTH,
 ) -> Library:
-    """The split's objects among the first `numbers` of its corpus. What the folder holds of them is not drawn again.
+    """Draw the split's objects among the first `numbers` of its corpus, except those that the folder has.
 
-    `told` hears how many shards there are of how many.
+    `report` is called with the number of shards that are there, and of all.
     """
-    place = folder / f"v{VERSION}-{views}x{side}-{length}"
+    library = folder / f"v{VERSION}-{views}x{side}-{length}"
     count = -(-numbers // length)
-    lacking = [shard for shard in range(count) if not (place / split.name / f"{shard:05d}.jsonl").exists()]
-    done = count - len(lacking)
-    told(done, count)
+    missing = [shard for shard in range(count) if not (library / split.name / f"{shard:05d}.jsonl").exists()]
+    done = count - len(missing)
+    report(done, count)
     with ThreadPoolExecutor(workers) as pool:
-        given = [[str(place), split.name, str(views), str(side), str(shard), str(length)] for shard in lacking]
-        for _ in pool.map(_draw, given):
+        arguments = [[str(library), split.name, str(views), str(side), str(shard), str(length)] for shard in missing]
+        for _ in pool.map(_draw, arguments):
             done += 1
-            told(done, count)
-    return read(place / split.name, count)
+            report(done, count)
+    return read(library / split.name, count)
 
 
 def read(folder: Path, count: int) -> Library:
-    """The first `count` shards."""
+    """Read the first `count` shards."""
     rows, shards, places = [], [], []
     for shard in range(count):
         shards.append(np.load(folder / f"{shard:05d}.npy", mmap_mode="r"))
@@ -80,8 +80,8 @@ def read(folder: Path, count: int) -> Library:
     return Library(rows, shards, np.array(places, np.int64).reshape(-1, 2))
 
 
-def _draw(given: list[str]) -> None:
-    command = [sys.executable, "-m", "stages.embedded.training.renders", *given]
-    made = subprocess.run(command, env=os.environ | Render.environment, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])}: {made.stderr.strip()[-2000:]}")
+def _draw(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "stages.embedded.training.renders", *arguments]
+    ended = subprocess.run(command, env=os.environ | Render.environment, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr.strip()[-2000:]}")

@@ -1,9 +1,9 @@
-"""Pictures of one shard of objects, as a process of its own: what draws never imports torch.
+"""Draw the pictures of one shard of objects, in a process of its own that never imports torch.
 
 python -m stages.embedded.training.renders FOLDER SPLIT VIEWS SIDE SHARD LENGTH
 
-A shard is LENGTH numbers of the corpus in a row, of which it holds those that the split has. It is two files, the rows
-last, so that rows mean pictures:
+A shard covers LENGTH consecutive numbers of the corpus and has those of the split. It is two files; the rows are
+written last, so if they exist, the pictures do:
 
 SPLIT/00007.npy    [N, V, S, S, 3] uint8, on white
 SPLIT/00007.jsonl  the corpus's columns, and `covered`: for each view the pixels that show the object
@@ -29,7 +29,7 @@ from stages.rendering import cameras, encoding
 from stages.rendering.drawing import Renderer
 from stages.rendering.normalization import normalization
 
-RENDERED = 128  # as the demo renders; then made smaller, as a model's processor does it
+RENDERED = 128  # pixels, as the demo renders; then resized as by a model's processor
 _FOV_DEG = 40.0
 _SAMPLES = 4
 
@@ -42,9 +42,9 @@ def main(folder: str, split: str, views: str, side: str, shard: str, length: str
     for index in range(first, first + int(length)):
         columns, solids = corpus.model(index)
         if chosen.has(columns):
-            seen, covered = _draw(renderer, columns["id"], solids, directions(index, int(views)), int(side))
+            drawn, covered = _draw(renderer, columns["id"], solids, directions(index, int(views)), int(side))
             rows.append({**columns, "number": index, "covered": covered})
-            pictures.append(seen)
+            pictures.append(drawn)
     name = f"{int(shard):05d}"
     data = io.BytesIO()
     np.save(data, np.stack(pictures) if pictures else np.zeros((0, int(views), int(side), int(side), 3), np.uint8))
@@ -54,26 +54,26 @@ def main(folder: str, split: str, views: str, side: str, shard: str, length: str
 
 
 def directions(index: int, views: int) -> np.ndarray:
-    """[V, 3] where the cameras of an object stand: every object is seen from other places."""
+    """[V, 3]: the directions of an object's cameras, which differ from object to object."""
     return cameras.fibonacci(views, index)
 
 
 def _draw(
     renderer: Renderer, title: str, solids: list[Painted], towards: np.ndarray, side: int
 ) -> tuple[np.ndarray, list[int]]:
-    """[V, S, S, 3] uint8 and the pixels covered"""
+    """[V, S, S, 3] uint8, and the number of pixels that each view covers."""
     model = GlbFile(glb(title, solids), "mesh.glb").read({}, Limits(), 2048)
     poses = cameras.look_at_centre(towards, _FOV_DEG)
     intrinsics = cameras.intrinsics(len(towards), RENDERED, _FOV_DEG)
-    seen, covered = [], []
+    pictures, covered = [], []
     for window, color, _ in renderer.draw(model, normalization(model, "y"), intrinsics, poses, albedo=False):
-        seen.append(_on_white(color, window, side))
+        pictures.append(_on_white(color, window, side))
         covered.append(int(np.count_nonzero(color[..., 3])))
-    return np.stack(seen), covered
+    return np.stack(pictures), covered
 
 
 def _on_white(color: np.ndarray, window: Any, side: int) -> np.ndarray:
-    """[S, S, 3] uint8, by the steps a view goes through: straight alpha, put on white, resized by the processor."""
+    """[S, S, 3] uint8, by the steps of a build: straight alpha, white background, resized by the processor."""
     whole = np.zeros((RENDERED, RENDERED, 4), np.uint8)
     whole[window.top : window.bottom, window.left : window.right] = encoding.straight(color)
     view = Image.fromarray(whole)

@@ -1,4 +1,4 @@
-"""The tokenizer of both models: pieces of words learnt from the corpus's texts, and bytes for all else."""
+"""Train the tokenizer of both models, a byte-level BPE, on the corpus's texts."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ CAPTIONER_CONTEXT = 1024  # six pictures, a prompt with a hint, and an answer ta
 
 
 def learn(texts: Iterable[str], size: int) -> Any:
-    """A byte-level BPE of at most `size` tokens; the same texts give the same one."""
+    """Train a BPE of at most `size` tokens; the same texts give the same one."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    made.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made.train_from_iterator(
+    tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
             vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
         ),
     )
-    return made
+    return tokenizer
 
 
-def for_clip(learnt: Any) -> Any:
-    """Texts stand between START and END."""
+def for_clip(vocabulary: Any) -> Any:
+    """Return the CLIP's tokenizer: texts are between START and END."""
     from tokenizers import Tokenizer, processors
     from transformers import PreTrainedTokenizerFast
 
-    framed = Tokenizer.from_str(learnt.to_str())
+    framed = Tokenizer.from_str(vocabulary.to_str())
     ends = [(token, framed.token_to_id(token)) for token in (START, END)]
     framed.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=ends)
     return PreTrainedTokenizerFast(
@@ -40,11 +40,11 @@ def for_clip(learnt: Any) -> Any:
     )
 
 
-def for_captioner(learnt: Any) -> Any:
-    """Texts are as they are; the chat template puts the turns together. Prompts are filled up on the left."""
+def for_captioner(vocabulary: Any) -> Any:
+    """Return the captioner's tokenizer: nothing is added, as the chat template does that. Padding is on the left."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(
-        tokenizer_object=learnt, pad_token=PAD, eos_token=END, additional_special_tokens=[START, IMAGE, ANSWER],
+        tokenizer_object=vocabulary, pad_token=PAD, eos_token=END, additional_special_tokens=[START, IMAGE, ANSWER],
         model_max_length=CAPTIONER_CONTEXT, padding_side="left",
     )  # fmt: skip
