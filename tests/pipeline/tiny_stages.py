@@ -9,7 +9,7 @@ import signal
 import time
 from typing import ClassVar
 
-from stages.contract.stage import Context, DamagedInput, Done, Row, Stage, StageError, Work, each, read_input
+from stages.contract.stage import Context, DamagedInput, Done, Member, Row, Stage, StageError, Work, each, read_input
 
 
 class Start(Stage):
@@ -168,6 +168,21 @@ class Use(Stage):
 
 class UseToo(Use):
     """Another that needs the same.  in: kept   out: used"""
+
+
+class Gather(Stage):
+    """Reads what keep made of each member of a block, and sees where it is damaged.  out: gathered"""
+
+    of_blocks: ClassVar[bool] = True
+
+    def open(self, context: Context) -> Work:
+        def read(member: Member) -> str:
+            text = read_input(context.store, member["outcomes"]["keep"]["kept"], "keep", member["id"]).decode()
+            if text != member["id"]:
+                raise DamagedInput("keep", f"it says {text!r}", member["id"])
+            return text
+
+        return each(lambda block: Done({"gathered": [read(member) for member in block["members"]]}))
 
 
 class ShowCards(Stage):

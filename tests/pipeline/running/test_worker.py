@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
 from pipeline.running.messages import EXCEPTION, Result
 from pipeline.running.worker import StageRunner
-from stages.contract.stage import MISSING_INPUT, STORE_FAILED, Context, Done, Row, Stage, Work, each
-from tests.pipeline.tiny_stages import Keep, Read, Silent, Start, Trouble, Use
+from stages.contract.stage import MISSING_INPUT, STORE_FAILED, Context, Done, Member, Row, Stage, Work, each
+from tests.pipeline.tiny_stages import Gather, Keep, Read, Silent, Start, Trouble, Use
 
 Run = Callable[..., dict[str, Result]]
 
@@ -97,6 +98,33 @@ def test_a_damaged_input_is_withdrawn(run: Run, store: Store) -> None:
     result = run(Read(), item(Read(), "a", {"keep": kept.key}))["a"]
     assert (result.reason, result.lost) == (MISSING_INPUT, {"a": ("keep",)}) and "it says 'spoilt'" in result.detail
     assert not any(name.endswith(".json") for name in store.list("artifacts/keep"))
+
+
+def block_of(kept: dict[str, Result]) -> Row:
+    """A block as the plan gives it."""
+    members: list[Member] = [{"id": name, "source": {}, "needed": {"keep": kept[name].key}} for name in kept]
+    return {"id": "all-00000", "key": "0" * 32, "failure_key": "0" * 32, "members": members}
+
+
+def test_a_block_is_worked_with_what_was_made_of_its_members(run: Run) -> None:
+    kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
+    assert run(Gather(), block_of(kept))["all-00000"].columns == {"gathered": ["a", "b", "c"]}
+
+
+def test_a_block_names_all_members_whose_input_is_gone(run: Run, tmp_path: Path) -> None:
+    kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
+    (tmp_path / kept["a"].columns["kept"]).unlink()
+    next((tmp_path / "artifacts").rglob(f"{kept['c'].key}.json")).unlink()
+    result = run(Gather(), block_of(kept))["all-00000"]
+    assert (result.reason, result.lost) == (MISSING_INPUT, {"a": ("keep",), "c": ("keep",)})
+
+
+def test_of_a_block_only_the_member_with_a_damaged_input_is_made_again(run: Run, store: Store) -> None:
+    kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
+    store.replace(kept["b"].columns["kept"], b"spoilt")
+    result = run(Gather(), block_of(kept))["all-00000"]
+    assert (result.reason, result.lost) == (MISSING_INPUT, {"b": ("keep",)}) and "b: " in result.detail
+    assert [Outcomes(store).find("keep", kept[name].key) is None for name in "abc"] == [False, True, False]
 
 
 @pytest.mark.parametrize("reader", [Read(), Use()])
