@@ -73,12 +73,12 @@ bench-loader: $(STAMP) ## The loader against plain datasets iteration, and again
 bench-train: $(STAMP) ## A training step against the one that people write; on a GPU its share of the card (ARGS="--size base")
 	@$(RUN) -m tests.benchmarks.train $(ARGS)
 
-embedded-models: $(STAMP) ## Train the small models of docs/models.md; goes on where it stopped (ARGS="clip" for one)
+embedded-models: $(STAMP) ## Train the small models of docs/models.md; the same command again resumes (ARGS="clip" for one)
 	@$(RUN) -m stages.embedded.training $(ARGS)
 
 # The last step, not the best: validation has 120 objects, of which all steps from the 200th on find nearly all.
 train-demo: BOTH := $(foreach name,gaussians points,--checkpoint runs/corpus/training/$(name)/last.pt)
-train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS and its baseline, evaluate both; goes on where it stopped
+train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS and its baseline, evaluate both; the same command again resumes
 	@$(RUN) -m pipeline build corpus --run runs/corpus --engine local
 	@$(RUN) -m pipeline train corpus --run runs/corpus --name gaussians $(ARGS)
 	@$(RUN) -m pipeline train corpus --run runs/corpus --name points --model.tokens points $(ARGS)
@@ -97,7 +97,7 @@ gpu-kit: $(STAMP) ## Make the kit for a bare machine with a GPU, in runs/gpu-kit
 	@$(RUN) -m tests.gpu.kit $(ARGS)
 
 # On a bare machine: make gpu-run RUN=python3, with the kit in runs/gpu-kit. Without a kit, its objects are made here.
-gpu-run: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Measure the GPU in twelve minutes at most; the same command again goes on
+gpu-run: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Measure the GPU in twelve minutes at most; the same command again resumes
 	@[ -f runs/gpu-kit/kit.json ] || $(RUN) -m tests.gpu.kit --objects-only
 	@$(RUN) -m tests.gpu.run $(ARGS)
 

@@ -12,7 +12,7 @@ from stages.contract.stage import Stage
 class Step:
     stage: Stage
     schedule: Schedule = Schedule()
-    beside: frozenset[str] = frozenset()  # the names of all stages of the recipe
+    recipe_stages: frozenset[str] = frozenset()  # the names of all stages of the recipe
 
     @property
     def name(self) -> str:
@@ -21,7 +21,7 @@ class Step:
     @property
     def needs(self) -> tuple[str, ...]:
         """The stages whose columns it reads: it waits for them."""
-        return (*self.stage.needs, *(name for name in self.stage.may_need if name in self.beside))
+        return (*self.stage.needs, *(name for name in self.stage.may_need if name in self.recipe_stages))
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ class Stage(BaseModel):
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
         """The values of its columns in the dataset, from its outcome and its artifact.
 
-        `row` has what the source list and earlier stages gave; what is returned goes on top of it.
+        `row` has what the source list and earlier stages gave; what is returned replaces values of the same name.
         """
         return {column.name: outcome.get(column.name, column.missing) for column in cls.columns}
 
