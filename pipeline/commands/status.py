@@ -85,9 +85,11 @@ def _print_rows(console: Console, rows: list[dict[str, Any]], columns: tuple[str
 def _add_medians(run: Run, figures: Figures) -> None:
     """Add the medians of the figures that the stages declare, over all rows that are ok."""
     for step in run.plan.steps.values():
-        columns = [figure.column for figure in step.stage.shown.figures]
-        outcomes = [outcome for _, outcome in _outcomes(run, step.stage)] if columns else []
-        values = {column: [row[column] for row in outcomes if row.get(column) is not None] for column in columns}
+        values: dict[str, list[float]] = {figure.column: [] for figure in step.stage.shown.figures}
+        for _, outcome in _outcomes(run, step.stage) if values else ():
+            for column, known in values.items():
+                if outcome.get(column) is not None:
+                    known.append(outcome[column])
         medians = {column: statistics.median(known) for column, known in values.items() if known}
         if medians and step.name in figures:
             figures[step.name]["medians"] = medians
@@ -124,7 +126,9 @@ def _outcomes(run: Run, stage: Stage) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each row that is ok at a stage, with the columns that the stage gave it."""
     latest = run.log.latest_of(stage.name, run.listing.ids, ("status", "columns"))
     states = run.plan.states[stage.name]
-    for number, record in zip(latest.rows.tolist(), latest.records.to_pylist(), strict=True):
+    batches = latest.records.to_batches(max_chunksize=10_000)  # all at once take gigabytes in a long run
+    records = (record for batch in batches for record in batch.to_pylist())
+    for number, record in zip(latest.rows.tolist(), records, strict=True):
         if states[number] == State.OK and record["status"] == "ok":
             yield number, json.loads(record["columns"] or "{}")
 
