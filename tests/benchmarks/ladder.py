@@ -30,7 +30,7 @@ RUNGS = {
     "tokenizer": ("all attributes, GS Tokenizer", {"model.tokens": "gaussians", "loss.voting": "none"}),
     "voting": ("and image voting", {"model.tokens": "gaussians", "loss.voting": "paper"}),
 }
-# Smaller than the preset's, so that a cell ends in minutes, and told apart from the batch alone, as the paper has it.
+# Smaller than the preset's, so that a cell ends in minutes; negatives are from the batch alone, as in the paper.
 SMALL = {
     "model.gaussians": 1024, "model.patches": 32, "model.neighbours": 48, "loss.image": 1.0, "ema": 0.99, "batch": 64,
     "steps": "null", "data.others": 0,
@@ -83,8 +83,8 @@ def mean_vote(run: Path) -> float:
     )
 
 
-def _hash_of(*told: Any) -> str:
-    return hashlib.blake2b(repr(told).encode(), digest_size=3).hexdigest()
+def _hash_of(*parts: Any) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=3).hexdigest()
 
 
 def to_table(rows: dict[str, list[list[dict[str, Any]]]]) -> Table:

@@ -130,7 +130,7 @@ def main() -> None:
         dataset = Dataset.open(place)
         shards = [dataset.path(shard["shard"]) for shard in dataset.index["shards"]]
         sources = {
-            "loader, each row read anew": of_loader(dataset, options, 0.25),
+            "loader, each row read again": of_loader(dataset, options, 0.25),
             "loader, all rows in memory": of_loader(dataset, options, 1),
             **of_datasets(shards, options, os.path.join(folder, "cache")),
             f"the model's steps ({options.model})": of_model(dataset, options, device),

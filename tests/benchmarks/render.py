@@ -201,7 +201,7 @@ def report(size: int, views: int, ours: dict[str, Any], script: dict[str, Any]) 
     both = sorted(set(ours["seconds"]) & set(script["seconds"]))
     if both:
         (own, own_cpu), (other, other_cpu) = (
-            zip(*(told["seconds"][path] for path in both), strict=True) for told in (ours, script)
+            zip(*(result["seconds"][path] for path in both), strict=True) for result in (ours, script)
         )
         print(
             f"{size:5}: {len(both) / sum(own):6.2f} objects/s, {views * len(both) / sum(own):6.1f} views/s, median "

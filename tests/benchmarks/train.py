@@ -94,9 +94,9 @@ def breakdown(step: Step, device: torch.device) -> dict[str, float]:
         tokens = timed("tokenizer", lambda: model.tokenizer(patches))
         taken = tokens.detach().requires_grad_()
         vectors = timed("transformer", lambda: model.put_together(taken, places))
-    told = vectors.detach().requires_grad_()
-    timed("losses", lambda: step.loss(told).backward())
-    back = {"transformer": (vectors, told), "tokenizer": (tokens, taken)}
+    detached = vectors.detach().requires_grad_()
+    timed("losses", lambda: step.loss(detached).backward())
+    back = {"transformer": (vectors, detached), "tokenizer": (tokens, taken)}
     for name, (value, leaf) in back.items():
         found[name] += seconds_of(lambda: value.backward(leaf.grad), device)  # noqa: B023
     timed("optimiser", step.finish)

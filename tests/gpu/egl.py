@@ -12,9 +12,9 @@ _ELSEWHERE = "/usr/local/nvidia/share/glvnd/egl_vendor.d/10_nvidia.json"  # wher
 
 
 def prepare(debs: Path, folder: Path) -> tuple[str, dict[str, str]]:
-    """What was done, and what drawing processes need in their environment.
+    """Return a line that says what was done, and the environment that drawing processes need.
 
-    Loaders are unpacked into a folder of their own, which the system's cache of libraries is told of; no file of the
+    Loaders are unpacked into a folder of their own, which is added to the system's cache of libraries; no file of the
     system is replaced.
     """
     environment = {}

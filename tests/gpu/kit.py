@@ -102,13 +102,13 @@ class Kit:
             self.work, sizes.size, sizes.views, sizes.demo, self.meshes, sizes.meshes if self.meshes else 0
         )
         named = [(path, self.out / "objects" / f"{path.name.removesuffix('.views.zip')}{SUFFIX}") for path in views]
-        told = self.work / "starts.json"
-        seconds: dict[str, float] = json.loads(told.read_text()) if told.exists() else {}
+        file = self.work / "starts.json"
+        seconds: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
         waiting = [(path, made, sizes.gaussians) for path, made in named if not made.exists()]
         with ProcessPoolExecutor(cores()) as pool:
             for number, (name, taken) in enumerate(pool.map(_make_object, waiting), 1):
                 seconds[name] = taken
-                told.write_text(json.dumps(seconds))
+                file.write_text(json.dumps(seconds))
                 say(f"  {number} of {len(waiting)}: {name}")
         found = sorted(seconds.values())
         return found[len(found) // 2]

@@ -91,9 +91,9 @@ class Runner:
         }
         if self.device == "cpu":
             self.environment["OMP_NUM_THREADS"] = "1"  # tiny tensors: a second thread only waits
-        said, more = egl.prepare(self.kit / "egl", scratch / "egl")
+        detail, more = egl.prepare(self.kit / "egl", scratch / "egl")
         self.environment |= more
-        self.say(said)
+        self.say(detail)
 
     def say(self, text: str) -> None:
         print(text, flush=True)

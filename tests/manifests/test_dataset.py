@@ -68,11 +68,11 @@ def test_only_the_gaussians_change_with_the_float_type():
 
 
 def test_a_shard_tells_its_version_units_and_shape():
-    told = json.loads(dataset.Contract(SHAPE, DECLARED).schema().metadata[b"gs_triplets"])
-    assert told["version"] == 1
-    assert told["shape"] == {"views": 3, "gaussians": 8, "sh_coefficients": 4, "float_type": "float32"}
-    assert list(told["columns"]) == dataset.Contract(SHAPE, DECLARED).schema().names
-    assert "unit sphere" in told["units"]
+    metadata = json.loads(dataset.Contract(SHAPE, DECLARED).schema().metadata[b"gs_triplets"])
+    assert metadata["version"] == 1
+    assert metadata["shape"] == {"views": 3, "gaussians": 8, "sh_coefficients": 4, "float_type": "float32"}
+    assert list(metadata["columns"]) == dataset.Contract(SHAPE, DECLARED).schema().names
+    assert "unit sphere" in metadata["units"]
 
 
 def test_features_are_those_that_datasets_would_write_itself(store):

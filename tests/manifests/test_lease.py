@@ -1,4 +1,4 @@
-"""One driver a run: who may take it, when, and what a superseded driver is told."""
+"""One driver a run: who may take the lease, when, and which error a superseded driver gets."""
 
 from __future__ import annotations
 

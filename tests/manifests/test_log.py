@@ -21,7 +21,9 @@ def fold(
 ) -> dict[str, tuple[str, str]]:
     found = LogReader(open_store(root), bounds).latest_of(stage, pa.array(ids, pa.string()))
     records = found.records.to_pylist()
-    return {ids[row]: (told["key"], told["status"]) for row, told in zip(found.rows.tolist(), records, strict=True)}
+    return {
+        ids[row]: (record["key"], record["status"]) for row, record in zip(found.rows.tolist(), records, strict=True)
+    }
 
 
 def test_the_last_record_of_a_row_counts(tmp_path: Path) -> None:

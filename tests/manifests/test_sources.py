@@ -1,4 +1,4 @@
-"""Reading sources: what is found in folders, globs and lists, and what is said of rows that cannot be used."""
+"""Reading sources: what is found in folders, globs and lists, and the errors for rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -113,18 +113,18 @@ def test_a_file_name_that_is_not_utf8_is_a_row_with_a_reason(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_lists_of_every_kind_say_the_same(tmp_path: Path, ending: str) -> None:
-    told = [
+    entries = [
         {"path": "a.glb", "id": "a", "category": "chair", "tags": "red|oak", "license": "CC0-1.0", "maker": "M"},
         {"path": "sub/b.obj", "id": "b", "category": "", "tags": "", "license": "", "maker": ""},
     ]
     path = tmp_path / f"list.{ending}"
     if ending == "csv":
-        lines = [",".join(told[0]), *[",".join(row.values()) for row in told]]
+        lines = [",".join(entries[0]), *[",".join(row.values()) for row in entries]]
         path.write_text("\ufeff" + "\n".join(lines))
     elif ending == "jsonl":
-        path.write_text("\n".join(json.dumps(row) for row in told) + "\n\n")
+        path.write_text("\n".join(json.dumps(row) for row in entries) + "\n\n")
     else:
-        pq.write_table(pa.Table.from_pylist(told), path)
+        pq.write_table(pa.Table.from_pylist(entries), path)
     rows = read_source(str(path))
     assert rows == [
         {
@@ -189,8 +189,8 @@ def test_text_cut_inside_an_emoji_loses_the_half_of_it_alone(tmp_path: Path) -> 
 
 
 def test_a_value_of_a_parquet_list_that_cannot_be_read_costs_its_row_alone(tmp_path: Path) -> None:
-    told = [b"one", b"two", b"\xff", b"four"]
-    captions = pa.Array.from_buffers(pa.string(), len(told), pa.array(told).buffers())
+    values = [b"one", b"two", b"\xff", b"four"]
+    captions = pa.Array.from_buffers(pa.string(), len(values), pa.array(values).buffers())
     pq.write_table(pa.table({"uri": ["a", "b", "c", "d"], "caption": captions}), tmp_path / "list.parquet")
     rows = read_source(str(tmp_path / "list.parquet"))
     assert [(row["id"], row.get("problem")) for row in rows] == [
@@ -239,7 +239,7 @@ def test_uris_are_kept_and_remote_lists_resolve_beside_themselves(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("nowhere", "does not exist"),
         ("empty", "no mesh found"),
@@ -248,12 +248,12 @@ def test_uris_are_kept_and_remote_lists_resolve_beside_themselves(tmp_path: Path
         ("bad.csv", "not CSV from line 1 on"),
     ],
 )
-def test_a_source_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: str, said: str) -> None:
+def test_a_source_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "bad.parquet").write_text("x")
     (tmp_path / "bad.csv").write_text('"path" x,y\na.glb,b')
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         read_source(str(tmp_path / name))
 
 

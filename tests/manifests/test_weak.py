@@ -21,11 +21,11 @@ def counted(rows):
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.4), (-0.6, 0.9), (0.2, 0.201)])
 def test_at_most_so_many_percent_are_weak_and_they_are_the_lowest(percent, low, high):
     scores = np.random.default_rng(percent).uniform(low, high, 400).round(6).tolist()
-    told = captions("short", scores)
-    below = bounds([counted([told[:150]]), counted([[one] for one in told[150:]])], percent)
-    weak = sorted(one["score"] for one in told if is_weak(one, below))
+    scored = captions("short", scores)
+    below = bounds([counted([scored[:150]]), counted([[one] for one in scored[150:]])], percent)
+    weak = sorted(one["score"] for one in scored if is_weak(one, below))
     assert weak == sorted(scores)[: len(weak)]
-    near = sum(abs(score - below["short"]) <= 1 / 2000 for score in scores)  # scores are told apart in such steps
+    near = sum(abs(score - below["short"]) <= 1 / 2000 for score in scores)  # the width of a step of the histogram
     assert len(scores) * percent / 100 - near <= len(weak) <= len(scores) * percent / 100
 
 
@@ -37,12 +37,12 @@ def test_kinds_are_told_apart():
 
 
 def test_all_can_be_weak():
-    told = captions("short", [0.2, 0.3])
-    assert all(is_weak(one, bounds([counted([told])], 100)) for one in told)
+    scored = captions("short", [0.2, 0.3])
+    assert all(is_weak(one, bounds([counted([scored])], 100)) for one in scored)
 
 
 def test_captions_without_scores_are_neither_counted_nor_weak():
-    told = captions("name", [None, None])
-    assert counted([told]) == {}
-    assert not is_weak(told[0], {"name": 0.5})
+    unscored = captions("name", [None, None])
+    assert counted([unscored]) == {}
+    assert not is_weak(unscored[0], {"name": 0.5})
     assert not is_weak(captions("other", [0.1])[0], {"name": 0.5})

@@ -16,7 +16,7 @@ from tests.pipeline.building import call, command
 SLACK = 0.15  # three times the deviation of a share of 0.9 among some forty objects
 
 
-def told(name: str) -> dict:
+def stored_result(name: str) -> dict:
     return json.loads((CLIP_GS / EVALUATION / f"{name}.json").read_text())["rows"][0]
 
 
@@ -24,7 +24,7 @@ def test_it_is_small_and_its_figures_are_of_its_weights() -> None:
     assert (CLIP_GS / WEIGHTS).stat().st_size <= 10e6
     model, of_training = load_model(CLIP_GS)
     for name in ("test", "with-unseen"):
-        assert identity(model, "").rpartition("@")[2] == told(name)["identity"].rpartition("@")[2]
+        assert identity(model, "").rpartition("@")[2] == stored_result(name)["identity"].rpartition("@")[2]
     assert identity(model, "").rpartition("@")[2] in (CLIP_GS / CARD).read_text()
     assert of_training["teacher"] == identity_of(str(CLIP))  # else the demo could not measure it
 
@@ -33,10 +33,10 @@ def test_it_is_small_and_its_figures_are_of_its_weights() -> None:
 def test_the_card_is_true_of_new_objects(tmp_path: Path) -> None:
     words = ["--corpus.seed", "77", "--corpus.count", "48"]
     call(command("build", "corpus", "--run", tmp_path / "run", "--engine", "local", *words))
-    said = call(
+    output = call(
         command("evaluate", "--checkpoint", CLIP_GS, "--dataset", tmp_path / "run", "--split", "all", "--json")
     ).stdout
-    found, promised = json.loads(said)["rows"][0], told("with-unseen")
+    found, promised = json.loads(output)["rows"][0], stored_result("with-unseen")
     for group in ("trained", "never_trained_among_themselves"):
         share = found["zero_shot"][group]["top_1"]["value"]
         objects = found["zero_shot"][group]["objects"]

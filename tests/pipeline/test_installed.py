@@ -100,8 +100,8 @@ def test_the_demo_is_built_and_measured(scripts: Path, shadowed: Path, engine: s
     def run(*words: str) -> str:
         return call(["gs-triplets", *words], shadowed, programs=scripts)
 
-    told = run("build", "demo", "--run", "run", "--engine", engine, *TINY)
-    assert "3 triplets" in told and "\n  gs-triplets status --run" in told
+    output = run("build", "demo", "--run", "run", "--engine", engine, *TINY)
+    assert "3 triplets" in output and "\n  gs-triplets status --run" in output
     stages = json.loads(run("status", "--run", "run", "--json"))["stages"]
     worked = ("ingest", "render", "fit", "embed", "caption", "align")
     assert {name: stages[name]["ok"] for name in worked} == dict.fromkeys(worked, 3)

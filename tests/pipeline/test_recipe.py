@@ -1,4 +1,4 @@
-"""What the recipe makes of what it is told."""
+"""The recipe: what is read from presets, files and options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.pipeline.building import ROOT
 
 
 def test_what_is_told_of_a_schedule_changes_the_stages_own_default() -> None:
-    plain, told = load_recipe("cpu").schedule, load_recipe("cpu", {"schedule.caption.workers": 4}).schedule
-    assert told.caption == plain.caption.model_copy(update={"workers": 4})
-    assert told.caption.optional and told.caption.gpus == 1
-    assert told.model_copy(update={"caption": plain.caption}) == plain
+    plain, changed = load_recipe("cpu").schedule, load_recipe("cpu", {"schedule.caption.workers": 4}).schedule
+    assert changed.caption == plain.caption.model_copy(update={"workers": 4})
+    assert changed.caption.optional and changed.caption.gpus == 1
+    assert changed.model_copy(update={"caption": plain.caption}) == plain
 
 
 def test_a_captioner_in_the_workers_has_a_core_and_patience() -> None:

@@ -26,8 +26,8 @@ _SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl")  # three.js reads no OFF
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.render")
-    told = [Path(path) for path in os.environ.get("RENDER_MESHES", "").split(os.pathsep) if path]
-    parser.add_argument("folders", nargs="*", type=Path, default=told, help="more meshes (default: $RENDER_MESHES)")
+    folders = [Path(path) for path in os.environ.get("RENDER_MESHES", "").split(os.pathsep) if path]
+    parser.add_argument("folders", nargs="*", type=Path, default=folders, help="more meshes (default: $RENDER_MESHES)")
     parser.add_argument("--out", type=Path, default=Path("runs/render"), help="where the pictures go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only meshes whose name holds it")
     options = parser.parse_args()

@@ -70,11 +70,11 @@ def things(
         random, category = np.random.default_rng([seed, number]), categories[number % len(categories)]
         color = random.uniform(0.1, 0.9, 3)
         splat = _splat(random, category, color, gaussians * 3 // 4 if number % 2 else gaussians, terms)
-        told = _random_of(category).normal(size=dimension)
-        told += (color - 0.5) @ _random_of("colours").normal(size=(3, dimension)) * 2
+        centre = _random_of(category).normal(size=dimension)
+        centre += (color - 0.5) @ _random_of("colours").normal(size=(3, dimension)) * 2
         name = f"{split}-{number:03d}"
         captions = [f"a {category} called {name}", f"{name}: {category}"]
-        seen, read = _near(told, views, noise, random), _near(told, 2, noise, random)
+        seen, read = _near(centre, views, noise, random), _near(centre, 2, noise, random)
         made.append(Thing(name, splat, category, captions, seen, read, views, split=split))
     return made
 

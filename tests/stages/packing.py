@@ -66,13 +66,13 @@ class Packed(Gltf):
         data = meshopt.encode_gltf_buffer(rows, mode, version)  # type: ignore[arg-type]
         number = self.view(data)
         view = self.document["bufferViews"][number]
-        told = {"count": len(rows), "byteStride": rows.nbytes // len(rows), "mode": mode, "filter": kind}
+        layout = {"count": len(rows), "byteStride": rows.nbytes // len(rows), "mode": mode, "filter": kind}
         self.document["bufferViews"][number] = {
             "buffer": 1,
             "byteOffset": self.unpacked,
             "byteLength": rows.nbytes,
-            **({"byteStride": told["byteStride"]} if mode == "ATTRIBUTES" else {}),
-            "extensions": {self.extension: {**view, **told}},
+            **({"byteStride": layout["byteStride"]} if mode == "ATTRIBUTES" else {}),
+            "extensions": {self.extension: {**view, **layout}},
         }
         self.unpacked += rows.nbytes
         return number

@@ -6,16 +6,16 @@ from stages.captioning.cleaning import Unusable, tidy
 from stages.captioning.loops import without_loops
 
 
-def short(said, **more):
-    return tidy(said, "short", 2000, **more)
+def short(answer, **more):
+    return tidy(answer, "short", 2000, **more)
 
 
-def detailed(said, **more):
-    return tidy(said, "detailed", 2000, **more)
+def detailed(answer, **more):
+    return tidy(answer, "detailed", 2000, **more)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         "a red wooden chair",
         "Sure, here is a short description of the object: a red wooden chair",
@@ -38,12 +38,12 @@ def detailed(said, **more):
         "a red wooden chair\n\nLet me know if you want more!",
     ],
 )
-def test_the_object_is_what_is_left(said):
-    assert short(said) == "a red wooden chair"
+def test_the_object_is_what_is_left(answer):
+    assert short(answer) == "a red wooden chair"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         "A gilded picture frame with an oil painting",
         "a vintage film camera with a leather strap",
@@ -59,16 +59,18 @@ def test_the_object_is_what_is_left(said):
         "here lies a stone lion",
     ],
 )
-def test_objects_that_share_words_with_pictures_stay_as_they_are(said):
-    assert short(said) == detailed(said)[:1].replace(detailed(said)[:1], said[:1]) + detailed(said)[1:] == said
+def test_objects_that_share_words_with_pictures_stay_as_they_are(answer):
+    assert (
+        short(answer) == detailed(answer)[:1].replace(detailed(answer)[:1], answer[:1]) + detailed(answer)[1:] == answer
+    )
 
 
 def test_sentences_about_pictures_and_views_go_and_the_others_stay():
-    said = (
+    answer = (
         "The images show the same object from different angles. It is a tall lamp with a round base. "
         "From the front view, the lamp has a switch. The background is white. It is shown from below."
     )
-    assert detailed(said) == "A tall lamp with a round base. The lamp has a switch."
+    assert detailed(answer) == "A tall lamp with a round base. The lamp has a switch."
 
 
 def test_part_of_a_sentence_about_the_view_goes_alone():
@@ -76,13 +78,13 @@ def test_part_of_a_sentence_about_the_view_goes_alone():
 
 
 def test_markdown_becomes_prose():
-    said = "Here's a description:\n\n## Chair\n\n* **Seat**: `red` and round.\n* *Legs*: four, [steel](http://a.b/c)."
-    assert detailed(said) == "Chair Seat: red and round. Legs: four, steel."
+    answer = "Here's a description:\n\n## Chair\n\n* **Seat**: `red` and round.\n* *Legs*: four, [steel](http://a.b/c)."
+    assert detailed(answer) == "Chair Seat: red and round. Legs: four, steel."
     assert detailed("A sign with snake_case and 2*3*4 on it.") == "A sign with snake_case and 2*3*4 on it."
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("answer", "text"),
     [
         ("A lamp. It has a base. It has a base. It has a base. It has a base. It", "A lamp. It has a base."),
         ("A lamp with a base and a base and a base and a base and", "A lamp with a base and"),
@@ -90,8 +92,8 @@ def test_markdown_becomes_prose():
         ("A lamp. It is tall. It has a base. It is tall.", "A lamp. It is tall. It has a base."),
     ],
 )  # fmt: skip
-def test_repetition_ends_a_text(said, text):
-    assert detailed(said) == text
+def test_repetition_ends_a_text(answer, text):
+    assert detailed(answer) == text
 
 
 def test_loops_are_found_without_spaces_too():
@@ -101,7 +103,7 @@ def test_loops_are_found_without_spaces_too():
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("answer", "text"),
     [
         ("A lamp. It has a round base. The shade is gre", "A lamp. It has a round base."),
         ("一盏灯。它有一个圆形底座。灯罩是绿", "一盏灯。它有一个圆形底座。"),
@@ -109,8 +111,8 @@ def test_loops_are_found_without_spaces_too():
         ("A lamp.", "A lamp."),
     ],
 )
-def test_a_stopped_text_ends_with_its_last_whole_sentence(said, text):
-    assert detailed(said, cut=True) == text
+def test_a_stopped_text_ends_with_its_last_whole_sentence(answer, text):
+    assert detailed(answer, cut=True) == text
 
 
 def test_a_stopped_phrase_ends_with_its_last_whole_word():
@@ -119,7 +121,7 @@ def test_a_stopped_phrase_ends_with_its_last_whole_word():
 
 
 @pytest.mark.parametrize(
-    ("said", "tags"),
+    ("answer", "tags"),
     [
         ("Tags: red, Chair, wooden, chair, white background, 3D model, four legs.", "red, Chair, wooden, four legs"),
         ("Here are some tags:\n1. red\n2. chair\n3. wood", "red, chair, wood"),
@@ -129,8 +131,8 @@ def test_a_stopped_phrase_ends_with_its_last_whole_word():
         ("红色、椅子、木头", "红色, 椅子, 木头"),
     ],
 )
-def test_tags_are_told_apart_and_each_is_there_once(said, tags):
-    assert tidy(said, "tags", 2000) == tags
+def test_tags_are_told_apart_and_each_is_there_once(answer, tags):
+    assert tidy(answer, "tags", 2000) == tags
 
 
 def test_the_last_tag_of_a_stopped_list_may_be_half_a_word():
@@ -139,7 +141,7 @@ def test_the_last_tag_of_a_stopped_list_may_be_half_a_word():
 
 @pytest.mark.parametrize("kind", ["short", "detailed", "tags"])
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("answer", "why"),
     [
         ("", "empty"),
         (" \n\t ", "empty"),
@@ -154,14 +156,14 @@ def test_the_last_tag_of_a_stopped_list_may_be_half_a_word():
         ("a = 1 + 2 * (3 / 4) - 5 ^ 6 & 7", "more symbols than letters|no tags"),
     ],
 )
-def test_what_cannot_be_a_caption_says_why(kind, said, why):
+def test_what_cannot_be_a_caption_says_why(kind, answer, why):
     with pytest.raises(Unusable, match=why):
-        tidy(said, kind, 2000)
+        tidy(answer, kind, 2000)
 
 
 def test_long_texts_end_with_a_sentence_a_tag_or_a_word():
-    said = "A lamp with a base. It is made of brass. The shade is of green glass."
-    assert tidy(said, "detailed", 45) == "A lamp with a base. It is made of brass."
+    answer = "A lamp with a base. It is made of brass. The shade is of green glass."
+    assert tidy(answer, "detailed", 45) == "A lamp with a base. It is made of brass."
     assert tidy("a lamp with a very long stand", "short", 12) == "a lamp with"
     assert tidy("red, wooden chair, four legs", "tags", 20) == "red, wooden chair"
 

@@ -279,9 +279,9 @@ def test_views_and_captions_are_an_objects_own_and_drawn_anew(made, place):
             drawn = tuple(likeness.argmax(dim=1).tolist())
             assert len(set(drawn)) == 2
             views.setdefault(row_id, set()).update(drawn)
-            said = text @ torch.from_numpy(whole[row_id].caption_vectors.astype(np.float32)).T
-            assert said.max() > 0.999
-            captions.setdefault(row_id, set()).add(int(said.argmax()))
+            cosines = text @ torch.from_numpy(whole[row_id].caption_vectors.astype(np.float32)).T
+            assert cosines.max() > 0.999
+            captions.setdefault(row_id, set()).add(int(cosines.argmax()))
         torch.testing.assert_close(batch.views.norm(dim=-1), torch.ones(4, 2))
         torch.testing.assert_close(batch.texts.norm(dim=-1), torch.ones(4))
     assert sum(map(len, views.values())) > 0.8 * VIEWS * TRAIN
@@ -394,8 +394,8 @@ def test_a_row_that_is_not_finite_is_left_out_with_its_id(tmp_path, caplog, colu
     assert "train-006" not in ids(whole)
     assert all(bool(tensor.isfinite().all()) for batch in whole for tensor in tensors(batch))
     assert [len(batch) for batch in whole] == [4] * 6
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1 and f"their {column} are not finite" in told[0] and told[0].endswith("train-006")
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1 and f"their {column} are not finite" in messages[0] and messages[0].endswith("train-006")
     assert_same(steps(str(tmp_path), 3, first=3), whole[3:])
     shared = [steps(str(tmp_path), 6, rank=rank, world=2) for rank in range(2)]
     assert [ids([a, b]) for a, b in zip(*shared, strict=True)] == [batch.ids for batch in whole]
@@ -423,8 +423,8 @@ def test_one_line_tells_of_all_such_rows_for_the_whole_of_a_training(tmp_path, c
     spoil(tmp_path, "train-005", gaussian_count=0)
     caplog.set_level(logging.WARNING)
     steps(str(tmp_path), 10, data=SEEN.model_copy(update={"shuffle_rows": 100}))
-    told = sorted(record.getMessage() for record in caplog.records)
-    assert told == [
+    messages = sorted(record.getMessage() for record in caplog.records)
+    assert messages == [
         "rows left out: 1, they have no Gaussians: train-005",
         "rows left out: 2, their means are not finite: train-000, train-003",
     ]
@@ -444,16 +444,16 @@ def test_no_dataset(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"version": 7, "shards": []}', "index.json is of version 7; expected version 1"),
         ('{"version": 1, "sha', r"index.json is damaged \(JSONDecodeError.*run the build again"),
         ('{"version": 1, "shards": []}', "index.json lists no shards"),
     ],
 )
-def test_an_index_that_cannot_be_used(tmp_path, text, told):
+def test_an_index_that_cannot_be_used(tmp_path, text, message):
     (tmp_path / "index.json").write_text(text)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         Dataset.open(str(tmp_path))
 
 
@@ -525,7 +525,7 @@ def test_a_row_with_vectors_of_another_length_is_left_out(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("data", "batch", "told"),
+    ("data", "batch", "message"),
     [
         (Data(split="trian"), 4, r"no split 'trian'; it has test \(5 rows\), train \(22 rows\)"),
         (Data(), 23, "split 'train' has 22 rows to train on, fewer than a batch of 23"),
@@ -536,8 +536,8 @@ def test_a_row_with_vectors_of_another_length_is_left_out(tmp_path, caplog):
         ),
     ],
 )
-def test_what_a_training_cannot_begin_with(place, data, batch, told):
-    with pytest.raises(DatasetError, match=told):
+def test_what_a_training_cannot_begin_with(place, data, batch, message):
+    with pytest.raises(DatasetError, match=message):
         Loader(Dataset.open(place), data, 20, batch)
 
 

@@ -82,13 +82,13 @@ def tables(seed: int = 0, words: list[list[str]] = WORDS, views: list[int] = VIE
     """A table an object, with vectors as a dataset has them."""
     random = np.random.default_rng(seed)
     found = []
-    for number, (said, seen) in enumerate(zip(words, views, strict=True)):
+    for number, (captions, seen) in enumerate(zip(words, views, strict=True)):
         row = {
             "id": f"o{number}",
-            "category": said[0].split()[-1].lower() if said else None,
-            "captions": [{"text": text, "kind": "short"} for text in said],
+            "category": captions[0].split()[-1].lower() if captions else None,
+            "captions": [{"text": text, "kind": "short"} for text in captions],
             "view_vectors": list(unit(random, seen).astype(np.float16)),
-            "caption_vectors": list(unit(random, len(said)).astype(np.float16)) if said else None,
+            "caption_vectors": list(unit(random, len(captions)).astype(np.float16)) if captions else None,
             "metadata": None if number == 1 else json.dumps({"color": "red", "number": number}),
         }
         found.append(pa.Table.from_pylist([row], SCHEMA))
@@ -126,7 +126,7 @@ def test_leaving_objects_out_is_as_if_they_had_never_been_there():
         for some in (kept, without)
     ]
     assert len(kept.texts) == len(without.texts)
-    shared = {(1, 3), (1, 4), (2, 5)}  # "chair" keeps the vector of whoever said it first
+    shared = {(1, 3), (1, 4), (2, 5)}  # "chair" keeps the vector of the first object that has it
     assert len(pairs[0]) == len(pairs[1]) and len(pairs[0] & pairs[1]) >= len(shared)
 
 
@@ -153,7 +153,7 @@ def recalls_by_definition(vectors: np.ndarray, words: list[list[str]], rows: lis
     for row in rows:
         for caption, vector in zip(row["captions"][0].as_py(), row["caption_vectors"][0].as_py() or [], strict=True):
             texts.setdefault(normalised(caption["text"]), np.array(vector))
-    has = [{normalised(text) for text in said} for said in words]
+    has = [{normalised(text) for text in captions} for captions in words]
     names = list(texts)
     scale = {name: vector / np.linalg.norm(vector) for name, vector in texts.items()}
     views = [(owner, vector / np.linalg.norm(vector)) for owner, vector in views]

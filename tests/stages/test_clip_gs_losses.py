@@ -37,14 +37,14 @@ def with_duplicates() -> Batch:
     return replace(batch(COUNT, 4, DIMENSION, VIEWS), objects=objects, meanings=meanings, own_meanings=own)
 
 
-def with_others(told: Batch, each: int = 2) -> Batch:
+def with_others(examples: Batch, each: int = 2) -> Batch:
     """Some of which show what an object of the batch shows, or say what it says."""
     drawn = batch(COUNT * each, 4, DIMENSION, VIEWS, seed=5)
     shape = (COUNT, each)
     objects, meanings = drawn.objects + 100, drawn.meanings + 100
     objects[3], objects[11], meanings[6], meanings[12] = 0, 4, 1, 5
     others = Others(drawn.views[:, 0], drawn.texts, objects, meanings)
-    return replace(told, others=others.each(lambda tensor: tensor.unflatten(0, shape)))
+    return replace(examples, others=others.each(lambda tensor: tensor.unflatten(0, shape)))
 
 
 def entropy_both_ways(
@@ -65,22 +65,22 @@ def entropy_both_ways(
     return (by_row + by_column) / 2
 
 
-def slow(vectors: torch.Tensor, told: Batch, scale: float, loss: Loss) -> dict[str, float]:
-    seen, texts, views = (each.double().tolist() for each in (vectors, told.texts, told.views))
-    other_object = [[a != b for b in told.objects] for a in told.objects]
-    other_words = [[b not in a for b in told.meanings.tolist()] for a in told.own_meanings.tolist()]
+def slow(vectors: torch.Tensor, examples: Batch, scale: float, loss: Loss) -> dict[str, float]:
+    seen, texts, views = (each.double().tolist() for each in (vectors, examples.texts, examples.views))
+    other_object = [[a != b for b in examples.objects] for a in examples.objects]
+    other_words = [[b not in a for b in examples.meanings.tolist()] for a in examples.own_meanings.tolist()]
     both = [[a and b for a, b in zip(*rows, strict=True)] for rows in zip(other_object, other_words, strict=True)]
     count = len(seen)
     beside_texts: list[list] = [[] for _ in seen]
     beside_views: list[list] = [[] for _ in seen]
-    if told.others:
-        them = told.others.each(lambda tensor: tensor.flatten(0, 1).tolist())
+    if examples.others:
+        them = examples.others.each(lambda tensor: tensor.flatten(0, 1).tolist())
         for own in range(count):
             for place, number in enumerate(them.objects):
-                if number == told.objects[own]:
+                if number == examples.objects[own]:
                     continue
                 beside_views[own].append(them.views[place])
-                if them.meanings[place] not in told.own_meanings[own].tolist():
+                if them.meanings[place] not in examples.own_meanings[own].tolist():
                     beside_texts[own].append(them.texts[place])
     text = sum(entropy_both_ways(seen, texts, own, both, scale, beside_texts[own]) for own in range(count)) / count
     image = 0.0
@@ -102,35 +102,37 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-@pytest.mark.parametrize("told", [with_duplicates(), with_others(with_duplicates())], ids=["batch", "others"])
+@pytest.mark.parametrize("examples", [with_duplicates(), with_others(with_duplicates())], ids=["batch", "others"])
 @pytest.mark.parametrize("voting", VOTING)
-def test_losses_are_those_of_the_loops(voting: str, told: Batch) -> None:
+def test_losses_are_those_of_the_loops(voting: str, examples: Batch) -> None:
     loss = Loss(voting=voting, text=0.7, image=1.3)
-    vectors = seen_by(told)
-    parts = compute_losses(vectors, told, torch.tensor(9.0), loss, alone)
-    expected = slow(vectors, told, 9.0, loss)
+    vectors = seen_by(examples)
+    parts = compute_losses(vectors, examples, torch.tensor(9.0), loss, alone)
+    expected = slow(vectors, examples, 9.0, loss)
     assert {name: parts.terms[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_the_same_is_no_other() -> None:
     """With an equal object or caption elsewhere in the batch, and without it, the others' losses are the same."""
-    told = batch(2, 4, DIMENSION, VIEWS)
-    twins = replace(told, objects=torch.zeros(2, dtype=torch.int64))
-    parts = compute_losses(seen_by(told), twins, torch.tensor(20.0), Loss(), alone)
-    assert parts.terms["text"] == 0 and parts.terms["image"] == 0  # nobody is left to be told apart from
+    examples = batch(2, 4, DIMENSION, VIEWS)
+    twins = replace(examples, objects=torch.zeros(2, dtype=torch.int64))
+    parts = compute_losses(seen_by(examples), twins, torch.tensor(20.0), Loss(), alone)
+    assert parts.terms["text"] == 0 and parts.terms["image"] == 0  # there are no negatives left
     zeros = torch.zeros(2, dtype=torch.int64)
-    same_words = replace(told, meanings=zeros, own_meanings=zeros[:, None])
-    parts = compute_losses(seen_by(told), same_words, torch.tensor(20.0), Loss(), alone)
+    same_words = replace(examples, meanings=zeros, own_meanings=zeros[:, None])
+    parts = compute_losses(seen_by(examples), same_words, torch.tensor(20.0), Loss(), alone)
     assert parts.terms["text"] == 0 and parts.terms["image"] > 0  # their pictures are not the same
 
 
 def test_accuracy_is_the_share_of_objects_whose_text_is_the_likest() -> None:
-    told = replace(batch(4, 4, DIMENSION, VIEWS), texts=torch.eye(4, DIMENSION))
-    vectors = F.normalize(told.texts + 2 * told.texts[[0, 1, 3, 2]], dim=-1)  # the last two are nearer to the other's
-    assert compute_losses(vectors, told, torch.tensor(9.0), Loss(), alone).accuracy == 0.5
+    examples = replace(batch(4, 4, DIMENSION, VIEWS), texts=torch.eye(4, DIMENSION))
+    vectors = F.normalize(
+        examples.texts + 2 * examples.texts[[0, 1, 3, 2]], dim=-1
+    )  # the last two are nearer to the other's
+    assert compute_losses(vectors, examples, torch.tensor(9.0), Loss(), alone).accuracy == 0.5
     meanings = torch.tensor([0, 1, 2, 2])
-    told = replace(told, meanings=meanings, own_meanings=meanings[:, None])
-    assert compute_losses(vectors, told, torch.tensor(9.0), Loss(), alone).accuracy == 1
+    examples = replace(examples, meanings=meanings, own_meanings=meanings[:, None])
+    assert compute_losses(vectors, examples, torch.tensor(9.0), Loss(), alone).accuracy == 1
 
 
 @pytest.mark.parametrize("voting", VOTING)
@@ -150,33 +152,33 @@ def test_views_vote_by_their_cosine_to_the_text(voting: str) -> None:
 
 
 def test_the_scale_is_limited_and_learns_on_either_side() -> None:
-    told = batch(COUNT, 4, DIMENSION, VIEWS)
-    wrong = seen_by(told).roll(1, 0)  # a lower scale would be better
+    examples = batch(COUNT, 4, DIMENSION, VIEWS)
+    wrong = seen_by(examples).roll(1, 0)  # a lower scale would be better
     for start in (4.0, 150.0):
         logit = torch.tensor(math.log(start), requires_grad=True)
-        parts = compute_losses(wrong, told, logit.exp(), Loss(most_scale=100), alone)
-        expected = compute_losses(wrong, told, torch.tensor(min(start, 100.0)), Loss(most_scale=100), alone)
+        parts = compute_losses(wrong, examples, logit.exp(), Loss(most_scale=100), alone)
+        expected = compute_losses(wrong, examples, torch.tensor(min(start, 100.0)), Loss(most_scale=100), alone)
         assert parts.terms["text"].item() == pytest.approx(expected.terms["text"].item(), rel=1e-5)
         parts.terms["text"].backward()
         assert logit.grad > 0
 
 
 def test_the_losses_are_made_in_full_precision_under_autocast() -> None:
-    told = batch(COUNT, 4, DIMENSION, VIEWS)
-    expected = compute_losses(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+    examples = batch(COUNT, 4, DIMENSION, VIEWS)
+    expected = compute_losses(seen_by(examples), examples, torch.tensor(90.0), Loss(), alone)
     with torch.autocast("cpu", torch.bfloat16):
-        found = compute_losses(seen_by(told), told, torch.tensor(90.0), Loss(), alone)
+        found = compute_losses(seen_by(examples), examples, torch.tensor(90.0), Loss(), alone)
     assert found == expected
 
 
 def learn(ranks: Ranks) -> dict[str, torch.Tensor]:
     """This rank's part of the batch: losses, and gradients of a small network and of the temperature."""
-    told = with_others(with_duplicates())
+    examples = with_others(with_duplicates())
     rows = slice(ranks.rank * COUNT // ranks.world, (ranks.rank + 1) * COUNT // ranks.world)
-    inputs = seen_by(told)[rows]
+    inputs = seen_by(examples)[rows]
     weights = torch.randn(DIMENSION, DIMENSION, generator=torch.Generator().manual_seed(1)).requires_grad_()
     logit = torch.tensor(2.0, requires_grad=True)
-    own = told.each(lambda tensor: tensor[rows])
+    own = examples.each(lambda tensor: tensor[rows])
     parts = compute_losses(F.normalize(inputs @ weights, dim=-1), own, logit.exp(), Loss(), ranks.gather)
     parts.total.backward()
     return {**{name: part.detach() for name, part in parts.terms.items()}, "weights": weights.grad, "logit": logit.grad}

@@ -45,8 +45,8 @@ def dataset(place: str) -> Dataset:
     return Dataset.open(place)
 
 
-def settings_of(told: dict[str, Any] | None = None, **more: Any) -> Training:
-    return Training.model_validate({**SMALL, **(told or {}), **more})
+def settings_of(changes: dict[str, Any] | None = None, **more: Any) -> Training:
+    return Training.model_validate({**SMALL, **(changes or {}), **more})
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -73,8 +73,8 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def test_sixteen_objects_are_learnt_by_heart(dataset: Dataset, tmp_path: Path) -> None:
-    told = {"batch": 16, "steps": 40, "check_every": 100, "augment": STILL, "optimiser": {"warm_share": 0.1}}
-    train(settings_of(told), dataset, tmp_path, ALONE)
+    changes = {"batch": 16, "steps": 40, "check_every": 100, "augment": STILL, "optimiser": {"warm_share": 0.1}}
+    train(settings_of(changes), dataset, tmp_path, ALONE)
     model, _ = checkpoint.load_model(tmp_path / checkpoint.LAST)
     batch = next(Loader(dataset, settings_of().data, 32, 16).batches())
     with torch.no_grad():
@@ -86,11 +86,11 @@ def test_sixteen_objects_are_learnt_by_heart(dataset: Dataset, tmp_path: Path) -
 HARD = {"model": {**TINY, "drop_path": 0.3}, "ema": 0.9, "optimiser": {"kind": "muon", "layer_decay": 0.8}}
 
 
-@pytest.mark.parametrize("told", [{}, HARD, {"precision": "bfloat16"}], ids=["plain", "everything", "bfloat16"])
+@pytest.mark.parametrize("changes", [{}, HARD, {"precision": "bfloat16"}], ids=["plain", "everything", "bfloat16"])
 def test_stopped_and_gone_on_with_is_as_if_it_had_not_stopped(
-    dataset: Dataset, tmp_path: Path, told: dict[str, Any]
+    dataset: Dataset, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    settings = settings_of(told)
+    settings = settings_of(changes)
     train(settings, dataset, tmp_path / "whole", ALONE)
     train(settings, dataset, tmp_path / "parts", ALONE, stop_after(3))
     assert checkpoint.read(tmp_path / "parts" / checkpoint.LAST)["step"] == 3
@@ -119,11 +119,11 @@ def test_best_and_last_are_kept(dataset: Dataset, tmp_path: Path) -> None:
     looked = [line for line in lines_of(tmp_path) if "check/recall" in line]
     assert [line["step"] for line in looked] == [2, 4, 6, 8]
     best = max(looked, key=lambda line: (line["check/rank"], -line["check/loss"]))
-    told = {"split": "validation", "step": best["step"], "recall": best["check/recall"]}
-    told |= {"rank": best["check/rank"], "loss": best["check/loss"]}
+    expected = {"split": "validation", "step": best["step"], "recall": best["check/recall"]}
+    expected |= {"rank": best["check/rank"], "loss": best["check/loss"]}
     assert checkpoint.read(tmp_path / checkpoint.BEST)["step"] == best["step"]
     last = checkpoint.read(tmp_path / checkpoint.LAST)
-    assert (last["step"], last["best"]) == (8, told)
+    assert (last["step"], last["best"]) == (8, expected)
     assert (last["dimension"], last["teacher"]) == (16, "test-clip@0123")
     assert last["categories"] == ["boat", "cup", "lamp"]
     assert {"settings.yaml", history.EVENTS} <= {path.name for path in tmp_path.iterdir()}
@@ -133,12 +133,12 @@ def test_what_is_looked_at_is_the_running_mean(dataset: Dataset, tmp_path: Path)
     settings = settings_of(steps=4, check_every=4, ema=0.9, precision="float32")
     train(settings, dataset, tmp_path, ALONE)
     trainer = Trainer(settings, dataset, tmp_path, ALONE)
-    model, told = checkpoint.load_model(tmp_path / checkpoint.LAST)
+    model, description = checkpoint.load_model(tmp_path / checkpoint.LAST)
     assert equal(model.state_dict(), trainer.average.state)
     assert not equal(model.state_dict(), trainer.model.state_dict())
     figures = trainer.validation.figures(model, model.logit_scale.exp())
     assert figures["check/loss"] == lines_of(tmp_path)[-1]["check/loss"]
-    assert told["step"] == 4
+    assert description["step"] == 4
 
 
 def test_categories_that_are_not_trained_are_not_looked_at_either(dataset: Dataset, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_a_loss_that_is_not_finite_stops_it_and_nothing_is_saved(dataset: Datase
 
 
 def test_the_temperature_learns_without_decay_and_is_limited(dataset: Dataset, tmp_path: Path) -> None:
-    told = {"loss": {"start_scale": 5.0, "most_scale": 5.003}, "optimiser": {"rate": 3e-3}}
-    trainer = Trainer(settings_of(told, augment=STILL, batch=16, steps=40), dataset, tmp_path, ALONE)
+    changes = {"loss": {"start_scale": 5.0, "most_scale": 5.003}, "optimiser": {"rate": 3e-3}}
+    trainer = Trainer(settings_of(changes, augment=STILL, batch=16, steps=40), dataset, tmp_path, ALONE)
     trainer.run(bool)
     scales = [line["scale"] for line in lines_of(tmp_path)]
     assert min(scales) < 5 and scales[-1] == pytest.approx(5.003)
@@ -232,14 +232,14 @@ def trained(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_is_loaded_from_whatever_names_it(trained: Path, dataset: Dataset, tmp_path: Path) -> None:
-    model, told = checkpoint.load_model(trained / checkpoint.BEST)
-    checkpoint.save_compact(model, told, tmp_path / "compact")
+    model, description = checkpoint.load_model(trained / checkpoint.BEST)
+    checkpoint.save_compact(model, description, tmp_path / "compact")
     gaussians = next(Loader(dataset, settings_of().data, 32, 8).batches()).gaussians
     with torch.no_grad():
         vectors = model(gaussians)
         for place in (trained, trained / checkpoint.LAST, tmp_path / "compact"):
-            other, other_told = checkpoint.load_model(place)
-            assert not other.training and other_told == told
+            other, other_description = checkpoint.load_model(place)
+            assert not other.training and other_description == description
             assert torch.nn.functional.cosine_similarity(other(gaussians), vectors).min() > 0.999
     sizes = [path.stat().st_size for path in (trained / checkpoint.BEST, tmp_path / "compact" / checkpoint.WEIGHTS)]
     assert sizes[1] < 0.52 * sizes[0]
@@ -253,8 +253,8 @@ def test_what_is_no_checkpoint_is_said_in_a_line(trained: Path, tmp_path: Path) 
         (tmp_path / f"text{number}.pt").write_bytes(text)
         with pytest.raises(CheckpointError, match=rf"text{number}\.pt: not a file of tensors"):
             checkpoint.load_model(tmp_path / f"text{number}.pt")
-    for name, said in (("cut.pt", "damaged"), ("other.pt", "not written by `train`"), ("gone.pt", "no such")):
-        with pytest.raises(CheckpointError, match=rf"{name}: .*{said}") as refused:
+    for name, message in (("cut.pt", "damaged"), ("other.pt", "not written by `train`"), ("gone.pt", "no such")):
+        with pytest.raises(CheckpointError, match=rf"{name}: .*{message}") as refused:
             checkpoint.load_model(tmp_path / name)
         assert "\n" not in str(refused.value)
     with pytest.raises(CheckpointError, match="expected a folder that `train` wrote"):
@@ -305,14 +305,14 @@ def test_a_training_begins_with_another_ones_weights(trained: Path, dataset: Dat
 
 def test_what_was_learnt_before_counts_as_learnt(trained: Path, dataset: Dataset, tmp_path: Path) -> None:
     """Else a category that only the first training saw would pass for one never trained."""
-    told = {"data": {"views": 2, "without": [{"category": "cup"}]}, "start_from": str(trained)}
-    train(settings_of(told), dataset, tmp_path, ALONE, stop_after(1))
-    train(settings_of(told), dataset, tmp_path, ALONE, stop_after(1))
+    changes = {"data": {"views": 2, "without": [{"category": "cup"}]}, "start_from": str(trained)}
+    train(settings_of(changes), dataset, tmp_path, ALONE, stop_after(1))
+    train(settings_of(changes), dataset, tmp_path, ALONE, stop_after(1))
     assert checkpoint.read(tmp_path / checkpoint.LAST)["categories"] == ["boat", "cup", "lamp"]
 
 
 @pytest.mark.parametrize(
-    ("told", "world", "said"),
+    ("changes", "world", "message"),
     [
         ({"model": {**TINY, "gaussians": 33}}, 1, r"model\.gaussians: 33, .* have at most 32: set it to 32"),
         ({"data": {"views": 5}}, 1, r"data\.views: 5, .* have 4: set it to 4"),
@@ -323,10 +323,10 @@ def test_what_was_learnt_before_counts_as_learnt(trained: Path, dataset: Dataset
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(
-    dataset: Dataset, tmp_path: Path, told: dict[str, Any], world: int, said: str
+    dataset: Dataset, tmp_path: Path, changes: dict[str, Any], world: int, message: str
 ) -> None:
-    with pytest.raises((TrainingError, DatasetError), match=said) as refused:
-        check(settings_of(told), dataset, tmp_path, world)
+    with pytest.raises((TrainingError, DatasetError), match=message) as refused:
+        check(settings_of(changes), dataset, tmp_path, world)
     assert "\n" not in str(refused.value)
 
 
@@ -346,12 +346,12 @@ def test_a_folder_goes_on_by_the_same_settings_dataset_and_teacher_alone(
     with pytest.raises(CheckpointError, match=r"other settings: optimiser\.rate \(was 0\.001\), steps \(was 2\)"):
         check(other, dataset, trained, 1)
     objects = things(16, gaussians=32, seed=5)
-    for changes, said in (
+    for changes, message in (
         ({}, "on other shards"),
         ({"teacher": "other@1"}, "with teacher test-clip@0123, not other@1"),
     ):
-        there = write(tmp_path / said, [dataclasses.replace(one, **changes) for one in objects], gaussians=32)
-        with pytest.raises(CheckpointError, match=said):
+        there = write(tmp_path / message, [dataclasses.replace(one, **changes) for one in objects], gaussians=32)
+        with pytest.raises(CheckpointError, match=message):
             check(settings_of(steps=2), Dataset.open(there), trained, 1)
 
 
@@ -410,7 +410,7 @@ def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("changes", "message"),
     [
         ({"model": {"patches": 4000}}, "patches 4000 is more than gaussians, 1024"),
         ({"model": {"orders": ["xyz", "xyz"]}}, "expected at least one, and each at most once"),
@@ -420,9 +420,9 @@ def test_two_trainings_in_one_folder_are_one_too_many(dataset: Dataset, tmp_path
         ({"learning_rate": 1}, "Extra inputs are not permitted"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(told: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        Training.model_validate(told)
+def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Training.model_validate(changes)
 
 
 def test_the_curve_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:

@@ -220,9 +220,9 @@ def test_what_does_not_fit_is_listed_and_left(two_blocks: None, tmp_path: Path) 
     )
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == (name not in report.loaded), name
-    told = str(report)
-    assert told.startswith(f"{report.path}: {len(report.loaded)} of {len(before)} tensors")
-    assert all(word in told for word in ("point_encoder.extra.weight", "tokenizer.serial2trans.weight", "1024, 192"))
+    text = str(report)
+    assert text.startswith(f"{report.path}: {len(report.loaded)} of {len(before)} tensors")
+    assert all(word in text for word in ("point_encoder.extra.weight", "tokenizer.serial2trans.weight", "1024, 192"))
 
 
 @pytest.mark.parametrize(

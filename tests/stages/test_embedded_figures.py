@@ -37,11 +37,11 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> pictures.Library:
 
 @pytest.mark.parametrize("place", [CLIP, CAPTIONER], ids=lambda place: place.name)
 def test_the_card_is_true(place: Path, sample: pictures.Library) -> None:
-    told = yaml.safe_load((place / cards.FIGURES).read_text())["instances"]
+    figures = yaml.safe_load((place / cards.FIGURES).read_text())["instances"]
     found = making.measure(place.name, place, sample, "cpu", OBJECTS)
     # Among fewer texts the right one is found more easily, so these may be better.
     for name, share in found.items():
-        assert name == "objects" or share >= told[name] - SLACK, (name, share, told[name])
+        assert name == "objects" or share >= figures[name] - SLACK, (name, share, figures[name])
 
 
 @pytest.mark.parametrize("place", [CLIP, CAPTIONER], ids=lambda place: place.name)
@@ -56,8 +56,8 @@ def test_other_meshes_count_where_their_category_is_known(tmp_path: Path) -> Non
     labels = evaluation.label_vectors(CLIP)
     names = [category.name for category in CATEGORIES]
     rows = [
-        {"category": name, "view_vectors": labels[[names.index(seen)] * 2].tolist(), "captions": told}
-        for name, seen, told in (
+        {"category": name, "view_vectors": labels[[names.index(seen)] * 2].tolist(), "captions": captions}
+        for name, seen, captions in (
             (names[0], names[0], [{"text": f"a red {names[1]}", "kind": "short"}]),
             (names[1], names[2], [{"text": "tags", "kind": "tags"}, {"text": f"a {names[1]}", "kind": "short"}]),
             (names[3], names[3], []),

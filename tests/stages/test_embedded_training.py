@@ -166,11 +166,11 @@ def test_any_script_has_a_spelling(vocabulary) -> None:
 
 def test_the_best_text_is_judged_by_its_meaning(library: Library) -> None:
     rows = library.rows[:6]
-    said = [captions.name(row) for row in rows]
-    assert evaluation.caption_figures(rows, said) == {
+    texts = [captions.name(row) for row in rows]
+    assert evaluation.caption_figures(rows, texts) == {
         "objects": 6, "category": 1.0, "color": 1.0, "pattern": 1.0, "true": 1.0,
     }  # fmt: skip
-    wrong = ["a purple thing", *said[1:]]
+    wrong = ["a purple thing", *texts[1:]]
     found = evaluation.caption_figures(rows, wrong)
     assert found["category"] == found["true"] == pytest.approx(5 / 6)
 
@@ -185,9 +185,9 @@ def test_what_is_true_of_an_object_is_never_its_wrong_text(library: Library) -> 
 
 def test_pictures_are_what_the_product_shows_a_model(tmp_path: Path) -> None:
     """Drawn once by the training's process and once by the stage, both away from torch."""
-    told: list[tuple[int, int]] = []
-    found = drawn(tmp_path, objects.TRAIN, 3, 2, 64, 1, lambda done, count: told.append((done, count)), length=3)
-    assert told == [(0, 1), (1, 1)] and 1 <= len(found) <= 3
+    reported: list[tuple[int, int]] = []
+    found = drawn(tmp_path, objects.TRAIN, 3, 2, 64, 1, lambda done, count: reported.append((done, count)), length=3)
+    assert reported == [(0, 1), (1, 1)] and 1 <= len(found) <= 3
     code = """
 import sys, numpy as np
 from pathlib import Path

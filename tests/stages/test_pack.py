@@ -74,8 +74,8 @@ class Run:
     def member(self, number: int, *, captioned=True, taught=False, gaussians=7, **given) -> Member:
         keys = {stage: f"{number:02d}{stage}" for stage in ("ingest", "render", "fit")}
         self.publish("ingest", keys["ingest"], {"content_hash": f"hash{number}", "warnings": ["missing file: a.png"]})
-        told = {"warnings": ["missing file: a.png", "dark"]}  # render repeats what ingest said
-        self.publish("render", keys["render"], told, views(number).to_bytes(), "views")
+        columns = {"warnings": ["missing file: a.png", "dark"]}  # render repeats what ingest said
+        self.publish("render", keys["render"], columns, views(number).to_bytes(), "views")
         figures = {"psnr": 30.5, "psnr_foreground": 25.25, "ssim": 0.5, "held_out": [2]}
         self.publish("fit", keys["fit"], figures, splat(number, gaussians).to_ply(), "splat")
         if captioned:

@@ -66,8 +66,8 @@ def test_the_same_command_again_does_nothing_and_changes_nothing(copy: Path) -> 
     before = dataset_files(copy / "run")
     build(copy / "source", copy / "run")  # the source moved, its content did not
     assert dataset_files(copy / "run") == before
-    said = build(copy / "source", copy / "run")
-    assert "Nothing to do" in said.stdout
+    ended = build(copy / "source", copy / "run")
+    assert "Nothing to do" in ended.stdout
     assert dataset_files(copy / "run") == before
 
 
@@ -90,9 +90,9 @@ def test_a_changed_setting_redoes_what_depends_on_it(copy: Path) -> None:
 
 def test_a_split_of_another_name_has_shards_of_that_name(copy: Path) -> None:
     build(copy / "source", copy / "run", "--splits.shares", "{held: 0.9, test: 0.1}")
-    told = index(copy / "run")
-    assert "held" in told["rows"] and "train" not in told["rows"]
-    for shard in told["shards"]:
+    listed = index(copy / "run")
+    assert "held" in listed["rows"] and "train" not in listed["rows"]
+    for shard in listed["shards"]:
         assert shard["shard"].startswith(f"data/{shard['split']}-{shard['index']:05d}-")
     assert not list((copy / "run" / "dataset" / "data").glob("train-*"))
     assert len(ids_in_dataset(copy / "run")) == 5
@@ -158,8 +158,8 @@ def test_bad_files_fail_with_their_reasons_and_cost_no_other(tmp_path: Path) -> 
     )
     build(source, tmp_path / "run")
     assert ids_in_dataset(tmp_path / "run") == good | {"Möbel und mehr.obj"}
-    said = reasons(tmp_path / "run")
-    assert said == {
+    found = reasons(tmp_path / "run")
+    assert found == {
         "corrupt.glb": "corrupt_file",
         "empty.glb": "empty_file",
         "billions.ply": "corrupt_file",
@@ -331,7 +331,7 @@ def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["build", "cpu", "--run", "x"], "--source is missing"),
         (["build", "cpu", "--source", "."], "--run is missing"),
@@ -346,9 +346,9 @@ def test_passing_failures_are_shown_as_failed(copy: Path) -> None:
         (["status", "--run", "/nowhere"], "no run there"),
     ],
 )
-def test_bad_requests_are_refused_in_a_line(tmp_path: Path, words: list[str], said: str) -> None:
+def test_bad_requests_are_refused_in_a_line(tmp_path: Path, words: list[str], message: str) -> None:
     refused = say(*[word.replace("RUN", str(tmp_path / "run")) for word in words], code=2)
-    assert said in refused.stderr and refused.stderr.count("\n") == 1
+    assert message in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_the_resolved_recipe_is_shown_and_can_be_used(tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_a_shard_of_another_shape_stands_for_no_block(tmp_path: Path) -> None:
     build(source, run, *ONE_SPLIT, "2", "--limit", "3")
     build(source, run, "--render.views", "5", "--only", "fit", "--limit", "1")
     spoil(run, names[0])
-    said = build(source, run, "--render.views", "5", *ONE_SPLIT, "2", code=1)
-    assert "Traceback" not in said.stderr
+    ended = build(source, run, "--render.views", "5", *ONE_SPLIT, "2", code=1)
+    assert "Traceback" not in ended.stderr
     assert ids_in_dataset(run) == set(names[2:])
 
 

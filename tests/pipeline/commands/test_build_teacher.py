@@ -69,8 +69,8 @@ def test_vectors_teacher_and_scores_reach_the_dataset(built: Path) -> None:
 
 def test_a_caption_that_is_cut_is_a_warning_on_its_row(built: Path) -> None:
     rows = rows_of(built / "run")
-    (said,) = rows["o2"]["warnings"]
-    assert said.endswith(f"of which the teacher reads the first {CONTEXT}")
+    (warning,) = rows["o2"]["warnings"]
+    assert warning.endswith(f"of which the teacher reads the first {CONTEXT}")
     assert rows["o0"]["warnings"] == []
 
 
@@ -91,8 +91,8 @@ def test_the_weakest_captions_are_marked_and_none_is_left_out(built: Path, tmp_p
     assert weak(run) == []  # a tenth of so few is none
     build(built / "list.jsonl", run, "--embed.model", built / "clip", "--pack.weak_percent", "50")
     assert index(run)["shards"] == shards
-    told = [(entry["score"], name, entry) for name, row in rows_of(run).items() for entry in row["captions"]]
-    metadata = sorted((score, name) for score, name, entry in told if entry["kind"] == "metadata")
+    entries = [(entry["score"], name, entry) for name, row in rows_of(run).items() for entry in row["captions"]]
+    metadata = sorted((score, name) for score, name, entry in entries if entry["kind"] == "metadata")
     found = weak(run)
     assert [(row["score"], row["id"]) for row in found] == [(pytest.approx(metadata[0][0]), metadata[0][1])]
     below = index(run)["weak_captions"]["below"]
@@ -106,8 +106,8 @@ def weak(run: Path) -> list[dict[str, Any]]:
 
 
 def test_the_closing_lines_show_captions_with_their_scores(built: Path, tmp_path: Path) -> None:
-    said = build(built / "list.jsonl", tmp_path / "run", "--embed.model", built / "clip").stdout
-    shown = said[said.index("Captions of the first objects") :]
+    output = build(built / "list.jsonl", tmp_path / "run", "--embed.model", built / "clip").stdout
+    shown = output[output.index("Captions of the first objects") :]
     captioned = {name: row["captions"][0] for name, row in rows_of(tmp_path / "run").items() if row["captions"]}
     assert len(captioned) == 3
     for name, entry in captioned.items():
@@ -117,8 +117,8 @@ def test_the_closing_lines_show_captions_with_their_scores(built: Path, tmp_path
 def test_another_checkpoint_at_the_same_place_redoes_its_stages_alone(built: Path, tmp_path: Path) -> None:
     source, run = built / "list.jsonl", Path(shutil.copytree(built / "run", tmp_path / "run"))
     model = Path(shutil.copytree(built / "clip", tmp_path / "clip"))
-    said = build(source, run, "--embed.model", model)  # it lies elsewhere, and is the same
-    assert "Nothing to do" in said.stdout
+    ended = build(source, run, "--embed.model", model)  # it lies elsewhere, and is the same
+    assert "Nothing to do" in ended.stdout
     before = rows_of(run)["o0"]
     write_clip(model, seed=1)
     build(source, run, "--embed.model", model)
@@ -142,9 +142,9 @@ def test_a_teacher_named_later_adds_its_words_and_redoes_nothing_else(built: Pat
 
 
 def test_the_card_tells_what_the_model_is_and_not_where_it_lay(built: Path) -> None:
-    told = index(built / "run")["provenance"]["recipe"]
-    assert told["embed"] == {"checkpoint": rows_of(built / "run")["o0"]["teacher"]}
-    assert told["render"]["size"] == 48
+    recipe = index(built / "run")["provenance"]["recipe"]
+    assert recipe["embed"] == {"checkpoint": rows_of(built / "run")["o0"]["teacher"]}
+    assert recipe["render"]["size"] == 48
     assert str(built) not in (built / "run" / "dataset" / "README.md").read_text()
 
 
@@ -167,11 +167,11 @@ def test_where_the_teacher_fails_rows_are_in_without_its_words(built: Path, tmp_
 
 
 def test_a_checkpoint_that_cannot_be_a_teacher_is_refused_before_any_work(built: Path, tmp_path: Path) -> None:
-    for model, said in ((tmp_path / "none", "no such folder"), (write_bert(tmp_path / "bert"), "a bert model")):
+    for model, message in ((tmp_path / "none", "no such folder"), (write_bert(tmp_path / "bert"), "a bert model")):
         done = build(built / "list.jsonl", tmp_path / "run", "--embed.model", model, code=2)
         (line,) = done.stderr.splitlines()
         assert line.startswith("error: embed.model: ")
-        assert said in line
+        assert message in line
     assert not (tmp_path / "run" / "artifacts").exists()
 
 

@@ -44,10 +44,10 @@ def objects(teacher: str) -> list[Thing]:
     return [replace(thing, teacher=teacher) for thing in made + tested]
 
 
-def save(folder: Path, dataset: Dataset, seed: int, **told: Any) -> Path:
+def save(folder: Path, dataset: Dataset, seed: int, **changes: Any) -> Path:
     """An untrained model as `train` would leave it."""
     settings = Training(model=Model(gaussians=32, patches=6, neighbours=8))
-    dimension = told.get("dimension", DIMENSION)
+    dimension = changes.get("dimension", DIMENSION)
     torch.manual_seed(seed)
     state = {
         "settings": settings.model_dump(mode="json"),
@@ -64,7 +64,7 @@ def save(folder: Path, dataset: Dataset, seed: int, **told: Any) -> Path:
         "average": None,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder / "best.pt", {**state, **told})
+    checkpoint.save(folder / "best.pt", {**state, **changes})
     return folder / "best.pt"
 
 
@@ -87,11 +87,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shown(place: Path) -> str:
     """What `evaluate` says of one and other; it leaves run/evaluation/one.json."""
-    said = io.StringIO()
-    with redirect_stdout(said):
+    output = io.StringIO()
+    with redirect_stdout(output):
         other = str(place / "run" / "training" / "other" / "best.pt")
         assert main(["evaluate", *asked(place), "--checkpoint", other]) == 0
-    return said.getvalue()
+    return output.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,14 @@ def test_a_result_says_what_was_measured_on_what_and_how(place: Path, result: di
     assert [(row["name"], row["kind"]) for row in result["rows"]] == [
         ("one", "checkpoint"), ("other", "checkpoint"), ("teacher", "teacher"), ("chance", "chance")
     ]  # fmt: skip
-    told = result["dataset"]
-    assert (told["identity"], told["teacher"], told["splits"]) == (dataset.identity, dataset.teacher, ["test"])
+    of_dataset = result["dataset"]
+    assert (of_dataset["identity"], of_dataset["teacher"], of_dataset["splits"]) == (
+        dataset.identity,
+        dataset.teacher,
+        ["test"],
+    )
     counts = {"rows": 30, "objects": 30, "left_out": 0, "with_category": 29, "captions": 60, "texts": 60, "views": 120}
-    assert {name: told[name] for name in counts} == counts
+    assert {name: of_dataset[name] for name in counts} == counts
     settings = result["settings"]
     assert (settings["classes"], settings["trained"]) == (list(CATEGORIES), list(TRAINED))
     assert settings["templates"] == list(OBJECTS)
@@ -205,12 +209,14 @@ def test_json_and_ones_own_words(
     (tmp_path / "classes.txt").write_text("\n".join(["zebra", *CATEGORIES, ""]))
     words = ["--templates", str(tmp_path / "templates.txt"), "--classes", str(tmp_path / "classes.txt"), "--json"]
     assert main(["evaluate", *asked(place), *words, "--name", "own"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == json.loads((place / "run" / "evaluation" / "own.json").read_text())
-    assert (told["name"], told["rows"][0]["name"]) == ("own", "one")
-    assert told["settings"]["templates"] == ["a {}", "{a} there"]
-    assert told["rows"][0]["zero_shot"]["all"]["among"] == 7 and told["rows"][0]["zero_shot"]["all"]["classes"] == 6
-    assert told["rows"][0]["few_shot"] == result["rows"][0]["few_shot"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((place / "run" / "evaluation" / "own.json").read_text())
+    assert (printed["name"], printed["rows"][0]["name"]) == ("own", "one")
+    assert printed["settings"]["templates"] == ["a {}", "{a} there"]
+    assert (
+        printed["rows"][0]["zero_shot"]["all"]["among"] == 7 and printed["rows"][0]["zero_shot"]["all"]["classes"] == 6
+    )
+    assert printed["rows"][0]["few_shot"] == result["rows"][0]["few_shot"]
 
 
 def test_a_row_that_cannot_be_used_is_named_and_changes_nothing_for_others(
@@ -228,14 +234,14 @@ def test_a_row_that_cannot_be_used_is_named_and_changes_nothing_for_others(
     for row_id, vector in zip(table["id"].to_pylist(), table["vector"].to_pylist(), strict=True):
         assert np.abs(np.array(vector) - whole[row_id]).max() < 1e-6
     assert main(["evaluate", *words]) == 0
-    told = json.loads((spoilt / "evaluation" / "one.json").read_text())["dataset"]
-    assert (told["objects"], told["left_out"], told["views"]) == (29, 1, 116)
+    of_dataset = json.loads((spoilt / "evaluation" / "one.json").read_text())["dataset"]
+    assert (of_dataset["objects"], of_dataset["left_out"], of_dataset["views"]) == (29, 1, 116)
 
 
 def test_where_results_go_and_what_columns_are_called(place: Path) -> None:
     run = place / "run"
-    told = ["training/v1.2", "training/v1.2/best.pt", "training/v1.2/last.pt", "kept/small", "kept/model.pt"]
-    assert list(evaluating.named([str(run / one) for one in told])) == [
+    paths = ["training/v1.2", "training/v1.2/best.pt", "training/v1.2/last.pt", "kept/small", "kept/model.pt"]
+    assert list(evaluating.named([str(run / one) for one in paths])) == [
         "v1.2", "v1.2 (2)", "v1.2-last", "small", "model"
     ]  # fmt: skip
     assert evaluating.run_of("/other/training/v1.2") == "/other"
@@ -275,9 +281,9 @@ def test_vectors_by_id_with_what_they_are_of(place: Path, result: dict[str, Any]
     rows = {row["id"]: row for row in table.select(["id", "split", "category"]).to_pylist()}
     assert rows["test-001"] == {"id": "test-001", "split": "test", "category": "cup"}
     assert rows["test-007"]["category"] is None and rows["train-000"]["split"] == "train"
-    told = json.loads(table.schema.metadata[b"gs_triplets"])
-    assert told["model"] == result["rows"][0]["identity"]
-    assert (told["dataset"], told["dimension"]) == (result["dataset"]["identity"], DIMENSION)
+    metadata = json.loads(table.schema.metadata[b"gs_triplets"])
+    assert metadata["model"] == result["rows"][0]["identity"]
+    assert (metadata["dataset"], metadata["dimension"]) == (result["dataset"]["identity"], DIMENSION)
     halves, table = encode(place, tmp_path / "new" / "vectors.parquet", "--float-type", "float16", "--split", "train")
     assert str(table.schema.field("vector").type.value_type) == "halffloat" and len(halves) == 6
     assert all(np.abs(halves[name] - vectors[name]).max() < 1e-3 for name in halves)
@@ -348,10 +354,10 @@ def odd(place: Path) -> Path:
 def test_what_cannot_be_is_said_in_one_line(
     odd: Path, words: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = [word.replace("{}", str(odd)) for word in words.split()]
+    options = [word.replace("{}", str(odd)) for word in words.split()]
     given = asked(odd)
-    given = given[2:] if "--checkpoint" in told else given
-    assert main(["evaluate", *given, *told]) == BAD_REQUEST
+    given = given[2:] if "--checkpoint" in options else given
+    assert main(["evaluate", *given, *options]) == BAD_REQUEST
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: " + line.replace("{{}}", "\0").replace("{}", str(odd)).replace("\0", "{}"))
 

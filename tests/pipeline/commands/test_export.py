@@ -101,9 +101,9 @@ def test_a_missing_and_a_damaged_splat_are_named_and_the_others_are_written(
     first, second = sorted(run.glob("artifacts/fit/*/*.ply"))
     first.unlink()
     assert export(run, tmp_path / "one") == 1
-    told = capsys.readouterr()
-    assert told.out.endswith("ply files: 1 written, 1 failed\n")
-    assert "its splat is missing" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.endswith("ply files: 1 written, 1 failed\n")
+    assert "its splat is missing" in printed.err
     second.write_bytes(second.read_bytes()[:-1])
     assert export(run, tmp_path / "none") == 1
     assert "splat PLY" in capsys.readouterr().err

@@ -31,8 +31,8 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_a_sheet_shows_every_object_its_warnings_and_failures(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "of a run" / "sheet.png"
-    told = say("sheet", "--run", run, "--out", out, "--views", "0,3", "--columns", "2")
-    assert told.stdout.split("\n")[0] == str(out)
+    ended = say("sheet", "--run", run, "--out", out, "--views", "0,3", "--columns", "2")
+    assert ended.stdout.split("\n")[0] == str(out)
     seen = pixels(out)
     assert seen.shape[1] < 2 * 2 * 128 + 30 and seen.shape[0] > 3 * 128  # two objects a line, three lines
     red = (seen[..., 0] > 120) & (seen[..., 1] < 60) & (seen[..., 2] < 60)
@@ -52,11 +52,11 @@ def test_a_large_run_takes_pages(run: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--views", "0,99"], "has views 0 to 5"), (["--views", "a"], "--views a")]
+    ("words", "message"), [(["--views", "0,99"], "has views 0 to 5"), (["--views", "a"], "--views a")]
 )
-def test_views_that_are_not_there_are_refused(run: Path, tmp_path: Path, words: list[str], said: str) -> None:
-    told = say("sheet", "--run", run, "--out", tmp_path / "a.png", *words, code=2)
-    assert said in told.stderr and "Traceback" not in told.stderr
+def test_views_that_are_not_there_are_refused(run: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    ended = say("sheet", "--run", run, "--out", tmp_path / "a.png", *words, code=2)
+    assert message in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_a_run_without_views_says_so(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def words(run: Path, name: str, *more: str) -> list[str]:
 
 def lines(run: Path, name: str) -> list[dict[str, Any]]:
     path = run / "training" / name / "curve.jsonl"
-    told = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in told]
+    records = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in records]
 
 
 def started(run: Path, name: str, *more: str, **environment: str) -> subprocess.Popen[str]:
@@ -75,22 +75,22 @@ def wait_for(run: Path, name: str, steps: int) -> None:
 
 def holder_of(lock: Path) -> int:
     """The process that has locked the file."""
-    told = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    return next(int(words[4]) for words in told if words[5].endswith(f":{lock.stat().st_ino}"))
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return next(int(words[4]) for words in locks if words[5].endswith(f":{lock.stat().st_ino}"))
 
 
 def killed_at(step: int, run: Path, name: str, *more: str) -> None:
     """By kill -9, once it tells of this step or a later one."""
-    said = []
+    printed = []
     with started(run, name, *more) as process:
         assert process.stderr
         for line in process.stderr:
-            said.append(line)
-            told = re.search(r"step (\d+): text to 3D", line)
-            if told and int(told[1]) >= step:
+            printed.append(line)
+            match = re.search(r"step (\d+): text to 3D", line)
+            if match and int(match[1]) >= step:
                 break
         process.kill()
-    assert process.returncode == -signal.SIGKILL, "".join(said)
+    assert process.returncode == -signal.SIGKILL, "".join(printed)
 
 
 def ranks(run: Path, name: str, *more: str, homes: list[Path]) -> list[tuple[int, str]]:
@@ -144,7 +144,7 @@ def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
     assert main(words(run, "anew", "--steps", "3", "--seed", "5")) == 0
     assert main(words(run, "anew", "--steps", "2")) == 2
     assert "was trained with other settings" in capfd.readouterr().err
-    for more, said in (
+    for more, message in (
         (["--batch", "17"], "fewer than a batch of 17"),
         (["--batch", "9", "--workers", "2"], "batch: 9 objects cannot be divided equally"),
         (["--dataset", "/nowhere"], "no dataset there"),
@@ -152,7 +152,7 @@ def test_anew_it_forgets_what_was_there_but_not_while_a_training_is_at_work(
         (["--start_from", str(run / "training" / "anew")], "which --anew removes; copy it elsewhere"),
     ):
         assert main(words(run, "anew", "--steps", "2", "--anew", *more)) == 2
-        assert said in capfd.readouterr().err and len(lines(run, "anew")) == 3
+        assert message in capfd.readouterr().err and len(lines(run, "anew")) == 3
     with alone(run / "training" / "anew"):
         assert main(words(run, "anew", "--steps", "2", "--anew")) == 2
     assert "another training runs there" in capfd.readouterr().err and len(lines(run, "anew")) == 3
@@ -176,10 +176,10 @@ def test_asked_to_stop_it_saves_and_goes_on_later(
     asking.start()
     assert main(words(run, name, *more)) == 128 + number
     asking.join()
-    said = capfd.readouterr()
+    printed = capfd.readouterr()
     done = len(lines(run, name))
-    assert f"Stopped after step {done} of 10,000. It is saved" in said.out
-    assert "Traceback" not in said.err
+    assert f"Stopped after step {done} of 10,000. It is saved" in printed.out
+    assert "Traceback" not in printed.err
 
 
 def test_a_stop_that_cannot_be_saved_is_no_stop_that_was(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -192,8 +192,8 @@ def test_a_stop_that_cannot_be_saved_is_no_stop_that_was(run: Path, capfd: pytes
     asking.start()
     assert main(words(run, "unsaved", "--steps", "10000", "--save_seconds", "1000", "--workers", "2")) == 2
     asking.join()
-    said = capfd.readouterr()
-    assert "last.pt" in said.err and "Is a directory" in said.err and "saved" not in said.out
+    printed = capfd.readouterr()
+    assert "last.pt" in printed.err and "Is a directory" in printed.err and "saved" not in printed.out
 
 
 @pytest.mark.parametrize("torchrun", [False, True])
@@ -202,8 +202,8 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     if torchrun:
-        told = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        for name, value in told.items():
+        environment = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        for name, value in environment.items():
             monkeypatch.setenv(name, value)
     count = [] if torchrun else ["2"]
     shared = ["--checkpoint", "any.pt", "--dataset", str(run), *(["--processes", *count] if count else [])]
@@ -220,7 +220,7 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--run", "s3://bucket/run"], "--run s3://bucket/run: checkpoints are written to a folder, not to a URI"),
         (["--run", ""], "--run is missing"),
@@ -241,11 +241,11 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(
-    run: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+    run: Path, more: list[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(run, "refused", *more)) == 2
     error = capfd.readouterr().err
-    assert error.startswith("error: ") and said in error and error.count("\n") == 1
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
 def test_another_setting_in_the_same_folder_is_refused_by_its_name(
@@ -335,13 +335,13 @@ def test_processes_that_do_not_find_each_other_say_so_in_a_line(
 @pytest.mark.slow
 def test_on_ray_it_is_the_same_training(run: Path, one_thread: None, capfd: pytest.CaptureFixture[str]) -> None:
     more = ["--steps", "6", "--precision", "float32", *STILL]
-    told = ["--engine", "ray", "--workers", "2"]
-    assert main(words(run, "ray", *more, *told)) == 0
+    options = ["--engine", "ray", "--workers", "2"]
+    assert main(words(run, "ray", *more, *options)) == 0
     assert "6 steps" in capfd.readouterr().out
     assert main(words(run, "plain", *more)) == 0
     for one, two in zip(lines(run, "plain"), lines(run, "ray"), strict=True):
         assert two == pytest.approx(one, rel=5e-3, abs=1e-7)
-    assert main(words(run, "ray", *more, *told)) == 0  # nothing left to do
+    assert main(words(run, "ray", *more, *options)) == 0  # nothing left to do
     assert main(words(run, "ray", *more, "--engine", "ray", "--workers", "8", "--anew")) == 2
     assert "the cluster has" in capfd.readouterr().err and len(lines(run, "ray")) == 6
 

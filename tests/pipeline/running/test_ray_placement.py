@@ -94,10 +94,10 @@ def ray_job(head: dict[str, str], verb: str, *words: str | Path) -> subprocess.C
 
 def test_trouble_on_ray_costs_its_own_row_only(head: dict[str, str], tmp_path: Path) -> None:
     done = call([sys.executable, "-c", TROUBLE, str(tmp_path)], **head)
-    said = (
+    expected = (
         "{'raises': 'exception', 'exits': 'exited', 'crashes': 'crashed', 'hangs': 'timeout', 'fails': 'made_to_fail'}"
     )
-    assert f"['a', 'b', 'c'] {said}" in done.stdout
+    assert f"['a', 'b', 'c'] {expected}" in done.stdout
 
 
 def test_a_submitted_job_makes_the_dataset_a_local_build_makes(head: dict[str, str], tmp_path: Path) -> None:
@@ -114,12 +114,12 @@ def test_a_ray_that_cannot_be_had_is_told_in_one_line(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source", count=1)
     words = [sys.executable, "-m", "pipeline", "build", "cpu", "--source", str(source), "--run", str(tmp_path / "run")]
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
-    told = call(words, code=2, RAY_ADDRESS=nobody).stderr
-    assert told.startswith(f"error: no Ray cluster answers at {nobody} (RAY_ADDRESS): ") and told.count("\n") == 1
-    told = call(words, code=2, RAY_ADDRESS="nowhere").stderr
-    assert told.startswith("error: cannot connect to the Ray cluster nowhere: ") and told.count("\n") == 1
-    told = call(words, code=2, RAY_TMPDIR=str(tmp_path / "missing")).stderr
-    assert told.startswith("error: cannot start Ray: ") and told.count("\n") == 1
+    error = call(words, code=2, RAY_ADDRESS=nobody).stderr
+    assert error.startswith(f"error: no Ray cluster answers at {nobody} (RAY_ADDRESS): ") and error.count("\n") == 1
+    error = call(words, code=2, RAY_ADDRESS="nowhere").stderr
+    assert error.startswith("error: cannot connect to the Ray cluster nowhere: ") and error.count("\n") == 1
+    error = call(words, code=2, RAY_TMPDIR=str(tmp_path / "missing")).stderr
+    assert error.startswith("error: cannot start Ray: ") and error.count("\n") == 1
 
 
 @pytest.mark.slow

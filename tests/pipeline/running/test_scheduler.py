@@ -64,8 +64,8 @@ def test_trouble_costs_its_own_row_only(tmp_path: Path) -> None:
     assert all(ran.records["trouble", deed].error for deed in REASONS)
     assert ran.ok("finish") == set(GOOD)
     assert not any(("finish", deed) in ran.records for deed in REASONS)
-    told = {row["id"]: ran.records["tell", row["id"]].columns["told"] for row in rows}
-    assert told == dict.fromkeys(REASONS) | {name: name for name in GOOD}  # it may do without
+    values = {row["id"]: ran.records["tell", row["id"]].columns["told"] for row in rows}
+    assert values == dict.fromkeys(REASONS) | {name: name for name in GOOD}  # it may do without
 
 
 def test_a_batch_whose_worker_dies_is_halved_until_the_row_at_fault_is_alone(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_workers_that_die_while_they_open_cost_no_row_and_stop_the_build(tmp_pat
     with pytest.raises(RunStopped, match="dying cannot start: killed by SIGSEGV: .*string_at"):
         run_steps(tmp_path, make_rows(a="", b=""), [Step(Dying(how="segfault"), schedule)], placement)
     assert placement.batches == [["a", "b"]] * 3
-    assert not list((tmp_path / "manifest" / "log").rglob("*.parquet"))  # nothing is said of any row
+    assert not list((tmp_path / "manifest" / "log").rglob("*.parquet"))  # no row has a record
 
 
 def test_renewed_workers_leave_nothing_behind(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_worker_is_renewed_after_so_many_rows(supervise: Supervise, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("deed", "reason", "said", "changes"),
+    ("deed", "reason", "message", "changes"),
     [
         ("exit", EXITED, "exited with code 3: about to exit", {}),
         ("kill", CRASHED, "killed by SIGKILL", {}),
@@ -120,13 +120,13 @@ def test_a_worker_is_renewed_after_so_many_rows(supervise: Supervise, tmp_path: 
     ],
 )
 def test_a_worker_that_dies_is_said_to_have_died_of_its_cause_and_another_follows(
-    supervise: Supervise, tmp_path: Path, deed: str, reason: str, said: str, changes: dict[str, Any]
+    supervise: Supervise, tmp_path: Path, deed: str, reason: str, message: str, changes: dict[str, Any]
 ) -> None:
     supervisor = supervise(Trouble(), **changes)
     rows = rows_of(tmp_path, deed, "")
     done, died = work(supervisor, rows[:1])
     assert not done and isinstance(died, WorkerDied)
-    assert died.reason == reason and died.detail.startswith(said)
+    assert died.reason == reason and died.detail.startswith(message)
     assert deed != "segfault" or "string_at" in died.detail  # the frame it died in
     done, last = work(supervisor, rows[1:])
     assert isinstance(last, BatchEnd) and [result.id for result in done] == ["1"]
@@ -138,7 +138,7 @@ def test_what_was_sent_before_a_death_is_kept(supervise: Supervise, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("stage", "said", "changes"),
+    ("stage", "message", "changes"),
     [
         (Broken(), "RuntimeError: no such model (tiny_stages.py:", {}),
         (Dying(how="exit"), "exited with code 3: about to exit", {}),
@@ -147,11 +147,11 @@ def test_what_was_sent_before_a_death_is_kept(supervise: Supervise, tmp_path: Pa
     ],
 )
 def test_a_worker_that_cannot_open_blames_no_row(
-    supervise: Supervise, stage: Stage, said: str, changes: dict[str, Any]
+    supervise: Supervise, stage: Stage, message: str, changes: dict[str, Any]
 ) -> None:
     done, died = work(supervise(stage, **changes), [{"id": "a"}])
     assert not done and isinstance(died, WorkerDied)
-    assert died.reason == OPEN_FAILED and died.detail.startswith(said)
+    assert died.reason == OPEN_FAILED and died.detail.startswith(message)
 
 
 def test_a_process_that_cannot_be_started_is_said_in_a_line(

@@ -84,9 +84,9 @@ def _compile(sources: dict[str, str], folder: Path) -> Path:
         whole.write_text("".join(f'#include "{name}"\n' for name in names))
         command = ["g++", *_FLAGS, optimized, *(f"-I{path}" for path in includes), "-c", whole.name]
         started.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True))
-    said = [process.communicate()[1] for process in started]
+    errors_of = [process.communicate()[1] for process in started]
     if any(process.returncode for process in started):
-        errors = [line for line in "".join(said).splitlines() if "error" in line]
+        errors = [line for line in "".join(errors_of).splitlines() if "error" in line]
         raise BuildError("\n".join(["g++ cannot compile gsplat's sources:", *errors[:20]]))
     command = ["g++", "-shared", "cu.o", "cpp.o", "-o", f"{MODULE}.so"]
     command += [f"-L{path}" for path in library_paths()]
