@@ -542,7 +542,7 @@ def test_what_a_training_cannot_begin_with(place, data, batch, message):
 
 
 def test_a_batch_that_processes_cannot_share(place):
-    with pytest.raises(ValueError, match="a batch of 5 cannot be shared by 2 processes"):
+    with pytest.raises(ValueError, match="batch: 5 is not a multiple of the number of processes, 2"):
         Loader(Dataset.open(place), SEEN, 20, 5, world=2)
 
 
