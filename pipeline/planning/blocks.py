@@ -21,7 +21,7 @@ from manifests.records import OK
 from manifests.shards import Shard, marks
 from manifests.splits import Splits
 from pipeline.planning.figures import StageFigures
-from pipeline.running.messages import Result
+from pipeline.planning.tasks import Result
 from pipeline.step import Step
 from stages.contract.stage import Member, Row
 

@@ -19,8 +19,7 @@ from manifests.outcomes import Outcomes
 from pipeline.planning.block_plan import BlockPlan
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.row_states import ReadingRules, RowStates, State
-from pipeline.planning.tasks import BlockTask, RowTask, Task
-from pipeline.running.messages import LostInputs, Result
+from pipeline.planning.tasks import BlockTask, LostInputs, Result, RowTask, Task
 from pipeline.step import Step
 from stages.contract.stage import Row
 

@@ -22,10 +22,9 @@ from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RECIPE, make_plan
 from pipeline.planning.source_changes import SourceChanges, stamp
 from pipeline.planning.source_rows import limited, make_corpus, read_rows
-from pipeline.planning.tasks import BlockTask, Task
+from pipeline.planning.tasks import BlockTask, Result, Task
 from pipeline.recipe import DECLARED, Recipe, RecipeError, parse_recipe
 from pipeline.running.display import Display
-from pipeline.running.messages import Result
 from pipeline.running.placement import Placement
 from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from stages.contract.stage import RowId, Stage
-
-if TYPE_CHECKING:
-    from manifests.records import SeenFile  # which imports Arrow: a worker should start fast
+from pipeline.planning.tasks import Result
+from stages.contract.stage import Stage
 
 # Reasons of failures that the runner gives; stages give others.
 EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
@@ -20,10 +17,6 @@ LOST = "worker_lost"
 OPEN_FAILED = "open_failed"  # the worker ended, for whatever reason, before it could work
 
 DEATHS = (CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST)
-
-
-# Inputs of a task that are missing: by id of the row, or of a member of the block, the stages whose outcomes are gone.
-LostInputs = dict[RowId, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,23 +31,6 @@ class WorkerSpec:
     timeout_seconds: float
     open_timeout_seconds: float
     renew_rows: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of one row or block at one stage."""
-
-    id: str
-    key: str
-    ok: bool
-    reason: str = ""
-    detail: str = ""
-    transient: bool = False
-    columns: dict[str, Any] = field(default_factory=dict)
-    files: list[SeenFile] = field(default_factory=list)
-    lost: LostInputs = field(default_factory=dict)
-    content: str = ""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from manifests.shards import DatasetIndex
 from pipeline.planning.figures import Figures
-from pipeline.running.messages import Result
+from pipeline.planning.tasks import Result
 from stages.contract.shown import Figure
 from stages.contract.stage import Stage
 

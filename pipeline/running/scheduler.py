@@ -11,18 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from pipeline.planning.plan import Plan
-from pipeline.planning.tasks import RowTask, Task
-from pipeline.running.messages import (
-    DEATHS,
-    EXCEPTION,
-    LOST,
-    OPEN_FAILED,
-    BatchEnd,
-    Message,
-    Result,
-    WorkerDied,
-    WorkerSpec,
-)
+from pipeline.planning.tasks import Result, RowTask, Task
+from pipeline.running.messages import DEATHS, EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Placement, WorkerId
 from pipeline.running.pools import Pool, Pools
 from stages.contract.stage import MISSING_INPUT

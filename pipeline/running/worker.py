@@ -22,7 +22,8 @@ from typing import Any
 
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
-from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, LostInputs, Result, WorkerDied, WorkerSpec
+from pipeline.planning.tasks import LostInputs, Result
+from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, WorkerDied, WorkerSpec
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -149,20 +150,26 @@ class StageRunner:
             for columns in outcomes.values():
                 row |= columns
             return row, {item["id"]: missing} if missing else {}
-        members, lost = [], {}
-        for member in item["members"]:
-            outcomes, missing = self._find_outcomes(member["needed"])
-            members.append({**member, "outcomes": outcomes})
+        members = []
+        for member in item["members"]:  # a block does not read every artifact, so none is asked for here
+            outcomes, missing = self._find_outcomes(member["needed"], with_artifacts=False)
             if missing:
-                lost[member["id"]] = missing
-        return item | {"members": members}, lost
+                return item, self._lost_of_block(item)
+            members.append({**member, "outcomes": outcomes})
+        return item | {"members": members}, {}
 
-    def _find_outcomes(self, needed: Mapping[str, str]) -> tuple[dict[str, Row], tuple[str, ...]]:
+    def _lost_of_block(self, block: Row) -> LostInputs:
+        found = {member["id"]: self._find_outcomes(member["needed"])[1] for member in block["members"]}
+        return {name: stages for name, stages in found.items() if stages}
+
+    def _find_outcomes(
+        self, needed: Mapping[str, str], with_artifacts: bool = True
+    ) -> tuple[dict[str, Row], tuple[str, ...]]:
         """The outcomes under these keys, by stage, and the stages whose outcome or artifact is gone."""
         outcomes, missing = {}, []
         for stage, key in needed.items():
             columns = self.outcomes.find(stage, key)
-            if columns is None or not self._has_artifact(columns):
+            if columns is None or with_artifacts and not self._has_artifact(columns):
                 missing.append(stage)
             else:
                 outcomes[stage] = columns
@@ -200,7 +207,10 @@ class StageRunner:
             if isinstance(outcome, DamagedInput):
                 for stage in outcome.stages:
                     self.outcomes.withdraw(stage, _needed_keys(row, outcome.member)[stage])
-            return self._failure(row, outcome)
+            failure = self._failure(row, outcome)
+            if failure.lost and self.stage.of_blocks:  # what else is gone is made again at once
+                return replace(failure, lost=failure.lost | self._lost_of_block(row))
+            return failure
         key = row.get("key") or self.stage.key(row, (), outcome.content)
         try:
             columns = self._publish(key, outcome)

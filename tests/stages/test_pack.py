@@ -13,8 +13,8 @@ from manifests import dataset, dataset_index
 from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
+from pipeline.planning.tasks import Result
 from pipeline.recipe import DECLARED, ROW_STAGES
-from pipeline.running.messages import Result
 from pipeline.running.worker import StageRunner
 from stages.artifacts.splat import Splat
 from stages.artifacts.vectors import from_bytes, to_bytes

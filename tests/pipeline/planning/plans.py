@@ -15,8 +15,7 @@ from manifests.store import open_store
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import ReadingRules, Retry
-from pipeline.planning.tasks import BlockTask, RowTask, Task
-from pipeline.running.messages import Result
+from pipeline.planning.tasks import BlockTask, Result, RowTask, Task
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Row, Stage

@@ -10,7 +10,8 @@ import pytest
 
 from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
-from pipeline.running.messages import EXCEPTION, Result
+from pipeline.planning.tasks import Result
+from pipeline.running.messages import EXCEPTION
 from pipeline.running.worker import StageRunner
 from stages.contract.stage import MISSING_INPUT, STORE_FAILED, Context, Done, Member, Row, Stage, Work, each
 from tests.pipeline.tiny_stages import Gather, Keep, Read, Silent, Start, Trouble, Use
@@ -117,6 +118,14 @@ def test_a_block_names_all_members_whose_input_is_gone(run: Run, tmp_path: Path)
     next((tmp_path / "artifacts").rglob(f"{kept['c'].key}.json")).unlink()
     result = run(Gather(), block_of(kept))["all-00000"]
     assert (result.reason, result.lost) == (MISSING_INPUT, {"a": ("keep",), "c": ("keep",)})
+
+
+def test_a_block_does_without_artifacts_that_its_stage_does_not_read(run: Run, store: Store) -> None:
+    block = block_of({"a": run(Keep(), item(Keep(), "a"))["a"]})
+    unread = Outcomes(store).publish("other", "1" * 32, {}, b"unread", "other", ".bin")
+    store.delete(unread["other"])
+    block["members"][0]["needed"]["other"] = "1" * 32
+    assert run(Gather(), block)["all-00000"].columns == {"gathered": ["a"]}
 
 
 def test_of_a_block_only_the_member_with_a_damaged_input_is_made_again(run: Run, store: Store) -> None:
