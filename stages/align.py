@@ -53,9 +53,18 @@ class Align(Stage):
         Column("caption_vectors", VECTORS, "a teacher's vector for each of captions, length 1; null where none ran"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("no_captions", "the stage caption gave no text"),
-        Reason("not_finite", "the model gave NaN or a vector of length 0: its weights are probably damaged"),
-        Reason("out_of_memory", "the GPU had no room for one text, after batches were halved down to it", True),
+        Reason("no_captions", "the stage caption gave no text", "see why caption gave none; `--retry-failed`"),
+        Reason(
+            "not_finite",
+            "the model gave NaN or a vector of length 0: its weights are probably damaged",
+            "download the checkpoint again, or choose another",
+        ),
+        Reason(
+            "out_of_memory",
+            "the GPU had no room for one text, after batches were halved down to it",
+            "use a smaller model, or a GPU with more memory",
+            transient=True,
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
     shown: ClassVar[Shown] = Shown(scores="caption_scores")

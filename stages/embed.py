@@ -57,9 +57,18 @@ class Embed(Stage):
         Column("teacher", TEXT, "model and revision; null where none ran"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("bad_views", "there are no views"),
-        Reason("not_finite", "the model gave NaN or a vector of length 0: its weights are probably damaged"),
-        Reason("out_of_memory", "the GPU had no room for one view, after batches were halved down to it", True),
+        Reason("bad_views", "there are no views", "render the row again"),
+        Reason(
+            "not_finite",
+            "the model gave NaN or a vector of length 0: its weights are probably damaged",
+            "download the checkpoint again, or choose another",
+        ),
+        Reason(
+            "out_of_memory",
+            "the GPU had no room for one view, after batches were halved down to it",
+            "use a smaller model, or a GPU with more memory",
+            transient=True,
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
 

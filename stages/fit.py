@@ -87,16 +87,31 @@ class Fit(Stage):
         Column("ssim", pa.float32(), "over the held-out views, white background"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("empty_views", "no view shows the object"),
-        Reason("unequal_views", "views of unequal size, or depth of another size than the views"),
-        Reason("bad_cameras", "a camera that is not a finite, invertible pose with a focal length"),
-        Reason("no_hull", "the views have no common visual hull: the cameras do not fit the images"),
-        Reason("not_finite", "the fit diverged"),
-        Reason("low_quality", "the held-out PSNR is below `fit.min_psnr`"),
+        Reason("empty_views", "no view shows the object", "look at the object with `sheet`"),
+        Reason(
+            "unequal_views",
+            "views of unequal size, or depth of another size than the views",
+            "make all views the same size, with depth of that size",
+        ),
+        Reason(
+            "bad_cameras", "a camera that is not a finite, invertible pose with a focal length", "correct the cameras"
+        ),
+        Reason(
+            "no_hull",
+            "the views have no common visual hull: the cameras do not fit the images",
+            "correct the cameras: OpenCV axes, camera to world",
+        ),
+        Reason("not_finite", "the fit diverged", "report it with the mesh; other `fit.steps` may help"),
+        Reason(
+            "low_quality",
+            "the held-out PSNR is below `fit.min_psnr`",
+            "raise `fit.gaussians` or `fit.steps`, or lower `fit.min_psnr`",
+        ),
         Reason(
             "out_of_memory",
-            "the GPU had no room for one object: lower `fit.gaussians` or `render.size`",
-            True,
+            "the GPU had no room for one object",
+            "lower `fit.gaussians` or `render.size`",
+            transient=True,
         ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=4, memory_gb=6, timeout_seconds=300)

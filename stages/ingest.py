@@ -37,18 +37,51 @@ class Ingest(Stage):
         Column("content_hash", TEXT, "hash of the mesh file and the files it refers to"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("not_found", "no file at the address"),
-        Reason("unreadable", "no permission, a disk error, an unknown scheme, or a chained URI"),
-        Reason("not_a_file", "a folder or a pipe"),
-        Reason("http_not_allowed", "an http(s) address: set `ingest.allow_http` to fetch it"),
-        Reason("fetch_failed", "a server or store did not deliver; not tried again if the server refused", True),
-        Reason("empty_file", "a file of 0 bytes"),
-        Reason("too_large", "more than `ingest.max_bytes` with companions, or more than 10,000 of them"),
-        Reason("unknown_format", "neither the content nor the name is that of a supported format"),
-        Reason("unsupported", "a variant that is not read, such as glTF 1 or binary OFF; the detail names it"),
-        Reason("corrupt_file", "invalid, truncated, or it declares more than it holds"),
-        Reason("missing_file", "a buffer of a glTF file is missing; a missing texture is only a warning"),
-        Reason("external_reference", "a companion outside the mesh's own folder, or at a URL; it is never opened"),
+        Reason("not_found", "no file at the address", "correct the address in the source list"),
+        Reason(
+            "unreadable",
+            "no permission, a disk error, an unknown scheme, or a chained URI",
+            "correct the permissions or the address",
+        ),
+        Reason("not_a_file", "a folder or a pipe", "name a mesh file in the source list"),
+        Reason("http_not_allowed", "an http(s) address", "set `ingest.allow_http`"),
+        Reason(
+            "fetch_failed",
+            "a server or store did not deliver; not tried again if the server refused",
+            "check the server; the next build tries again",
+            transient=True,
+        ),
+        Reason("empty_file", "a file of 0 bytes", "fetch the file again"),
+        Reason(
+            "too_large",
+            "more than `ingest.max_bytes` with companions, or more than 10,000 of them",
+            "raise `ingest.max_bytes`, or reduce the mesh",
+        ),
+        Reason(
+            "unknown_format",
+            "neither the content nor the name is that of a supported format",
+            "convert the mesh to one of the supported formats",
+        ),
+        Reason(
+            "unsupported",
+            "a variant that is not read, such as glTF 1 or binary OFF; the detail names it",
+            "convert the mesh, for example to glTF 2",
+        ),
+        Reason(
+            "corrupt_file",
+            "invalid, truncated, or it declares more than it holds",
+            "fetch the file again, or export it again",
+        ),
+        Reason(
+            "missing_file",
+            "a buffer of a glTF file is missing; a missing texture is only a warning",
+            "put the buffer beside the mesh",
+        ),
+        Reason(
+            "external_reference",
+            "a companion outside the mesh's own folder, or at a URL; it is never opened",
+            "put the companion into the mesh's folder and refer to it by its name",
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
 

@@ -35,10 +35,22 @@ class Pack(Stage):
     artifact: ClassVar[str] = "shard"
     unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("missing_key", "a row did not come through ingest, render and fit"),
-        Reason("mixed_views", "a row has another number of views than the first of its block"),
-        Reason("mixed_gaussians", "a row's Gaussians have another number of harmonics than the first of its block"),
-        Reason("not_finite", "a splat has a number that is infinite or NaN in `pack.float_type`"),
+        Reason("missing_key", "a row did not come through ingest, render and fit", "report it"),
+        Reason(
+            "mixed_views",
+            "a row has another number of views than the first of its block",
+            "run the build again without `--only`, so that all rows have the same settings",
+        ),
+        Reason(
+            "mixed_gaussians",
+            "a row's Gaussians have another number of harmonics than the first of its block",
+            "run the build again without `--only`, so that all rows have the same settings",
+        ),
+        Reason(
+            "not_finite",
+            "a splat has a number that is infinite or NaN in `pack.float_type`",
+            "set `pack.float_type` to float32",
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.5, batch=1, workers=4, timeout_seconds=600)
     of_blocks: ClassVar[bool] = True

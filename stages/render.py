@@ -78,17 +78,44 @@ class Render(Stage):
         Column("normalization", pa.list_(pa.float64(), 16), "[4, 4], source frame to unit sphere (world)"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("bad_up", "`up` of the source list is neither y nor z"),
-        Reason("empty_scene", "no mesh, or all points at one place"),
-        Reason("no_faces", "only points or lines"),
-        Reason("bad_coordinates", "coordinates that are NaN, infinite, too large to compute with, or 1e13 radii away"),
-        Reason("bad_texture", "a texture that cannot be decoded"),
-        Reason("corrupt_file", "indices out of range, a cycle of nodes, accessors that do not fit"),
-        Reason("missing_file", "a glTF buffer without data"),
-        Reason("unsupported", "a required glTF extension, or a kind of KTX2; the detail names it"),
-        Reason("too_large", "more than `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes` allow"),
-        Reason("nothing_visible", "no view shows anything: all is transparent, seen from behind, or too thin"),
-        Reason("renderer_failed", "OpenGL reported an error", True),
+        Reason("bad_up", "`up` of the source list is neither y nor z", "write y or z, or leave it empty"),
+        Reason(
+            "empty_scene",
+            "no mesh, or all points at one place",
+            "export the mesh again; a default scene without meshes is empty",
+        ),
+        Reason("no_faces", "only points or lines", "triangulate the object; points and lines are not drawn"),
+        Reason(
+            "bad_coordinates",
+            "coordinates that are NaN, infinite, too large to compute with, or 1e13 radii away",
+            "repair the mesh",
+        ),
+        Reason("bad_texture", "a texture that cannot be decoded", "convert the texture to PNG or JPEG"),
+        Reason(
+            "corrupt_file", "indices out of range, a cycle of nodes, accessors that do not fit", "export the mesh again"
+        ),
+        Reason("missing_file", "a glTF buffer without data", "export the mesh again with its buffers"),
+        Reason(
+            "unsupported",
+            "a required glTF extension, or a kind of KTX2; the detail names it",
+            "export the mesh without the extension",
+        ),
+        Reason(
+            "too_large",
+            "more than `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes` allow",
+            "raise the limit that the detail names, or reduce the mesh",
+        ),
+        Reason(
+            "nothing_visible",
+            "no view shows anything: all is transparent, seen from behind, or too thin",
+            "check materials and the direction of the faces",
+        ),
+        Reason(
+            "renderer_failed",
+            "OpenGL reported an error",
+            "check the driver (docs/rendering.md); the next build tries again",
+            transient=True,
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
     shown: ClassVar[Shown] = Shown(views="views")

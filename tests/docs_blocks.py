@@ -22,11 +22,11 @@ SHAPE = Shape(views=7, gaussians=11, sh_coefficients=13)  # primes, so that a si
 
 def reasons() -> str:
     """Every reason that a stage may give."""
-    lines = ["| stage | reason | kind | what happened |", "|---|---|---|---|"]
+    lines = ["| stage | reason | kind | what happened | what to do |", "|---|---|---|---|---|"]
     for name, kind in KINDS.items():
         for index, reason in enumerate(kind.reasons):
             sort = "transient" if reason.transient else "data"
-            lines.append(f"| {'' if index else name} | `{reason.word}` | {sort} | {reason.meaning} |")
+            lines.append(f"| {'' if index else name} | `{reason.word}` | {sort} | {reason.meaning} | {reason.remedy} |")
     return "\n".join(lines)
 
 

@@ -59,15 +59,26 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
         f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
     )
     console.print(to_table(figures, f"{run.store.root}: {len(run.listing)} rows; {state}"))
-    for step in run.plan.steps.values():
-        for figure in step.stage.shown.figures:
-            medians = figures[step.name].get("medians", {}) if step.name in figures else {}
-            if figure.column in medians:
-                console.print(f"{step.name}: {median_line(figure, medians[figure.column])}")
+    _print_notes(console, run, figures)
     if failed:
         _print_rows(console, rows, ("id", "stage", "reason", "detail"), "No failed rows.")
     if weak:
         _print_rows(console, captions, ("id", "kind", "score", "text"), "No weak captions.")
+
+
+def _print_notes(console: Console, run: Run, figures: Figures) -> None:
+    """What the reasons in the table mean and what to do, and the medians of what the stages made."""
+    for step in (*run.plan.steps.values(), run.recipe.block_step()):
+        shown = figures.get(step.name)
+        if shown is None:
+            continue
+        for reason in step.stage.reasons:
+            if reason.word in shown["reasons"]:
+                note = f"{step.name}, {reason.word}: {reason.meaning}. What to do: {reason.remedy}."
+                console.print(note, markup=False, highlight=False)
+        for figure in step.stage.shown.figures:
+            if figure.column in shown.get("medians", {}):
+                console.print(f"{step.name}: {median_line(figure, shown['medians'][figure.column])}")
 
 
 def _print_rows(console: Console, rows: list[dict[str, Any]], columns: tuple[str, ...], none: str) -> None:

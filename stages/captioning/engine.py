@@ -15,10 +15,22 @@ from stages.contract.stage import Context, Reason, Work
 # What every engine that shows views to a model depends on, and why it may refuse a row.
 VIEW_SETTINGS = frozenset("prompts hint views typical_views picture_size max_new_tokens temperature".split())
 VIEW_REASONS = (
-    Reason("bad_views", "none of the views shows anything"),
-    Reason("bad_vectors", "the vectors of embed are not one for each view"),
-    Reason("no_caption", "no answer can be a caption: empty, a refusal, a loop"),
-    Reason("prompt_too_long", "pictures, prompt and answer exceed the model's context"),
+    Reason("bad_views", "none of the views shows anything", "look at the object with `sheet`; raise `render.views`"),
+    Reason(
+        "bad_vectors",
+        "the vectors of embed are not one for each view",
+        "run the build again with the same `render.views`",
+    ),
+    Reason(
+        "no_caption",
+        "no answer can be a caption: empty, a refusal, a loop",
+        "change `caption.prompts`, or use a larger model",
+    ),
+    Reason(
+        "prompt_too_long",
+        "pictures, prompt and answer exceed the model's context",
+        "lower `caption.views`, `caption.picture_size` or `caption.max_new_tokens`",
+    ),
 )
 
 

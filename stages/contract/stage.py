@@ -32,10 +32,11 @@ STORE_FAILED = "store_failed"  # it could not be read, or what was made could no
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a stage may refuse a row: a word to count by, what happened, and, if that is not obvious, what to do."""
+    """Why a stage may refuse a row."""
 
-    word: str
-    meaning: str
+    word: str  # to count by
+    meaning: str  # what happened
+    remedy: str  # what to do about it
     transient: bool = False  # whether the next build tries again without being asked to
 
 

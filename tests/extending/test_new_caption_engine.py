@@ -24,7 +24,7 @@ from stages.contract.stage import Context, Done, Reason, Row, StageError, Work, 
 class Engine(CaptionEngine):
     uses: ClassVar[frozenset[str]] = frozenset({"model"})
     required: ClassVar[dict[str, str]] = {"model": "a word to echo"}
-    reasons: ClassVar[tuple[Reason, ...]] = (Reason("no_name", "the source list gives no name"),)
+    reasons: ClassVar[tuple[Reason, ...]] = (Reason("no_name", "the source list gives no name", "give one"),)
 
     @classmethod
     def reads(cls, settings: CaptionSettings) -> tuple[str, ...]:

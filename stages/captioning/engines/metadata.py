@@ -13,7 +13,11 @@ from stages.contract.stage import Context, Done, Reason, Work, each
 class Engine(CaptionEngine):
     uses: ClassVar[frozenset[str]] = frozenset()
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("no_words", "neither the source list nor the names of file and folder say anything"),
+        Reason(
+            "no_words",
+            "neither the source list nor the names of file and folder say anything",
+            "give a caption, name, tags or category in the source list, or use a model",
+        ),
     )
 
     @classmethod

@@ -35,9 +35,22 @@ class Engine(CaptionEngine):
     uses_views: ClassVar[bool] = True
     reasons: ClassVar[tuple[Reason, ...]] = (
         *VIEW_REASONS,
-        Reason("not_authorised", "401 or 403; the key is named by its variable and never shown"),
-        Reason("endpoint_refused", "an answer that will not change, such as an unknown model or a redirect"),
-        Reason("endpoint_failed", "no usable answer after `tries` or within `deadline_seconds`", True),
+        Reason(
+            "not_authorised",
+            "401 or 403; the key is named by its variable and never shown",
+            "set the variable that `caption.api_key_variable` names, on the workers",
+        ),
+        Reason(
+            "endpoint_refused",
+            "an answer that will not change, such as an unknown model or a redirect",
+            "compare `caption.model` and `caption.endpoint` with what the server offers",
+        ),
+        Reason(
+            "endpoint_failed",
+            "no usable answer after `tries` or within `deadline_seconds`",
+            "check the server; lower `caption.in_flight`, or raise `caption.deadline_seconds`",
+            transient=True,
+        ),
     )
 
     @classmethod

@@ -27,7 +27,12 @@ class Engine(CaptionEngine):
     uses_views: ClassVar[bool] = True
     reasons: ClassVar[tuple[Reason, ...]] = (
         *VIEW_REASONS,
-        Reason("out_of_memory", "the GPU had no room for one object, after batches were halved down to it", True),
+        Reason(
+            "out_of_memory",
+            "the GPU had no room for one object, after batches were halved down to it",
+            "lower `caption.views` or `caption.picture_size`",
+            transient=True,
+        ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(
         cpus=1, gpus=1, batch=16, memory_gb=24, timeout_seconds=600, optional=True

@@ -16,7 +16,7 @@ from tests.pipeline.building import say
 from tests.pipeline.processes import wait_until
 
 STORED = Path(__file__).resolve().parents[1] / "stored_run.zip"
-ONLY_INGEST: Figures = {"ingest": {"todo": 1, "ok": 1, "failed": 0, "reasons": {}}}
+ONLY_INGEST: Figures = {"ingest": {"todo": 1, "ok": 1, "failed": 1, "reasons": {"not_found": 1}}}
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_build_of_some_stages_at_work_is_shown_with_its_own_counts(
+def test_a_build_of_some_stages_at_work_is_shown_with_its_own_counts_and_what_to_do(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
@@ -35,7 +35,9 @@ def test_a_build_of_some_stages_at_work_is_shown_with_its_own_counts(
     try:
         held.status = dict(ONLY_INGEST)
         wait_until(lambda: find_holder(store).beat.get("status"), "a heartbeat with counts")
-        assert "a build is at work" in say("status", "--run", run).stdout
+        shown = " ".join(say("status", "--run", run).stdout.split())
+        assert "a build is at work" in shown
+        assert "ingest, not_found: no file at the address. What to do: correct the address in the source list." in shown
         assert json.loads(say("status", "--run", run, "--json").stdout)["stages"] == ONLY_INGEST
     finally:
         held.release()
