@@ -104,7 +104,7 @@ class Recipe(Stages):
 
     def block_step(self) -> Step:
         """The step over blocks: it packs what the stages of rows declare, also those that this recipe leaves out."""
-        return Step(self.pack.model_copy(update={"stages": ROW_STAGES}), getattr(self.schedule, self.pack.name))
+        return Step(self.pack.over(ROW_STAGES), getattr(self.schedule, self.pack.name))
 
     @property
     def weak_percent(self) -> float:

@@ -35,6 +35,7 @@ from stages.contract.stage import (
     read_input,
 )
 from stages.embed import Embed
+from stages.embedding.reasons import model_reasons
 
 if TYPE_CHECKING:
     from stages.embedding.batches import Batches
@@ -53,18 +54,12 @@ class Align(Stage):
         Column("caption_vectors", VECTORS, "a teacher's vector for each of captions, length 1; null where none ran"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("no_captions", "the stage caption gave no text", "see why caption gave none; `--retry-failed`"),
         Reason(
-            "not_finite",
-            "the model gave NaN or a vector of length 0: its weights are probably damaged",
-            "download the checkpoint again, or choose another",
+            "no_captions",
+            "the stage caption gave no text",
+            "check the row's words and `caption.engine`",
         ),
-        Reason(
-            "out_of_memory",
-            "the GPU had no room for one text, after batches were halved down to it",
-            "use a smaller model, or a GPU with more memory",
-            transient=True,
-        ),
+        *model_reasons("text"),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=64, timeout_seconds=300, optional=True)
     shown: ClassVar[Shown] = Shown(scores="caption_scores")

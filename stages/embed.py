@@ -37,6 +37,7 @@ from stages.contract.stage import (
     Work,
     read_input,
 )
+from stages.embedding.reasons import model_reasons
 
 if TYPE_CHECKING:
     from stages.embedding.batches import Batches
@@ -57,18 +58,8 @@ class Embed(Stage):
         Column("teacher", TEXT, "model and revision; null where none ran"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("bad_views", "there are no views", "render the row again"),
-        Reason(
-            "not_finite",
-            "the model gave NaN or a vector of length 0: its weights are probably damaged",
-            "download the checkpoint again, or choose another",
-        ),
-        Reason(
-            "out_of_memory",
-            "the GPU had no room for one view, after batches were halved down to it",
-            "use a smaller model, or a GPU with more memory",
-            transient=True,
-        ),
+        Reason("bad_views", "there are no views", "report it"),
+        *model_reasons("view"),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, gpus=1, batch=32, timeout_seconds=300, optional=True)
 

@@ -101,7 +101,7 @@ class Fit(Stage):
             "the views have no common visual hull: the cameras do not fit the images",
             "correct the cameras: OpenCV axes, camera to world",
         ),
-        Reason("not_finite", "the fit diverged", "report it with the mesh; other `fit.steps` may help"),
+        Reason("not_finite", "the fit diverged", "report it with the mesh"),
         Reason(
             "low_quality",
             "the held-out PSNR is below `fit.min_psnr`",

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from manifests import dataset, weak
 from manifests.shards import Shard
@@ -39,12 +39,12 @@ class Pack(Stage):
         Reason(
             "mixed_views",
             "a row has another number of views than the first of its block",
-            "run the build again without `--only`, so that all rows have the same settings",
+            "report it",
         ),
         Reason(
             "mixed_gaussians",
             "a row's Gaussians have another number of harmonics than the first of its block",
-            "run the build again without `--only`, so that all rows have the same settings",
+            "report it",
         ),
         Reason(
             "not_finite",
@@ -68,11 +68,16 @@ class Pack(Stage):
     weak_percent: float = Field(10.0, ge=0, le=100)
     """Percentage of the captions of each kind that are marked as weak: those with the lowest scores. All are kept."""
 
-    stages: tuple[RowStage, ...] = Field((), exclude=True, repr=False)
-    """All stages of rows in their order, also those that a recipe leaves out; filled in."""
+    _stages: tuple[RowStage, ...] = PrivateAttr(())
+
+    def over(self, stages: Iterable[RowStage]) -> Pack:
+        """This stage for the columns of these stages: all stages of rows in order, also those a recipe leaves out."""
+        pack = self.model_copy()
+        pack._stages = tuple(stages)
+        return pack
 
     def contract(self, shape: dataset.Shape) -> dataset.Contract:
-        return dataset.Contract(shape, {stage.name: stage.kind.columns for stage in self.stages})
+        return dataset.Contract(shape, {stage.name: stage.kind.columns for stage in self._stages})
 
     @property
     def contract_mark(self) -> str:
@@ -99,7 +104,7 @@ class Pack(Stage):
         path = context.scratch / f"{block['id']}.parquet"
         counts = _Counts()
         try:
-            rows = (row_of(member, self.stages, context.store) for member in members)
+            rows = (row_of(member, self._stages, context.store) for member in members)
             contract = self._write(path, counts.count(rows))
             validate(path, contract, len(members))
             size, digest = path.stat().st_size, sha256_of(path)

@@ -19,7 +19,7 @@ VIEW_REASONS = (
     Reason(
         "bad_vectors",
         "the vectors of embed are not one for each view",
-        "run the build again with the same `render.views`",
+        "report it",
     ),
     Reason(
         "no_caption",

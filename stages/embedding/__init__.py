@@ -1,1 +1,1 @@
-"""Compute vectors with the teacher: the model (teacher.py), and batches over rows (batches.py)."""
+"""Compute vectors with the teacher: the model, batches over rows, and why it may fail."""

@@ -79,3 +79,8 @@ def test_auto_follows_the_machine_once_and_then_the_run() -> None:
     assert recipe.resolve(gpus=2, before=recipe.resolve(gpus=0)).fit.engine == "cpu"
     with pytest.raises(RecipeError):
         recipe.resolve(gpus=0, before=first)
+
+
+def test_what_pack_is_given_by_the_recipe_is_no_setting() -> None:
+    with pytest.raises(RecipeError, match=r"pack\.stages: no such field"):
+        load_recipe("demo", {"pack.stages": "[]"})

@@ -114,7 +114,7 @@ def write(
 ) -> str:
     """A run folder, by path or URI, whose dataset holds these rows; the place."""
     store = open_store(place)
-    pack = Pack(stages=ROW_STAGES, gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type)
+    pack = Pack(gaussians=gaussians, row_group_rows=row_group_rows, float_type=float_type).over(ROW_STAGES)
     shards = []
     with tempfile.TemporaryDirectory() as scratch:
         work = pack.open(Context(store, Path(scratch)))

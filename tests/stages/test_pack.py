@@ -24,7 +24,7 @@ from stages.pack import Pack
 from stages.packing.rows import RowStage
 
 V, N, K, SIZE = 3, 12, 4, 8
-PACK = Pack(gaussians=N, stages=ROW_STAGES)
+PACK = Pack(gaussians=N).over(ROW_STAGES)
 
 
 def packing(**settings):
@@ -391,13 +391,13 @@ def test_an_orphan_alone_is_no_dataset(run, load_dataset):
 def test_another_contract_gives_another_key_and_the_first_gives_the_key_it_always_gave():
     block = {"id": "train-00000", "split": "train", "index": 0, "members": []}
     more = RowStage("weigh", type("Weigh", (Stage,), {"columns": (Column("weight", pa.float32(), "grams"),)}), False)
-    other = PACK.model_copy(update={"stages": (*ROW_STAGES, more)})
+    other = PACK.over((*ROW_STAGES, more))
     assert PACK.contract_mark == "" and other.contract_mark
     assert PACK.key(block) == super(Pack, PACK).key(block)
     assert other.key(block) != PACK.key(block)
 
 
 def test_a_shard_tells_where_its_contract_is_not_the_first(run):
-    other = PACK.model_copy(update={"stages": (*ROW_STAGES, RowStage("weigh", type("Weigh", (Stage,), {}), False))})
+    other = PACK.over((*ROW_STAGES, RowStage("weigh", type("Weigh", (Stage,), {}), False)))
     assert "contract" not in run.pack([run.member(0)]).columns
     assert run.pack([run.member(0)], other).columns["contract"] == other.contract_mark
