@@ -106,6 +106,10 @@ class Contract:
     def types(self) -> dict[str, pa.DataType]:
         return {column.name: column.type_for(self.shape) for column in self.columns}
 
+    def giver(self, column: str) -> str:
+        """The stage that gives a column."""
+        return next(stage for stage, columns in self.declared.items() if any(each.name == column for each in columns))
+
     def schema(self) -> pa.Schema:
         """The Arrow schema of every shard, with the metadata that lets Hugging Face `datasets` decode pictures."""
         described = {
@@ -128,20 +132,17 @@ class Contract:
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Rows as one Arrow table. Fixed-size columns are numpy arrays of any shape, pictures lists of PNGs."""
-        target = self.schema()
-        arrays = []
-        for field_ in target:
-            values = [row[field_.name] for row in rows]
-            if pa.types.is_fixed_size_list(field_.type):
-                dtype = field_.type.value_type.to_pandas_dtype()
-                flat = np.concatenate([np.asarray(value, dtype).reshape(-1) for value in values])
-                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field_.type))
-            elif field_.type == pa.list_(IMAGE):
-                pictures = [[{"bytes": png, "path": None} for png in value] for value in values]
-                arrays.append(pa.array(pictures, field_.type))
-            else:
-                arrays.append(pa.array(values, field_.type))
-        return pa.Table.from_arrays(arrays, schema=target)
+        arrays = [_array([row[name] for row in rows], type_) for name, type_ in self.types.items()]
+        return pa.Table.from_arrays(arrays, schema=self.schema())
+
+    def misfit(self, row: Mapping[str, Any]) -> tuple[str, Exception] | None:
+        """The first column whose value cannot be stored in a shard, and why; None if all values can."""
+        for name, type_ in self.types.items():
+            try:
+                _array([row[name]], type_).validate()
+            except (pa.ArrowException, LookupError, TypeError, ValueError, OverflowError) as error:
+                return name, error
+        return None
 
     def writer_settings(self, compression: str) -> dict[str, Any]:
         """How columns are stored in Parquet; keyword arguments of `pyarrow.parquet.ParquetWriter`.
@@ -160,6 +161,19 @@ class Contract:
             "use_content_defined_chunking": True,
             "version": "2.6",
         }
+
+
+def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_list(type_):
+        flat = [np.asarray(value, type_.value_type.to_pandas_dtype()).reshape(-1) for value in values]
+        if any(len(value) != type_.list_size for value in flat):
+            raise ValueError(
+                f"expected {type_.list_size} numbers, got {' and '.join(str(len(value)) for value in flat)}"
+            )
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(flat)), type=type_)
+    if type_ == pa.list_(IMAGE):
+        values = [[{"bytes": png, "path": None} for png in value] for value in values]
+    return pa.array(values, type_)
 
 
 def _feature(type_: pa.DataType) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests.sources import COLUMNS, SourceRow
 from manifests.store import Store
+from manifests.text import message
 
 FOLDER = "manifest/rows"
 SCHEMA = pa.schema(
@@ -118,5 +119,5 @@ def _read_newest(store: Store) -> pa.Table:
         try:
             return pq.read_table(pa.BufferReader(data), use_threads=False).cast(SCHEMA)
         except (pa.ArrowException, OSError) as error:  # pyarrow raises either for damaged files
-            logger.warning("%s is damaged (%s); using the listing before it", name, " ".join(str(error).split())[:120])
+            logger.warning("%s is damaged (%s); using the listing before it", name, message(error))
     return SCHEMA.empty_table()

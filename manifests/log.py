@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from manifests.records import SCHEMA, Record
 from manifests.store import Store
+from manifests.text import encodable, message
 
 FOLDER = "manifest/log"
 _PART = re.compile(
@@ -63,13 +64,15 @@ def _encode(table: pa.Table) -> bytes:
 
 
 def _to_table(records: list[Record]) -> pa.Table:
+    """Records as a table. Whatever their texts hold, they can be encoded: one row must not stop the log."""
     columns = {
-        "columns": [json.dumps(record.columns, default=str) if record.columns else "" for record in records],
-        "seen": [json.dumps(record.seen) if record.seen else "" for record in records],
+        "columns": [json.dumps(encodable(record.columns), default=str) if record.columns else "" for record in records],
+        "seen": [json.dumps(record.seen) if record.seen else "" for record in records],  # escaped, so paths stay as are
+        "error": [message(record.error) for record in records],
     }
     for name in SCHEMA.names:
         if name not in columns:
-            columns[name] = [getattr(record, name) for record in records]
+            columns[name] = [encodable(getattr(record, name)) for record in records]
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
@@ -129,7 +132,7 @@ def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
             logger.warning(
                 "%s is damaged (%s); its records are skipped, and the outcomes in artifacts/ are found again",
                 part.name,
-                " ".join(str(error).split())[:120],
+                message(error),
             )
     return pa.concat_tables(tables).unify_dictionaries()
 

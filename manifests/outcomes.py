@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.store import Store
+from manifests.text import encodable, messages
 
 FOLDER = "artifacts"
 
@@ -28,7 +29,7 @@ class Outcomes:
     def find(self, stage: str, key: str) -> dict[str, Any] | None:
         """The columns under this key, or None; a damaged file counts as none."""
         try:
-            return json.loads(self.store.read(self.name(stage, key)))
+            return encodable(json.loads(self.store.read(self.name(stage, key))))  # an older version stored any text
         except (FileNotFoundError, ValueError):
             return None
 
@@ -46,8 +47,14 @@ class Outcomes:
         suffix: str = "",
         stands: Callable[[dict[str, Any]], bool] = lambda columns: True,
     ) -> dict[str, Any]:
-        """Store an outcome and return the one that counts: this one, or an earlier one for which `stands` is true."""
+        """Store an outcome and return the one that counts: this one, or an earlier one for which `stands` is true.
+
+        What its texts hold comes from files of strangers, so they are made safe here.
+        """
         reference = None
+        columns = encodable(columns)
+        if "warnings" in columns:
+            columns["warnings"] = messages(columns["warnings"])
         if artifact is not None:
             reference = f"{FOLDER}/{stage}/{key[:2]}/{key}-{uuid.uuid4().hex[:8]}{suffix}"
             self.store.replace(reference, artifact)

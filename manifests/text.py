@@ -7,9 +7,11 @@ encode, what a terminal obeys, megabytes, or a password.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any
 
 LONGEST = 1_000  # characters of a message: of an error, of a warning
+MOST = 20 * LONGEST  # characters of all warnings of an object together
 _READ = 8 * LONGEST  # only so much of a longer text is looked at
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])?")
@@ -32,13 +34,24 @@ def encodable(value: Any) -> Any:
     return [encodable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def message(text: object) -> str:
-    """One line for a person: without control characters and credentials, at most LONGEST characters long."""
+def message(text: object, longest: int = LONGEST) -> str:
+    """One line for a person: without control characters and credentials, of bounded length."""
     line = str(text)
     cut = len(line) > _READ
     line = masked(_NOT_SHOWN.sub(" ", _ESCAPE_SEQUENCE.sub("", line[:_READ])))
     line = " ".join(line.split())
-    return f"{line[: LONGEST - 1]}…" if cut or len(line) > LONGEST else line
+    return f"{line[: longest - 1]}…" if cut or len(line) > longest else line
+
+
+def messages(texts: object) -> list[str]:
+    """Each different text once, as a message. Beyond MOST characters, the last one says how many more."""
+    listed = texts if isinstance(texts, list | tuple) else [texts] if texts else []
+    shown = list(dict.fromkeys(map(message, listed)))
+    lengths = list(accumulate(map(len, shown)))
+    if not shown or lengths[-1] <= MOST:
+        return shown
+    kept = sum(length <= MOST - LONGEST for length in lengths)
+    return [*shown[:kept], f"{len(shown) - kept} more warnings"]
 
 
 def masked(text: str) -> str:

@@ -16,9 +16,9 @@ Counts = dict[str, dict[str, int]]  # by kind, then by step of the histogram (a 
 
 
 def count(counts: Counts, captions: Iterable[Mapping[str, Any]]) -> None:
-    """Add the scores of a row's captions; captions without a score are skipped."""
+    """Add the scores of a row's captions; captions without a finite score are skipped."""
     for caption in captions:
-        if caption["score"] is not None:
+        if caption["score"] is not None and math.isfinite(caption["score"]):
             steps = counts.setdefault(caption["kind"], {})
             step = str(math.floor(caption["score"] * _STEPS))
             steps[step] = steps.get(step, 0) + 1

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from manifests.text import message
+
 PRESETS = Path(__file__).parent / "presets"
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,7 +37,7 @@ def load(model: type[Model], name: str, overrides: dict[str, Any] | None = None,
     try:
         settings = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{name}: not YAML: {message(error)}") from error
     if not isinstance(settings, dict):
         raise RecipeError(f"{name}: a recipe must be a mapping of names to settings, not {type(settings).__name__}")
     for field, value in (overrides or {}).items():
@@ -78,7 +80,7 @@ def _parse_value(option: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{option}: {text!r} is not a YAML value: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{option}: {text!r} is not a YAML value: {message(error)}") from error
 
 
 def _set(settings: dict[str, Any], field: str, value: Any) -> None:

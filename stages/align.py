@@ -81,7 +81,7 @@ class Align(Stage):
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
         """With the scores of the captions that the stage caption gave."""
         scored = zip(row["captions"], outcome["caption_scores"], strict=True)
-        captions = [caption | {"score": score} for caption, score in scored]
+        captions = [caption | {"score": float(score)} for caption, score in scored]
         return {"caption_vectors": list(artifact(from_bytes)), "captions": captions}
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Align:

@@ -105,7 +105,7 @@ class Pack(Stage):
         counts = _Counts()
         try:
             rows = (row_of(member, self._stages, context.store) for member in members)
-            contract = self._write(path, counts.count(rows))
+            contract = self._write(path, rows, counts)
             validate(path, contract, len(members))
             size, digest = path.stat().st_size, sha256_of(path)
             name = f"{dataset.DATA}/{block['split']}-{block['index']:05d}-{digest[:12]}.parquet"
@@ -133,7 +133,7 @@ class Pack(Stage):
             shard["contract"] = self.contract_mark
         return shard
 
-    def _write(self, path: Path, rows: Iterator[Row]) -> dataset.Contract:
+    def _write(self, path: Path, rows: Iterator[Row], counts: _Counts) -> dataset.Contract:
         """Write the shard; its first row decides the shape."""
         first = next(rows, None)
         if first is None or self.gaussians is None:
@@ -142,7 +142,7 @@ class Pack(Stage):
             dataset.Shape(len(first["views"]), self.gaussians, first["sh"].shape[1], self.float_type)
         )
         with ShardFile(path, contract, self.compression, self.row_group_bytes, self.row_group_rows) as file:
-            file.write(fitted_to(contract, row) for row in chain([first], rows))
+            file.write(counts.count(fitted_to(contract, row) for row in chain([first], rows)))
         return contract
 
 

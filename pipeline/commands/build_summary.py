@@ -6,17 +6,19 @@ import statistics
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from manifests.text import message
 from pipeline.command_line.called import program, python
+from pipeline.command_line.console import plain_console
 from pipeline.planning.figures import median_line, to_clock
 from pipeline.running.build import BuildRequest
 from pipeline.running.report import Report
 
 
 def print_summary(request: BuildRequest, report: Report) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console(soft_wrap=True)
     again = f"{program()} status --run {request.run} --failed"
     if report.stopped_by:
         console.print("Stopped. Finished work is kept; run the same command again to resume.")
@@ -28,10 +30,9 @@ def print_summary(request: BuildRequest, report: Report) -> None:
     if report.index is not None:
         rows, sizes = report.index["rows"], report.index["bytes"]
         splits = ", ".join(f"{name} {count}" for name, count in rows.items())
-        console.print(
-            f"\n[bold]{sum(rows.values())} triplets[/bold] ({splits}) in {len(report.index['shards'])} Parquet shards, "
-            f"{sum(sizes.values()) / 1e6:,.1f} MB: [bold]{request.run}/dataset[/bold]"
-        )
+        where = f" ({splits}) in {len(report.index['shards'])} Parquet shards, {sum(sizes.values()) / 1e6:,.1f} MB: "
+        triplets, folder = f"\n{sum(rows.values())} triplets", f"{request.run}/dataset"
+        console.print(Text.assemble((triplets, "bold"), where, (folder, "bold")))
     for figure, values in report.values.items():
         console.print(f"{median_line(figure, statistics.median(values))} ({len(values)} rows in this build)")
     _print_texts(console, report.texts)
@@ -51,10 +52,10 @@ def _print_texts(console: Console, texts: dict[str, list[dict[str, Any]]]) -> No
     if texts:
         console.print("\nCaptions of the first objects; in brackets the teacher's score, if there is a teacher:")
     for name, captions in texts.items():
-        console.print(f"  [bold]{escape(name)}[/bold]")
+        console.print(Text(f"  {message(name)}", "bold"))
         for caption in captions:
             score = "" if caption["score"] is None else f" ({caption['score']:.2f})"
-            console.print(f"    {caption['kind']}: {escape(caption['text'])}{score}")
+            console.print(f"    {caption['kind']}: {message(caption['text'])}{score}")
 
 
 def _stage_table(report: Report) -> Table:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console
+from rich.text import Text
 
 from manifests.store import is_uri, open_store
+from pipeline.command_line.console import plain_console
 from pipeline.commands.checkpoints import (
     add_processes,
     named,
@@ -96,13 +97,13 @@ def _report(result: dict[str, Any], request: Request, options: argparse.Namespac
     if options.json:
         print(text)
         return
-    console = Console(highlight=False)
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+        console = plain_console(width=_WIDTH)
     console.print(to_table(result))
     for line in notes(result):
         console.print(line)
-    console.print(f"\nWritten to [bold]{folder}/{file}[/bold]", soft_wrap=True)
+    console.print(Text.assemble("\nWritten to ", (f"{folder}/{file}", "bold")), soft_wrap=True)
 
 
 def _name(request: Request) -> str:

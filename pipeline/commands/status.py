@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from manifests import dataset_index
 from manifests.lease import find_holder
+from manifests.text import message
 from manifests.weak import is_weak
+from pipeline.command_line.console import plain_console
 from pipeline.planning.counting import count_rows
 from pipeline.planning.figures import DUPLICATE, Figures, median_line, to_table
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, open_run
+from stages.contract.shown import Figure
 from stages.contract.stage import Stage
 
 
@@ -54,7 +56,7 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
         json.dump(shown, sys.stdout, indent=1, ensure_ascii=False)
         print()
         return
-    console = Console()
+    console = plain_console()
     state = (
         f"a build is at work (host {holder.host}, process {holder.pid})" if holder.at_work else "no build is at work"
     )
@@ -75,7 +77,7 @@ def _print_notes(console: Console, run: Run, figures: Figures) -> None:
         for reason in step.stage.reasons:
             if reason.word in shown["reasons"]:
                 note = f"{step.name}, {reason.word}: {reason.meaning}. What to do: {reason.remedy}."
-                console.print(note, markup=False, highlight=False)
+                console.print(note)
         for figure in step.stage.shown.figures:
             if figure.column in shown.get("medians", {}):
                 console.print(f"{step.name}: {median_line(figure, shown['medians'][figure.column])}")
@@ -89,19 +91,19 @@ def _print_rows(console: Console, rows: list[dict[str, Any]], columns: tuple[str
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(f"{value:.3f}" if isinstance(value, float) else value) for value in row.values()))
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else message(value) for value in row.values()))
     console.print(table)
 
 
 def _add_medians(run: Run, figures: Figures) -> None:
     """Add the medians of the figures that the stages declare, over all rows that are ok."""
     for step in run.plan.steps.values():
-        values: dict[str, list[float]] = {figure.column: [] for figure in step.stage.shown.figures}
+        values: dict[Figure, list[float]] = {figure: [] for figure in step.stage.shown.figures}
         for _, outcome in _outcomes(run, step.stage) if values else ():
-            for column, known in values.items():
-                if outcome.get(column) is not None:
-                    known.append(outcome[column])
-        medians = {column: statistics.median(known) for column, known in values.items() if known}
+            for figure, known in values.items():
+                if (value := figure.value(outcome)) is not None:
+                    known.append(value)
+        medians = {figure.column: statistics.median(known) for figure, known in values.items() if known}
         if medians and step.name in figures:
             figures[step.name]["medians"] = medians
 
@@ -175,4 +177,5 @@ def _failed_blocks(run: Run) -> list[dict[str, Any]]:
 
 
 def _row(name: str, stage: str, reason: str, detail: str) -> dict[str, Any]:
-    return {"id": name, "stage": stage, "reason": reason, "detail": detail}
+    """One failure. An older version may have written the detail, without a limit."""
+    return {"id": name, "stage": stage, "reason": reason, "detail": message(detail)}

@@ -10,10 +10,11 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.text import Text
 
 from manifests.store import is_uri
 from pipeline.command_line.called import program, python
+from pipeline.command_line.console import plain_console
 from pipeline.command_line.settings_help import settings_help
 from pipeline.planning.figures import to_clock
 from pipeline.planning.run import RunError, absolute_location
@@ -158,7 +159,7 @@ def print_summary(request: argparse.Namespace) -> None:
     from stages.common.training.history import FILE
     from stages.common.training.history import read as read_curve
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console(soft_wrap=True)
     folder = Path(request.folder)
     if not (folder / LAST).exists():
         console.print("Stopped before the first checkpoint.")
@@ -171,13 +172,12 @@ def print_summary(request: argparse.Namespace) -> None:
         return
     end = f": loss {curve[-1]['loss']:.3f}, {curve[-1]['accuracy']:.0%} accuracy in the batch" if curve else ""
     took = to_clock(state["seconds"])
-    console.print(
-        f"[bold]{state['steps']:,} steps[/bold] in {took} on {request.dataset}, teacher {state['teacher']}{end}"
-    )
+    what = f" in {took} on {request.dataset}, teacher {state['teacher']}{end}"
+    console.print(Text.assemble((f"{state['steps']:,} steps", "bold"), what))
     best = state["best"]
     if best:
         console.print(f"Best on {best['split']} at step {best['step']:,}: text to 3D R@1 {best['recall']:.1%}")
     files = ", ".join(name for name in (BEST, LAST, FILE, "tensorboard/") if (folder / name).exists())
-    console.print(f"[bold]{folder}[/bold]: {files}")
+    console.print(Text.assemble((str(folder), "bold"), f": {files}"))
     console.print(f"\nTry next:\n  {program()} evaluate --checkpoint {folder} --dataset {request.dataset}")
     console.print(f"  {python()} -m tensorboard.main --logdir {folder.parent}")

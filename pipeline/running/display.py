@@ -6,9 +6,9 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 
+from pipeline.command_line.console import plain_console
 from pipeline.planning.figures import Figures, to_line, to_table
 
 _LIVE_SECONDS = 0.5
@@ -17,7 +17,7 @@ _LINE_SECONDS = 10.0
 
 class Display:
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr)
+        self._console = plain_console(file=sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._shown_at = 0.0
         self.interval_seconds = _LIVE_SECONDS if self._live else _LINE_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from manifests.text import message
 from pipeline.planning.tasks import Result
 from stages.contract.stage import Stage
 
@@ -39,6 +40,9 @@ class WorkerDied:
 
     reason: str
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", message(self.detail))  # it may quote what the worker printed
 
 
 class BatchEnd:

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from manifests.text import message
 from pipeline.running.messages import LOST, BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, PlacementError, WorkerId
 from pipeline.running.supervisor import Supervisor
@@ -61,8 +62,7 @@ def connect(address: str | None = None) -> None:
             )
     except Exception as error:  # ray raises a plain Exception if a node is slow to start
         what = f"cannot connect to the Ray cluster {address}" if address else "cannot start Ray"
-        why = " ".join(str(error).split())[:300]
-        raise PlacementError(f"{what}: {why}; pass --engine local to run without Ray") from error
+        raise PlacementError(f"{what}: {message(error)}; pass --engine local to run without Ray") from error
 
 
 def _require_answer(address: str) -> None:
@@ -121,7 +121,7 @@ class RayPlacement(Placement):
             actor = self._actors.pop(self._streams[stream], None)
             if actor is not None:
                 ray.kill(actor)
-            return WorkerDied(LOST, f"the Ray actor of the worker has ended: {' '.join(str(error).split())[:200]}")
+            return WorkerDied(LOST, f"the Ray actor of the worker has ended: {error}")
 
     def stop(self, worker: WorkerId) -> None:
         actor = self._actors.pop(worker, None)

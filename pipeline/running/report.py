@@ -34,8 +34,8 @@ class Report:
         self.stage_seconds[stage.name] += result.seconds
         shown, columns = stage.shown, result.columns
         for figure in shown.figures:
-            if columns.get(figure.column) is not None:
-                self.values[figure].append(columns[figure.column])
+            if (value := figure.value(columns)) is not None:
+                self.values[figure].append(value)
         if columns.get(shown.texts) and len(self.texts) < _OBJECTS:
             self.texts[result.id] = columns[shown.texts]
         if shown.scores in columns and result.id in self.texts:

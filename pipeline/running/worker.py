@@ -22,6 +22,7 @@ from typing import Any
 
 from manifests.outcomes import FOLDER, Outcomes
 from manifests.store import open_store
+from manifests.text import message
 from pipeline.planning.tasks import LostInputs, Result
 from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, WorkerDied, WorkerSpec
 from stages.contract.stage import (
@@ -93,7 +94,7 @@ def _describe(error: BaseException) -> str:
     """One line: the exception, and where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}{where}"
+    return f"{type(error).__name__}: {message(error, 400)}{where}"
 
 
 class StageRunner:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
 
+from manifests.text import message
 from stages.captioning.processor import load_processor
 from stages.captioning.subject import Answer, Question
 from stages.common.models import ModelError, folder_of, loading, refuse_incomplete
@@ -68,7 +69,7 @@ class Writer:
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            line = " ".join(str(error).split())[:200]
+            line = message(error, 200)
         # Outside of the handler, whose traceback keeps tensors alive.
         gc.collect()
         if self.device.type == "cuda":

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from manifests.text import message
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -86,8 +88,9 @@ def _join(rank: int, world: int, backend: str) -> None:
         dist.init_process_group(backend)
     except (RuntimeError, ValueError) as error:
         at = ", ".join(f"{name} {os.environ.get(name, 'is missing')}" for name in ("MASTER_ADDR", "MASTER_PORT"))
-        detail = " ".join(str(error).split())[:200]
-        raise ConnectionError(f"process {rank} of {world} cannot reach the others ({at}): {detail}") from error
+        raise ConnectionError(
+            f"process {rank} of {world} cannot reach the others ({at}): {message(error, 200)}"
+        ) from error
 
 
 class _Gather(torch.autograd.Function):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifests.text import message
+
 _ROOT = Path(__file__).resolve().parents[2]
 _EMBEDDED = ("stages", "embedded")
 _CONFIG = "config.json"
@@ -94,7 +96,7 @@ def loading(model: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ModelError(f"{model}: cannot be loaded: {_line(error)}") from error
+        raise ModelError(f"{model}: cannot be loaded: {message(error)}") from error
 
 
 def refuse_incomplete(model: str, missing: Collection[str]) -> None:
@@ -160,9 +162,11 @@ def _fetch(model: str, revision: str | None, names: Sequence[str]) -> Path | Non
         except EntryNotFoundError:
             continue
         except HFValidationError as error:
-            raise ModelError(f"{model}: no such folder, and not a name that the hub allows: {_line(error)}") from error
+            raise ModelError(
+                f"{model}: no such folder, and not a name that the hub allows: {message(error)}"
+            ) from error
         except OSError as error:  # no such model or revision, no permission
-            raise ModelError(f"{model}: no such folder, and the hub refuses it: {_line(error)}") from error
+            raise ModelError(f"{model}: no such folder, and the hub refuses it: {message(error)}") from error
     if unreachable is not None:
         raise ModelError(
             f"{model}{f' at {revision}' if revision else ''}: no such folder, not in the hub's cache on this machine, "
@@ -175,7 +179,7 @@ def _read_config(model: str, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except (ValueError, OSError) as error:
-        raise ModelError(f"{model}: {_CONFIG} cannot be read: {_line(error)}") from error
+        raise ModelError(f"{model}: {_CONFIG} cannot be read: {message(error)}") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(f"{model}: {_CONFIG} has no model_type; expected a transformers model")
     return config
@@ -201,7 +205,3 @@ def _chunks(path: Path) -> Iterator[bytes]:
         for number in range(_SAMPLES):
             file.seek((size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
             yield file.read(_SAMPLE_BYTES)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,12 @@ class Figure:
     column: str
     meaning: str
     unit: str = ""
+
+    def value(self, columns: Mapping[str, Any]) -> float | None:
+        """The number in these columns; None if there is none, or one that cannot be shown, as in a damaged outcome."""
+        value = columns.get(self.column)
+        is_number = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # false for NaN
+        return value if is_number else None
 
 
 @dataclass(frozen=True)

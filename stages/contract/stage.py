@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 from pydantic import BaseModel, ConfigDict
 
 from manifests.store import Store
+from manifests.text import message
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
 
@@ -43,13 +44,14 @@ class Reason:
 class StageError(Exception):
     """One row could not be worked. `reason` is a short snake_case word to count by, `detail` a line for a person.
 
+    The detail may quote a file: it is made one line without control characters and credentials, of bounded length.
     A transient failure (lost worker, full disk) is tried again; any other is left alone until asked for.
     """
 
     def __init__(self, reason: str, detail: str, *, transient: bool = False, files: Sequence[SeenFile] = ()):
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = message(detail)
+        super().__init__(self.detail)
         self.transient = transient
         self.files = list(files)
 
@@ -78,13 +80,13 @@ class DamagedInput(MissingInput):
     """What an earlier stage made cannot be read: the worker deletes its outcome, so that it is made again."""
 
     def __init__(self, stage: str, why: object, member: RowId = ""):
-        super().__init__(stage, why=" ".join(str(why).split())[:300], member=member)
+        super().__init__(stage, why=why, member=member)
 
 
 def store_error(error: OSError, what: str = "") -> StageError:
     """Return the failure of a row whose input could not be read, or whose outcome could not be written."""
     reason = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_FAILED
-    line = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    line = f"{type(error).__name__}: {error}"
     return StageError(reason, f"{what}: {line}" if what else line, transient=True)
 
 

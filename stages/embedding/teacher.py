@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
+from manifests.text import message
 from stages.common.models import ModelError, folder_of, loading, refuse_incomplete
 
 Prepared = dict[str, torch.Tensor]  # one picture, or several stacked, as the model takes them
@@ -115,6 +116,6 @@ class Teacher:
                 lengths = vectors.float().norm(dim=-1, keepdim=True)
                 return (vectors.float() / lengths).half().cpu().numpy()
         except torch.OutOfMemoryError as error:
-            line = " ".join(str(error).split())[:200]
+            line = message(error, 200)
         torch.cuda.empty_cache()  # here, because the error's frames keep tensors alive
         raise MemoryError(line)

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from manifests.text import message
+
 _MODULE = "gsplat.csrc"
 _INSTALL = "run pip install 'gs-triplets[gpu]', or make gsplat"
 
@@ -61,10 +63,8 @@ def load() -> None:
     try:
         importlib.import_module(_MODULE)
     except ImportError as error:
-        line = " ".join(str(error).split())[:200]
-        raise KernelsError(
-            f"gsplat's kernels were compiled for another torch than {torch.__version__}: run make gsplat again ({line})"
-        ) from error
+        what = f"gsplat's kernels were compiled for another torch than {torch.__version__}"
+        raise KernelsError(f"{what}: run make gsplat again ({message(error, 200)})") from error
 
 
 def build() -> Path:

@@ -13,8 +13,10 @@ import numpy as np
 
 from manifests import dataset
 from manifests.store import Store
+from manifests.text import messages
 from stages.contract.stage import DamagedInput, Member, ReadArtifact, Row, Stage, StageError, read_input
 
+_TEXTS = ("group", "category", "source", "licence")
 _OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
 
 
@@ -33,23 +35,29 @@ def row_of(member: Member, stages: Sequence[RowStage], store: Store) -> Row:
     carried = {name: _json_value(value) for name, value in source.items() if name not in _OWN_COLUMNS}
     row: Row = {
         "id": member["id"],
-        **{name: _text(source.get(name)) for name in ("group", "category", "source", "licence")},
+        **{name: _text(source.get(name)) for name in _TEXTS},
         "warnings": [],
         "keys": {stage.name: member["needed"].get(stage.name) for stage in stages},
         "metadata": _text(json.dumps(carried, sort_keys=True, ensure_ascii=False, default=str)),
     }
     for stage in stages:
         if stage.name in member["needed"]:
-            outcome = member["outcomes"][stage.name]
-            row |= stage.kind.entry(outcome, _artifact_of(member, stage, store), row)
-            row["warnings"] += outcome.get("warnings", [])
+            row |= _entry(member, stage, store, row)
+            row["warnings"] += messages(member["outcomes"][stage.name].get("warnings"))
         elif stage.required:
             raise StageError("missing_key", f"{member['id']}: no key of {stage.name} among {sorted(member['needed'])}")
         else:
             row |= {column.name: column.missing for column in stage.kind.columns}
-    row["warnings"] = list(dict.fromkeys(row["warnings"]))  # a stage repeats what an earlier one said
-    row["licence"] = _text(row["licence"])
-    return row
+    row["warnings"] = messages(row["warnings"])  # once each: a stage repeats what an earlier one said
+    return row | {name: _text(row[name]) for name in _TEXTS}  # a stage may have given group and licence
+
+
+def _entry(member: Member, stage: RowStage, store: Store, row: Row) -> Row:
+    """What a stage gives the row. An outcome with columns of wrong types is damaged."""
+    try:
+        return stage.kind.entry(member["outcomes"][stage.name], _artifact_of(member, stage, store), row)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DamagedInput(stage.name, f"{type(error).__name__}: {error}", member["id"]) from error
 
 
 def _artifact_of(member: Member, stage: RowStage, store: Store) -> ReadArtifact:
@@ -70,7 +78,11 @@ def _text(value: Any) -> str | None:
 
 
 def _json_value(value: Any) -> Any:
-    """JSON has no NaN, which some source lists write for an empty field."""
+    """JSON has no NaN, which some source lists write for an empty field, and no infinity."""
+    if isinstance(value, dict):
+        return {name: _json_value(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json_value(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -92,7 +104,11 @@ def fitted_to(contract: dataset.Contract, row: Row) -> Row:
     for name, values in padded.items():
         if not np.isfinite(values).all():
             raise StageError("not_finite", f"{row_id}: {name} of its splat is not finite in {shape.float_type}")
-    return row | {"gaussian_count": count} | padded
+    fitted = row | {"gaussian_count": count} | padded
+    if (misfit := contract.misfit(fitted)) is not None:
+        column, why = misfit
+        raise DamagedInput(contract.giver(column), f"{column}: {why}", row_id)
+    return fitted
 
 
 def _padded(real: np.ndarray, padding: Any, shape: dataset.Shape) -> np.ndarray:

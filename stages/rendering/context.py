@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from manifests.text import message
+
 _PACKAGES = "libegl1, libgl1, libgles2 and libgl1-mesa-dri"
 
 
@@ -32,7 +34,7 @@ def open_context(size: int) -> Any:
         try:
             return pyrender.OffscreenRenderer(size, size)
         except (AssertionError, Error) as error:
-            failures.append(f"device {number}: {' '.join(str(error).split())[:100] or type(error).__name__}")
+            failures.append(f"device {number}: {message(error, 100) or type(error).__name__}")
     raise RuntimeError(
         f"no EGL device gives an OpenGL 4.1 context ({'; '.join(failures)}); on Debian install {_PACKAGES}"
     )

@@ -72,8 +72,7 @@ class Renderer:
                     self._draw_depth(window, clip, near, far),
                 )
         except self._error as error:
-            text = " ".join(str(error).split())[:200]
-            raise StageError("renderer_failed", f"{self.device}: {text}", transient=True) from None
+            raise StageError("renderer_failed", f"{self.device}: {error}", transient=True) from None
         finally:
             self._uploaded.release()
 

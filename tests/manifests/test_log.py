@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from manifests.log import Log, LogReader, list_parts
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
+from manifests.text import LONGEST
 
 
 def record(name: str, key: str = "k", status: str = OK, stage: str = "fit", **more: object) -> Record:
@@ -59,6 +61,20 @@ def test_what_a_superseded_driver_wrote_after_it_lost_the_run_does_not_count(tmp
     log.add(record("a", "too late"))
     log.flush()
     assert fold(tmp_path, ["a"], bounds={1: 1}) == {"a": ("in time", OK)}
+
+
+def test_no_text_of_a_record_can_stop_the_log(tmp_path: Path) -> None:
+    half = "half \ud83d"
+    log = Log(open_store(tmp_path), epoch=1)
+    texts = {"reason": half, "error": half + "x" * 25_000_000, "worker": half, "content": half}
+    log.add(record("a", FAILED, columns={half: [half, {"n": float("nan"), "of": object()}]}, **texts))
+    log.add(record(half, seen={"uri": half, "files": [(half, None, None)]}))
+    log.add(record("b"))
+    log.flush()
+    (bad, other, good) = LogReader(open_store(tmp_path)).latest("fit").to_pylist()
+    assert bad["error"].startswith("half x") and len(bad["error"]) == LONGEST
+    assert [bad["id"], other["id"], good["id"]] == ["a", "half ", "b"]
+    assert json.loads(other["seen"])["files"] == [[half, None, None]]  # as the file system knows it
 
 
 def test_a_damaged_part_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

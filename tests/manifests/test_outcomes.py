@@ -6,6 +6,7 @@ from pathlib import Path
 
 from manifests.outcomes import Outcomes
 from manifests.store import open_store
+from manifests.text import LONGEST
 
 KEY = "ab" * 16
 
@@ -41,3 +42,13 @@ def test_a_withdrawn_outcome_is_gone(tmp_path: Path) -> None:
     outcomes.publish("fit", KEY, {"psnr": 30})
     outcomes.withdraw("fit", KEY)
     assert outcomes.find("fit", KEY) is None
+
+
+def test_texts_of_files_are_made_safe_when_they_are_stored_and_when_they_are_read(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    columns = {"name": "half \ud83d", "warnings": ["half \ud83d", "red \x1b[31m" + "x" * 5_000_000]}
+    published = Outcomes(store).publish("render", KEY, columns)
+    assert published == Outcomes(store).find("render", KEY)
+    assert published["name"] == "half " and published["warnings"] == ["half", f"red {'x' * (LONGEST - 5)}…"]
+    store.replace(Outcomes(store).name("render", KEY), b'{"name": "half \\ud83d"}')  # by an earlier version
+    assert Outcomes(store).find("render", KEY) == {"name": "half "}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manifests.text import LONGEST, encodable, masked, message, public_address
+from manifests.text import LONGEST, MOST, encodable, masked, message, messages, public_address
 
 
 def test_encodable_removes_halves_of_surrogate_pairs_at_any_depth():
@@ -33,6 +33,20 @@ def test_a_message_has_a_greatest_length():
     assert message("x" * (LONGEST + 1)) == "x" * (LONGEST - 1) + "…"
     assert len(message("\x1b[31m" * 5_000_000)) <= LONGEST
     assert len(message("https://user:secret@host/" * 1_000_000)) <= LONGEST
+
+
+def test_messages_are_together_of_bounded_length_and_each_is_there_once():
+    assert messages(["a\nb", "c", "a b"]) == ["a b", "c"]
+    assert messages(None) == [] and messages("alone") == ["alone"] and messages(5) == ["5"]
+    assert messages(["x" * 100 + str(number) for number in range(150)])[-1].endswith("149")
+    many = messages([f"{number} " + "x" * 5_000_000 for number in range(30)])
+    assert many[-1] == "11 more warnings" and sum(map(len, many)) <= MOST
+    assert messages(many) == many
+
+
+def test_making_a_message_twice_changes_nothing():
+    for text in ("http://u:p@h.test/?a=b token=x Bearer abcdefghi", "x" * 5_000, "\ud800\x1b[0m"):
+        assert message(message(text)) == message(text)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from manifests import dataset, dataset_index
 from manifests.dataset import Column
 from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
+from manifests.text import LONGEST
 from pipeline.planning.tasks import Result
 from pipeline.recipe import DECLARED, ROW_STAGES
 from pipeline.running.worker import StageRunner
@@ -315,6 +316,55 @@ def test_a_failure_half_way_leaves_nothing(run, spoil, reason, transient):
     assert (outcome.reason, outcome.transient) == (reason, transient)
     assert "object-2" in outcome.detail
     assert run.nothing_was_left()
+
+
+@pytest.mark.parametrize(
+    ("stage", "columns"),
+    [
+        ("ingest", {"content_hash": 5}),
+        ("fit", {"psnr": "high"}),
+        ("fit", {"psnr": 10**400}),
+        ("fit", {"held_out": 7}),
+        ("fit", {"held_out": [2**70]}),
+        ("caption", {"captions": [{"text": ["a"], "kind": "metadata"}]}),
+        ("caption", {"captions": "none"}),
+        ("align", {"caption_scores": None}),
+        ("align", {"caption_scores": [10**400]}),
+        ("embed", {"teacher": 5}),
+    ],
+)
+def test_an_outcome_with_a_wrong_type_is_made_again_and_costs_no_other_row(run, stage, columns):
+    members = [run.member(number, taught=True) for number in range(3)]
+    outcomes, key = Outcomes(run.store), members[1]["needed"][stage]
+    changed = {**outcomes.find(stage, key), **columns}
+    run.store.replace(outcomes.name(stage, key), json.dumps(changed).encode())
+    outcome = run.pack(members)
+    assert (outcome.reason, outcome.lost) == ("missing_input", {"object-1": (stage,)}), outcome.detail
+    assert outcomes.find(stage, key) is None
+    assert run.nothing_was_left()
+
+
+def test_texts_of_an_earlier_version_are_made_safe(run):
+    member = run.member(0, tags=["half \ud83d"], nested={"a": [float("inf")]}, category="half \ud83d")
+    for stage, columns in {
+        "ingest": {"content_hash": "hash0", "licence": "half \ud83d", "warnings": "alone"},
+        "caption": {"captions": [{"text": "half \ud83d", "kind": "metadata", "model": None}]},
+        "fit": {**Outcomes(run.store).find("fit", "00fit"), "warnings": ["half \ud83d"] + ["\x1b[31mx" * 10**6] * 100},
+    }.items():
+        run.store.replace(Outcomes(run.store).name(stage, member["needed"][stage]), json.dumps(columns).encode())
+    table = run.table(run.pack([member]))
+    warnings = table["warnings"][0].as_py()
+    assert warnings[:2] == ["alone", "missing file: a.png"] and max(map(len, warnings)) == LONGEST
+    assert json.loads(table["metadata"][0].as_py())["nested"] == {"a": [None]}
+    assert table["captions"][0].as_py()[0]["text"] == "half "
+
+
+def test_scores_that_are_not_numbers_are_not_counted(run):
+    member = run.member(0, taught=True)
+    outcomes = Outcomes(run.store)
+    columns = {**outcomes.find("align", member["needed"]["align"]), "caption_scores": [float("nan")]}
+    run.store.replace(outcomes.name("align", member["needed"]["align"]), json.dumps(columns).encode())
+    assert run.pack([member]).columns["scores"] == {}
 
 
 def test_a_store_that_takes_nothing_is_tried_again(run):

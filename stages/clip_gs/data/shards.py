@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 
 from manifests import dataset as contract
 from manifests.store import LocalStore, Store, open_store
+from manifests.text import message
 from stages.clip_gs.data.columns import VECTORS, unusable, vectors, without
 from stages.common.prefetch import prefetch
 
@@ -239,4 +240,4 @@ def _index(path: str, text: bytes) -> dict[str, Any]:
 
 
 def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {message(error, 200)}"

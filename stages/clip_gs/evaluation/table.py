@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from stages.clip_gs.evaluation.intervals import Figure
 from stages.clip_gs.evaluation.zero_shot import CUTOFFS
@@ -36,7 +37,7 @@ def to_table(result: dict[str, Any]) -> Table:
         table.add_column(_heading(row), justify="right", no_wrap=True)
     for heading, counted, lines in _sections(result):
         table.add_section()
-        table.add_row(f"[bold]{heading}[/bold]\n[dim]{counted}[/dim]")
+        table.add_row(Text.assemble((heading, "bold"), "\n", (counted, "dim")))
         for name, cells in lines:
             table.add_row(f"  {name}", *cells)
     return table
@@ -117,7 +118,7 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     value, low, high = figure["value"], figure["low"], figure["high"]
-    interval = "" if low is None or high is None else f" \\[{100 * low:.1f}, {100 * high:.1f}]"
+    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * value:.1f}{interval}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from manifests.text import message
 from stages.clip_gs.network.model import ClipGs
 from stages.clip_gs.settings import Model
 from stages.common.models import embedded
@@ -126,6 +127,5 @@ def _build(state: dict[str, Any], weights: dict[str, torch.Tensor], path: Path) 
         model = ClipGs(Model.model_validate(state["settings"]["model"]), state["dimension"])
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's is a ValueError
-        message = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: was written by another version: {message}") from error
+        raise CheckpointError(f"{path}: was written by another version: {message(error, 300)}") from error
     return model.eval()

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from manifests.text import message
+
 
 class CheckpointError(Exception):
     """A checkpoint cannot be written, read or used. The message is one line that names the file and the reason."""
@@ -24,7 +26,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         os.replace(draft, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
         draft.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
+        raise CheckpointError(f"{path}: cannot be written: {message(error, 200)}") from error
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu", mmap: bool = False) -> Any:
