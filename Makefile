@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run clean
+.PHONY: help setup demo test test-slow test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,22 @@ gpu-kit: $(STAMP) ## Make the kit for a bare machine with a GPU, in runs/gpu-kit
 gpu-run: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Measure the GPU in twelve minutes at most; the same command again resumes
 	@[ -f runs/gpu-kit/kit.json ] || $(RUN) -m tests.gpu.kit --objects-only
 	@$(RUN) -m tests.gpu.run $(ARGS)
+
+# Whatever PyPI offers for the pinned versions; torch and what only it needs are apart, since an image may take other builds.
+COMPILE := $(RUN) -m uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header -c constraints.txt
+hashes: $(STAMP) ## Write docker/*.txt, the images' packages with hashes, after pyproject.toml or constraints.txt changed
+	@$(call quietly,$(RUN) -m pip install --no-input uv)
+	@$(COMPILE) - -o docker/torch.txt <<< torch
+	@$(COMPILE) pyproject.toml --extra gpu --extra s3 -o docker/requirements.txt \
+		$$(sed -nE 's/^((torch|triton|cuda-|nvidia-)[a-z0-9-]*)==.*/--no-emit-package \1/p' docker/torch.txt)
+
+sbom: $(STAMP) ## Write runs/sbom.json, a CycloneDX list of what .venv holds
+	@$(call quietly,$(RUN) -m pip install --no-input uv)
+	@mkdir -p runs && $(RUN) -m uv tool run --quiet --from cyclonedx-bom cyclonedx-py environment $(RUN) --of JSON -o runs/sbom.json
+
+audit: $(STAMP) ## Look for known vulnerabilities of the images' packages in PyPI's database
+	@$(call quietly,$(RUN) -m pip install --no-input uv)
+	@$(RUN) -m uv tool run --quiet pip-audit --strict --require-hashes --disable-pip $(foreach list,requirements torch,-r docker/$(list).txt)
 
 clean: ## Remove .venv and caches; runs/ stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

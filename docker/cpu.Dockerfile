@@ -6,12 +6,15 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends wget libegl1 libgl1 libgles2 libgl1-mesa-dri \
     && rm -rf /var/lib/apt/lists/*
 
-# More words for pip: "--extra-index-url URL" with PyTorch's CPU index makes the image several GB smaller.
-ARG PIP_ARGS=""
+# PyTorch's index of CPU builds, as --build-arg TORCH_INDEX=URL, makes the image several GB smaller. That torch is not
+# compared with a hash; all other packages are.
+ARG TORCH_INDEX=""
 WORKDIR /app
 COPY . .
 # Installed, not only copied: Ray's workers find the packages from any folder.
-RUN pip install --no-cache-dir -c constraints.txt ".[s3]" ${PIP_ARGS} && rm -rf /app/*
+RUN if [ -n "${TORCH_INDEX}" ]; then pip install --no-cache-dir --no-deps -c constraints.txt --index-url "${TORCH_INDEX}" torch; \
+    else pip install --no-cache-dir --require-hashes --only-binary=:all: -r docker/torch.txt; fi \
+    && docker/install.sh && rm -rf /app/*
 
 ENV HF_HUB_OFFLINE=1
 CMD ["python", "-m", "pipeline", "--help"]

@@ -13,10 +13,10 @@ RUN apt-get update \
     && echo 'PATH=/opt/venv/bin:$PATH' > /etc/profile.d/venv.sh  # KubeRay may start Ray in a login shell
 ENV PATH=/opt/venv/bin:$PATH
 
-ARG PIP_ARGS=""
 WORKDIR /app
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt ".[gpu,s3]" ${PIP_ARGS} && rm -rf /app/*
+RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r docker/torch.txt \
+    && docker/install.sh && rm -rf /app/*
 
 # Compile gsplat once, here: workers take what is there and never build.
 # No GPU is needed to build; the architectures are named instead (8.0 A100, 8.9 L4 and L40S, 9.0 H100 and H200).

@@ -9,7 +9,7 @@ import pyarrow as pa
 import yaml
 
 from manifests import dataset
-from manifests.markdown import front_matter, table
+from manifests.markdown import fenced, front_matter, plain, table
 from manifests.shards import DatasetIndex, WeakCaptions
 
 _LISTED = 100  # categories and licences named in the card; index.json has them all
@@ -57,7 +57,7 @@ def card(index: DatasetIndex, declared: Mapping[str, Sequence[dataset.Column]]) 
         parts.append("## Loading\n\n" + example + "\n\nThis needs `datasets` 4 or newer.\n")
     settings = yaml.safe_dump(index["provenance"], sort_keys=True, allow_unicode=True, width=120)
     made = f"gs-triplets, dataset contract {index['version']}, settings:"
-    parts.append(f"## How it was made\n\n{made}\n\n```yaml\n{settings}```\n")
+    parts.append(f"## How it was made\n\n{made}\n\n{fenced(settings, 'yaml')}\n")
     return "\n".join(parts)
 
 
@@ -110,11 +110,14 @@ def _counts(index: DatasetIndex) -> str:
             totals[name] = totals.get(name, 0) + count
     named = sorted(totals, key=lambda name: (-totals[name], name))
     rows += [
-        [_cell(name), *(str(index["categories"][split].get(name, 0)) for split in splits)] for name in named[:_LISTED]
+        [plain(name) or "(none)", *(str(index["categories"][split].get(name, 0)) for split in splits)]
+        for name in named[:_LISTED]
     ]
     lines = ["## Contents\n", table(["", *splits], rows), *_rest(named, "categories")]
     licences = sorted(index["licences"].items(), key=lambda item: (-item[1], item[0]))
-    by_licence = table(["licence", "objects"], ([_cell(name), str(count)] for name, count in licences[:_LISTED]))
+    by_licence = table(
+        ["licence", "objects"], ([plain(name) or "(none)", str(count)] for name, count in licences[:_LISTED])
+    )
     lines += [f"\n{by_licence}", *_rest(licences, "licences")]
     return "\n".join(lines) + "\n" + _weak(index["weak_captions"])
 
@@ -153,7 +156,3 @@ def type_name(type_: pa.DataType) -> str:
     if pa.types.is_list(type_):
         return f"list<{type_name(type_.value_type)}>"
     return dataset.value_name(type_)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|") or "(none)"

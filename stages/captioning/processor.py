@@ -14,7 +14,7 @@ def load_processor(model: str, revision: str | None) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(model, revision=revision or "main")
+        return AutoProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
     except ImportError as error:
         if "torchvision" not in str(error).lower():
             raise
@@ -29,7 +29,7 @@ def _without_videos(model: str, revision: str) -> Any:
     class NoVideos(VideoProcessorMixin):
         model_input_names: list[str] = []
 
-    kind: Any = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(model, revision=revision))]
+    kind: Any = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False))]
 
     class StillProcessor(kind):
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -38,8 +38,10 @@ def _without_videos(model: str, revision: str) -> Any:
             )
 
     loaders = {
-        "tokenizer": lambda: AutoTokenizer.from_pretrained(model, revision=revision),
-        "image_processor": lambda: AutoImageProcessor.from_pretrained(model, revision=revision),
+        "tokenizer": lambda: AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False),
+        "image_processor": lambda: AutoImageProcessor.from_pretrained(
+            model, revision=revision, trust_remote_code=False
+        ),
         "video_processor": NoVideos,
     }
     parts = [loaders[name]() for name in kind.get_attributes()]

@@ -131,7 +131,7 @@ class Writer:
 def _load(source: str, revision: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """The model, and which of its tensors were missing: transformers returns both for `output_loading_info`."""
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
-        source, revision=revision, dtype=dtype, output_loading_info=True
+        source, revision=revision, trust_remote_code=False, dtype=dtype, output_loading_info=True
     )
     return loaded
 

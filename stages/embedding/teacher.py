@@ -27,9 +27,9 @@ class Teacher:
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with loading(model):
             self.model, loaded = AutoModel.from_pretrained(
-                source, revision=revision, dtype=dtype, output_loading_info=True
+                source, revision=revision, trust_remote_code=False, dtype=dtype, output_loading_info=True
             )
-            processor = AutoProcessor.from_pretrained(source, revision=revision)
+            processor = AutoProcessor.from_pretrained(source, revision=revision, trust_remote_code=False)
         if not (hasattr(self.model, "get_image_features") and hasattr(self.model, "get_text_features")):
             kind = type(self.model).__name__
             raise ModelError(f"{model}: a {kind} has no vectors for both images and texts; expected a CLIP model")

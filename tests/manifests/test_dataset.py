@@ -140,6 +140,33 @@ def test_the_card_tells_a_person_what_is_in_it(store):
     assert "reshape(8, 3)" in body
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("</table><script>a</script>", "&lt;/table&gt;&lt;script&gt;a&lt;/script&gt;"),
+        ("[cup](https://a.test)", "\\[cup\\](https://a.test)"),
+        ("![](https://a.test/pixel)", "!\\[\\](https://a.test/pixel)"),
+        ("`code` \\| cell", "\\`code\\` \\\\\\| cell"),
+        ("\x1b[31mred &lt;", "red &amp;lt;"),
+    ],
+)
+def test_the_card_shows_categories_and_licences_as_plain_text(store, name, cell):
+    odd = shard(store, categories={name: 2}, licences={name: 2})
+    dataset_index.write_index(store, [odd], DECLARED, provenance={})
+    _, body = front_matter(store)
+    assert f"| {cell} | 2 |" in body
+    assert body.count(f"| {cell} |") == 2
+
+
+def test_settings_cannot_leave_the_block_that_the_card_shows_them_in(store):
+    prompt = "```\n<b>out</b>\n````\n"
+    dataset_index.write_index(store, [shard(store)], DECLARED, provenance={"prompt": prompt})
+    _, body = front_matter(store)
+    block = body.split("`````")[1]
+    assert yaml.safe_load(block.removeprefix("yaml")) == {"prompt": prompt}
+
+
 def test_an_empty_dataset_has_an_index_and_a_card_that_says_so(store):
     index = dataset_index.write_index(store, [], DECLARED, provenance={})
     assert (index["shards"], index["rows"], index["shape"]) == ([], {}, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.models import PICTURES, TEXTS, ModelError, find, identity, require
+from stages.common.models import PICTURES, TEXTS, ModelError, embedded, find, identity, require
 from stages.embed import Embed
 from tests.stages.checkpoints import write_bert, write_clip
 
@@ -131,3 +131,28 @@ def test_a_hubs_name_is_known_by_its_commit(clip, tmp_path):
         check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == [f"someone/tiny@{commit} {commit}", "(1, 16)"], done.stderr
+
+
+@pytest.mark.parametrize("name", ["clip", "captioner"])
+def test_code_beside_the_weights_is_never_run(name, tmp_path, monkeypatch):
+    """A checkpoint can name classes of its own, in Python files of its folder; nobody is asked about them."""
+    from stages.captioning.writer import Writer
+    from stages.embedding.teacher import Teacher
+
+    folder = Path(shutil.copytree(embedded(f"stages/embedded/{name}"), tmp_path / name))
+    ran = tmp_path / "ran"
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    classes = ["AutoConfig", "AutoModel", "AutoModelForImageTextToText", "AutoProcessor", "AutoTokenizer"]
+    for path in folder.glob("*config.json"):
+        config = json.loads(path.read_text())
+        config["auto_map"] = {each: "own.Own" for each in classes}
+        if path.name == "config.json":
+            config["model_type"] = "own"
+        path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        if name == "clip":
+            Teacher(str(folder), None, "cpu")
+        else:
+            Writer(str(folder), None, "cpu")
+    assert not ran.exists()
