@@ -12,17 +12,17 @@ from typing import Any
 
 LONGEST = 1_000  # characters of a message: of an error, of a warning
 MOST = 20 * LONGEST  # characters of all warnings of an object together
-_READ = 8 * LONGEST  # only so much of a longer text is looked at
+_READ = 4 * LONGEST  # only so much of a longer text is looked at
 
+# Every expression here takes time in proportion to the text, whatever the text is.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])?")
 # other controls, halves of surrogate pairs, and marks that change the direction of the text around them
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
-_USER = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@'\"]*@")
-_QUERY = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://[^\s?#'\"<>]*\?)[^\s#'\"<>]+")
-_TOKEN = re.compile(
-    r"(?i)\b((?:[\w-]*(?:token|secret|password|signature|api[_-]?key|access[_-]?key[\w-]*))=|authorization: *)"
-    r"(?:(?:bearer|basic) +)?[^\s&,;'\"]+|\b(bearer +)[\w.~+/=-]{8,}|\b(hf_)[A-Za-z0-9]{16,}"
-)
+_WORD = re.compile(r"[^\s'\"<>]+")
+_USER = re.compile(r"://[^/@?#]*@")
+_ASSIGNED = re.compile(r"(?<![\w-])([\w-]+)(=|[\"'] ?: ?[\"'])([^\s&,;'\"]+)")
+_SECRET_NAME = re.compile(r"token|secret|passw|signature|credential|api[_-]?key|access[_-]?key|^sig$", re.IGNORECASE)
+_SENT = re.compile(r"\b(authorization: ?(?:\w+ )?)[^\s'\"]+|\b(bearer )[\w.~+/=-]{8,}|\b(hf_)\w{16,}", re.IGNORECASE)
 
 
 def encodable(value: Any) -> Any:
@@ -55,13 +55,26 @@ def messages(texts: object) -> list[str]:
 
 
 def masked(text: str) -> str:
-    """The text with *** for user names, passwords, tokens and the queries of addresses, which may be signatures."""
-    text = _QUERY.sub(r"\1***", _USER.sub(r"\1***@", text))
-    return _TOKEN.sub(lambda found: f"{found[1] or found[2] or found[3]}***", text)
+    """The text with *** for users, passwords and queries of addresses, and for the values of names such as `token`."""
+    text = _SENT.sub(lambda found: f"{found[1] or found[2] or found[3]}***", text)
+    return _ASSIGNED.sub(_masked_value, _WORD.sub(_masked_address, text))
+
+
+def _masked_address(word: re.Match[str]) -> str:
+    before, scheme, rest = word[0].partition("://")
+    if not scheme:
+        return word[0]
+    address, mark, _ = _USER.sub("://***@", scheme + rest).partition("?")
+    return f"{before}{address}{mark}{'***' if mark else ''}"
+
+
+def _masked_value(found: re.Match[str]) -> str:
+    name, sign, value = found.groups()
+    return f"{name}{sign}***" if _SECRET_NAME.search(name) and not value.isdigit() else found[0]
 
 
 def public_address(uri: str) -> str:
     """An address without its user, password, query and fragment; a path stays as it is."""
     if "://" not in uri:
         return uri
-    return _USER.sub(r"\1", re.split(r"[?#]", uri, maxsplit=1)[0])
+    return _USER.sub("://", re.split(r"[?#]", uri, maxsplit=1)[0])

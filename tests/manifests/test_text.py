@@ -58,15 +58,28 @@ def test_making_a_message_twice_changes_nothing():
         ("'https://h.test/a?sig=s' and \"gs://b/c?d\"", "'https://h.test/a?***' and \"gs://b/c?***\""),
         ("redirects to HTTPS://u:p@h.test/?q=1", "redirects to HTTPS://***@h.test/?***"),
         ("aws_secret_access_key=abc/def+x, region=eu", "aws_secret_access_key=***, region=eu"),
-        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("token hf_abcdefghijklmnopqrst", "token hf_***"),
         ("unexpected token: }", "unexpected token: }"),
+        ("max_new_tokens=12", "max_new_tokens=12"),
+        ('{"api_key": "abc"}', '{"api_key": "***"}'),
+        ("through http://p.test/http://u:p@h.test/", "through http://p.test/http://***@h.test/"),
+        ("_s3://KEY:secret@bucket", "_s3://***@bucket"),
+        ("password=hunter2&user=me", "password=***&user=me"),
         ("s3://bucket/a@2x.png and /tmp/a?b.glb", "s3://bucket/a@2x.png and /tmp/a?b.glb"),
     ],
 )
 def test_credentials_are_masked(text, shown):
     assert masked(text) == shown
     assert message(text) == shown
+
+
+@pytest.mark.parametrize(
+    "part", ["access-key", "_-", "token-", "a.", "://", "a://b@", "?", "token=", "\x1b[", "bearer "]
+)
+def test_the_time_grows_with_the_length_of_the_text_and_not_faster(part, monkeypatch):
+    monkeypatch.setattr("manifests.text._READ", 10_000_000)
+    message(part * 100_000)  # a million characters: minutes, where it grows with the square
 
 
 @pytest.mark.parametrize(
