@@ -9,8 +9,15 @@ from typing import Any, cast
 
 from manifests import dataset, weak
 from manifests.dataset_card import card
-from manifests.shards import DatasetIndex, ListedShape, ListedShard, Shard
+from manifests.shards import DatasetIndex, ListedShape, ListedShard, Shard, check_index
 from manifests.store import Store
+from manifests.text import message
+
+_MENDED = "the build command of this run writes it again"
+
+
+class DatasetError(ValueError):
+    """The index of a dataset is damaged or of another version."""
 
 
 def write_index(
@@ -26,6 +33,14 @@ def write_index(
     `provenance` goes into both as it is (the resolved recipe, the project's version); it should hold no times, so that
     equal datasets are equal byte for byte.
     """
+    index = make_index(shards, provenance=provenance, weak_percent=weak_percent)
+    store.replace(dataset.CARD, card(index, declared).encode())
+    store.replace(dataset.INDEX, _text(index).encode())
+    return index
+
+
+def make_index(shards: Iterable[Shard], *, provenance: Mapping[str, Any], weak_percent: float) -> DatasetIndex:
+    """The index of these shards."""
     ordered = sorted(shards, key=lambda shard: (shard["split"], shard["index"]))
     _refuse_differences(ordered)
     index: DatasetIndex = {
@@ -45,11 +60,11 @@ def write_index(
         "provenance": dict(provenance),
         "shards": [_listed(shard) for shard in ordered],
     }
-    text = json.dumps(index, indent=1, ensure_ascii=False, default=str)
-    index = json.loads(text)
-    store.replace(dataset.CARD, card(index, declared).encode())
-    store.replace(dataset.INDEX, (text + "\n").encode())
-    return index
+    return json.loads(_text(index))
+
+
+def _text(index: DatasetIndex) -> str:
+    return json.dumps(index, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _listed(shard: Shard) -> ListedShard:
@@ -90,14 +105,20 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def read_index(store: Store) -> DatasetIndex | None:
-    """The index, or None where no dataset has been finished yet."""
+    """The index, or None where no dataset has been finished yet; raise DatasetError if it cannot be read."""
     try:
         index = json.loads(store.read(dataset.INDEX))
     except FileNotFoundError:
         return None
-    if index["version"] != dataset.VERSION:
-        raise ValueError(f"{dataset.INDEX} is of version {index['version']}; expected version {dataset.VERSION}")
-    return index
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{store.root}/{dataset.INDEX} is damaged: {message(error)}; {_MENDED}") from error
+    version = index.get("version") if isinstance(index, dict) else None
+    if isinstance(version, int) and version != dataset.VERSION:
+        raise DatasetError(f"{dataset.INDEX} is of version {version}; expected version {dataset.VERSION}")
+    try:
+        return check_index(index)
+    except ValueError as error:
+        raise DatasetError(f"{store.root}/{dataset.INDEX} is damaged: {message(error)[:300]}; {_MENDED}") from error
 
 
 def remove_superseded(store: Store, index: DatasetIndex) -> list[str]:

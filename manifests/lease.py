@@ -14,7 +14,10 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypeVar
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from manifests.log import list_parts
 from manifests.store import Store
@@ -40,15 +43,46 @@ def _beat_name(epoch: int) -> str:
     return f"{FOLDER}/{epoch:08d}-beat.json"
 
 
-def _read_json(store: Store, name: str) -> dict[str, Any]:
+class Claim(TypedDict):
+    """The file of a lease. Earlier versions wrote less."""
+
+    host: str
+    pid: int
+    place: NotRequired[str]
+    process: NotRequired[str]
+
+
+class Beat(TypedDict):
+    """The file of a lease's heartbeat."""
+
+    count: int
+    time: Annotated[float, Field(ge=0, lt=1e11)]
+    released: bool
+    bounds: NotRequired[dict[Annotated[str, Field(pattern=r"^\d{1,18}$")], int]]  # by epoch
+    status: NotRequired[dict[str, Any]]
+
+
+_CLAIM, _BEAT = TypeAdapter(Claim), TypeAdapter(Beat)
+_Content = TypeVar("_Content")
+
+
+def _read(store: Store, name: str, form: TypeAdapter[_Content]) -> _Content | None:
+    """The content of a file; None if there is no such file, or if it is damaged."""
     try:
-        return json.loads(store.read(name))
+        return form.validate_json(store.read(name), strict=True)
     except (FileNotFoundError, ValueError):
-        return {}
+        return None
+
+
+def damaged_files(store: Store) -> list[str]:
+    """The files of the newest lease that are missing or damaged."""
+    epoch = newest_epoch(store)
+    forms: dict[str, TypeAdapter[Any]] = {_name(epoch): _CLAIM, _beat_name(epoch): _BEAT} if epoch else {}
+    return [name for name, form in forms.items() if _read(store, name, form) is None]
 
 
 def newest_epoch(store: Store) -> int:
-    epochs = [int(match[1]) for name in store.list(FOLDER) if (match := re.search(r"/(\d{8})\.json$", name))]
+    epochs = [int(match[1]) for name in store.list(FOLDER) if (match := re.search(r"/(\d{8,18})\.json$", name))]
     return max(epochs, default=0)
 
 
@@ -98,18 +132,17 @@ def find_holder(store: Store) -> Holder:
     epoch = newest_epoch(store)
     if epoch == 0:
         return Holder(0)
-    claim = _read_json(store, _name(epoch))
-    beat = _read_json(store, _beat_name(epoch))
-    fields = {name: claim[name] for name in ("host", "pid", "place", "process") if name in claim}
-    return Holder(epoch, **fields, beat=beat)
+    claim = _read(store, _name(epoch), _CLAIM)
+    beat = _read(store, _beat_name(epoch), _BEAT)
+    return Holder(epoch, **(claim or {}), beat={**beat} if beat else {})
 
 
 def read_bounds(store: Store) -> dict[int, int]:
     """By epoch, for all but the newest: the sequence number of the last part of the log that counts."""
     for epoch in range(newest_epoch(store), 0, -1):
-        bounds = _read_json(store, _beat_name(epoch)).get("bounds")
-        if bounds is not None:
-            return {int(key): value for key, value in bounds.items()}
+        beat = _read(store, _beat_name(epoch), _BEAT)
+        if beat and "bounds" in beat:
+            return {int(key): value for key, value in beat["bounds"].items()}
     return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ SCHEMA = pa.schema(
 )
 
 logger = logging.getLogger(__name__)
+
+
+class DamagedListing(OSError):
+    """The list of rows of a run is damaged."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
 
     Known rows keep their numbers, new rows get the next ones, and rows no longer in the source are kept as withdrawn.
     """
-    before = _read_newest(store)
+    before, whole_file = _read_newest(store)
     numbers = dict(zip(before.column("id").to_pylist(), before.column("sequence").to_pylist(), strict=True))
     following = max(numbers.values(), default=-1) + 1
     present = set()
@@ -80,15 +85,57 @@ def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
         SCHEMA.get_field_index("withdrawn"), "withdrawn", pa.array([True] * withdrawn.num_rows, pa.bool_())
     )
     whole = pa.concat_tables([table, withdrawn]).sort_by("sequence")
-    if not whole.equals(before):
-        sink = pa.BufferOutputStream()
-        pq.write_table(whole, sink, compression="zstd")
-        store.replace(f"{FOLDER}/{epoch:08d}.parquet", sink.getvalue().to_pybytes())
+    if not whole.equals(before) or not whole_file:
+        _write(store, whole, epoch)
     return _present(whole)
 
 
 def read_listing(store: Store) -> Listing:
-    return _present(_read_newest(store))
+    return _present(_read_newest(store)[0])
+
+
+def require_listing(store: Store) -> None:
+    """Raise DamagedListing if the rows that were listed last cannot be read, or only those listed before them."""
+    names = _names(store)
+    if names and all(_read(store, name) is None for name in (names[-1], _copy_of(_epoch_of(names[-1])))):
+        raise DamagedListing(
+            f"{store.root}/{names[-1]} and its copy are damaged: give --source, so that the rows are listed again"
+        )
+
+
+def damaged_files(store: Store) -> list[str]:
+    """The files of the newest listing that are damaged."""
+    names = _names(store)
+    newest = [name for name in names if _epoch_of(name) == _epoch_of(names[-1])]
+    return [name for name in newest if _read(store, name) is None]
+
+
+def mend_listing(store: Store, epoch: int) -> None:
+    """Write the newest listing that can be read again."""
+    table, _ = _read_newest(store)
+    if len(table):
+        _write(store, table, epoch)
+
+
+def _write(store: Store, table: pa.Table, epoch: int) -> None:
+    """Write the listing and a copy: the numbers in it are nowhere else."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    for name in (_copy_of(epoch), f"{FOLDER}/{epoch:08d}.parquet"):
+        store.replace(name, sink.getvalue().to_pybytes())
+
+
+def _copy_of(epoch: int) -> str:
+    return f"{FOLDER}/{epoch:08d}-copy.parquet"
+
+
+def _epoch_of(name: str) -> int:
+    return int(name.removeprefix(f"{FOLDER}/")[:8])
+
+
+def _names(store: Store) -> list[str]:
+    """The files of all listings in the order of their epochs, each after its copy."""
+    return [name for name in store.list(FOLDER) if re.fullmatch(rf"{FOLDER}/\d{{8}}(-copy)?\.parquet", name)]
 
 
 def _present(whole: pa.Table) -> Listing:
@@ -113,11 +160,22 @@ def _to_table(rows: list[SourceRow], numbers: dict[str, int]) -> pa.Table:
     return pa.table(arrays, schema=SCHEMA)
 
 
-def _read_newest(store: Store) -> pa.Table:
-    for name in reversed([name for name in store.list(FOLDER) if name.endswith(".parquet")]):
-        data = store.read(name)
-        try:
-            return pq.read_table(pa.BufferReader(data), use_threads=False).cast(SCHEMA)
-        except (pa.ArrowException, OSError) as error:  # pyarrow raises either for damaged files
-            logger.warning("%s is damaged (%s); using the listing before it", name, message(error))
-    return SCHEMA.empty_table()
+def _read_newest(store: Store) -> tuple[pa.Table, bool]:
+    """The newest listing that can be read, and whether that is the last file that was written."""
+    for number, name in enumerate(reversed(_names(store))):
+        table = _read(store, name)
+        if table is not None:
+            return table, number == 0
+    return SCHEMA.empty_table(), True
+
+
+def _read(store: Store, name: str) -> pa.Table | None:
+    """A listing, or None if it is damaged."""
+    try:
+        file = pa.BufferReader(store.read(name))
+        return pq.read_table(file, use_threads=False, page_checksum_verification=True).cast(SCHEMA)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, ValueError) as error:  # pyarrow raises any of them for damaged files
+        logger.warning("%s is damaged (%s); using its copy or an earlier listing", name, message(error)[:120])
+        return None

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,7 @@ def list_parts(store: Store, bounds: dict[int, int] | None = None) -> list[Part]
 
 def _encode(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue().to_pybytes()
 
 
@@ -126,15 +127,29 @@ def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
     for part in parts[newest_snapshot:]:
         data = store.read(part.name)
         try:
-            table = pq.read_table(pa.BufferReader(data), columns=list(columns), use_threads=False)
-            tables.append(table.cast(schema))
-        except (pa.ArrowException, OSError) as error:
+            tables.append(read_part(data, columns).cast(schema))
+        except (pa.ArrowException, OSError, ValueError) as error:
             logger.warning(
                 "%s is damaged (%s); its records are skipped, and the outcomes in artifacts/ are found again",
                 part.name,
                 message(error),
             )
     return pa.concat_tables(tables).unify_dictionaries()
+
+
+def read_part(data: bytes, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
+    """Read a part; its pages have checksums, unless an earlier version wrote it."""
+    file = pa.BufferReader(data)
+    return pq.read_table(file, columns=list(columns), use_threads=False, page_checksum_verification=True)
+
+
+def read_object(text: str | None) -> dict[str, Any]:
+    """The JSON object in a column of a record; an empty one where there is none, or where it is damaged."""
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _latest(records: pa.Table) -> pa.Table:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
 
-from manifests.dataset import FloatType
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
+from manifests.dataset import DATA, FloatType
 
 
 class Shard(TypedDict):
@@ -70,3 +74,27 @@ def marks(members: Iterable[tuple[str, str]]) -> str:
     """Which rows are in a block, by id and key of the content, in short: the driver holds it for every row."""
     named = (f"{key} {row_id}" for row_id, key in members)
     return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)
+
+
+_SHARD = TypeAdapter(Shard)
+_INDEX = TypeAdapter(DatasetIndex)
+
+
+def check_shard(columns: Any) -> Shard:
+    """Return what is known of a shard; raise ValueError where it cannot be that."""
+    _SHARD.validate_python(columns, strict=True)
+    _check_name(columns["shard"], f"{DATA}/")
+    return columns
+
+
+def check_index(index: Any) -> DatasetIndex:
+    """Return the content of index.json; raise ValueError where it cannot be that."""
+    _INDEX.validate_python(index, strict=True)
+    for shard in index["shards"]:
+        _check_name(shard["shard"], "data/")
+    return index
+
+
+def _check_name(name: str, folder: str) -> None:
+    if not re.fullmatch(rf"{folder}[^/]+\.parquet", name):
+        raise ValueError(f"{name!r} is not the name of a shard")

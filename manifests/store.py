@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 DRAFT = ".draft"  # the ending of a file being written; one that remains is from a writer that died
@@ -47,12 +49,22 @@ class Store(ABC):
     @abstractmethod
     def exists(self, name: str) -> bool: ...
 
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return the size of a file in bytes, None if there is no such file."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read parts of it; raise FileNotFoundError if there is no such file."""
+
 
 @dataclass(frozen=True)
 class LocalStore(Store):
     root: str
 
     def _path(self, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):  # a name from a damaged file
+            raise FileNotFoundError(errno.ENOENT, "outside the run folder", name)
         return os.path.join(self.root, name)
 
     def read(self, name: str) -> bytes:
@@ -115,6 +127,18 @@ class LocalStore(Store):
 
     def exists(self, name: str) -> bool:
         return os.path.exists(self._path(name))
+
+    def size(self, name: str) -> int | None:
+        try:
+            found = os.stat(self._path(name))
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a folder, expected a file", self._path(name))
+        return found.st_size
+
+    def open(self, name: str) -> BinaryIO:
+        return open(self._path(name), "rb")
 
 
 @contextmanager
@@ -183,6 +207,17 @@ class RemoteStore(Store):
     def exists(self, name: str) -> bool:
         with _as_os_errors(name):
             return self._files.exists(self._path(name))
+
+    def size(self, name: str) -> int | None:
+        with _as_os_errors(name):
+            try:
+                return self._files.info(self._path(name))["size"]
+            except FileNotFoundError:
+                return None
+
+    def open(self, name: str) -> BinaryIO:
+        with _as_os_errors(name):
+            return self._files.open(self._path(name), "rb")
 
 
 def is_uri(text: str) -> bool:

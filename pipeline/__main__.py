@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from manifests.dataset_index import DatasetError
 from manifests.lease import LeaseLost, RunBusy
 from manifests.sources import SourceError
 from pipeline.command_line.arguments import COMMANDS, make_parser, read_words
@@ -15,7 +16,10 @@ from pipeline.running.scheduler import RunStopped
 from pipeline.settings import RecipeError
 
 BAD_REQUEST = 2
-_KNOWN = (RecipeError, RunError, RunBusy, LeaseLost, SourceError, PlacementError, RunStopped, ImportError, OSError)
+_KNOWN = (
+    RecipeError, RunError, RunBusy, LeaseLost, SourceError, DatasetError, PlacementError, RunStopped, ImportError,
+    OSError,
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,10 +11,11 @@ The model and its device are those of embed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from manifests.dataset import VECTORS, Column
 from stages.artifacts.vectors import from_bytes, to_bytes
@@ -22,7 +23,6 @@ from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
 from stages.contract.stage import (
     Context,
-    DamagedInput,
     Done,
     Outcome,
     ReadArtifact,
@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     from stages.embedding.teacher import Teacher
 
 
+class AlignOutcome(TypedDict):
+    """The columns of an outcome."""
+
+    caption_scores: list[float]
+    warnings: NotRequired[list[str]]
+    caption_vectors: str
+
+
 class Align(Stage):
     """Embed captions and score them.  in: captions, view_vectors   out: caption_vectors, caption_scores"""
 
@@ -50,6 +58,7 @@ class Align(Stage):
     suffix: ClassVar[str] = ".npy"
     unkeyed: ClassVar[tuple[str, ...]] = ("batch_texts",)
     gpu_field: ClassVar[str] = "device"
+    outcome: ClassVar[Any] = AlignOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("caption_vectors", VECTORS, "a teacher's vector for each of captions, length 1; null where none ran"),
     )
@@ -105,12 +114,9 @@ def _work(rows: list[Row], context: Context, teacher: Teacher, batches: Batches)
             continue
         row = by_id[row_id]
         try:
-            views = from_bytes(read_input(context.store, row["view_vectors"], "embed")).astype(np.float32)
+            views = read_input(context.store, row, "view_vectors", "embed", from_bytes).astype(np.float32)
         except StageError as error:
             yield row_id, error
-            continue
-        except ValueError as error:
-            yield row_id, DamagedInput("embed", error)
             continue
         scores = (vectors.astype(np.float32) @ views.T).mean(axis=1)
         columns = {"caption_scores": [round(float(score), 6) for score in scores], "warnings": _warnings(row, teacher)}

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired
 
 import pyarrow as pa
 from pydantic import model_validator
+from typing_extensions import TypedDict
 
 from manifests.dataset import CAPTION, Column
 from stages.captioning.engine import CaptionEngine, engine_named
@@ -38,11 +39,30 @@ def _reasons() -> Iterator[Reason]:
         yield replace(reason, meaning=f"{', '.join(names)}: {reason.meaning}")
 
 
+class CaptionEntry(TypedDict):
+    """One caption."""
+
+    text: str
+    kind: str
+    model: str | None
+    score: NotRequired[float | None]
+
+
+class CaptionOutcome(TypedDict):
+    """The columns of an outcome."""
+
+    captions: list[CaptionEntry]
+    caption_views: NotRequired[list[int]]
+    caption_origins: NotRequired[list[dict[str, Any]]]
+    warnings: NotRequired[list[str]]
+
+
 class Caption(CaptionSettings, Stage):
     """Caption an object with the words of the source list, or with a vision-language model that is shown its views."""
 
     needs: ClassVar[tuple[str, ...]] = ("render",)
     gpu_field: ClassVar[str] = "device"
+    outcome: ClassVar[Any] = CaptionOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column(
             "captions",

@@ -11,11 +11,11 @@ other objects.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from manifests.dataset import TEXT, VECTORS, Column
 from manifests.store import Store
@@ -25,7 +25,6 @@ from stages.common.models import PICTURES, TEXTS, Checkpoint, ModelError, find, 
 from stages.contract.schedule import Schedule
 from stages.contract.stage import (
     Context,
-    DamagedInput,
     Done,
     Outcome,
     ReadArtifact,
@@ -44,6 +43,14 @@ if TYPE_CHECKING:
     from stages.embedding.teacher import Prepared, Teacher
 
 
+class EmbedOutcome(TypedDict):
+    """The columns of an outcome."""
+
+    teacher: str
+    dimension: int
+    view_vectors: str
+
+
 class Embed(Stage):
     """Embed an object's views with a CLIP model or a similar one.  in: views   out: view_vectors, teacher, dimension"""
 
@@ -53,6 +60,7 @@ class Embed(Stage):
     # `checkpoint` identifies the model. Device and batch size change vectors by rounding only.
     unkeyed: ClassVar[tuple[str, ...]] = ("model", "revision", "device", "batch_images")
     gpu_field: ClassVar[str] = "device"
+    outcome: ClassVar[Any] = EmbedOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("view_vectors", VECTORS, "V vectors of the teacher's dimension, length 1; null where no teacher ran"),
         Column("teacher", TEXT, "model and revision; null where none ran"),
@@ -126,11 +134,9 @@ def _require_teacher(found: Checkpoint) -> None:
 def _prepare(row: Row, store: Store, teacher: Teacher) -> list[Prepared] | StageError:
     name = row["views"]
     try:
-        pictures = Views.from_bytes(read_input(store, name, "render")).pictures()
+        pictures = read_input(store, row, "views", "render", lambda data: Views.from_bytes(data).pictures())
     except StageError as error:
         return error
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        return DamagedInput("render", error)
     if not pictures:
         return StageError("bad_views", f"{name} has no views; expected at least one")
     return teacher.prepare(pictures)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
+from typing_extensions import TypedDict
 
 from manifests.dataset import Column, Shape
 from manifests.store import Store
@@ -69,6 +71,20 @@ class HeldOut:
     photos: Photos
 
 
+class FitOutcome(TypedDict):
+    """The columns of an outcome; a figure is None where no view was held out."""
+
+    gaussian_count: int
+    steps: int
+    held_out: list[int]
+    psnr: float | None
+    psnr_foreground: float | None
+    ssim: float | None
+    psnr_first_half: float | None
+    psnr_first_quarter: float | None
+    splat: str
+
+
 class Fit(Stage):
     """Fit Gaussians to one object's views.  in: views   out: splat, psnr, psnr_foreground, ssim, gaussian_count"""
 
@@ -78,6 +94,7 @@ class Fit(Stage):
     suffix: ClassVar[str] = ".ply"
     environment: ClassVar[dict[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     shown: ClassVar[Shown] = Shown(figures=(Figure("psnr", "PSNR on held-out views", "dB"),))
+    outcome: ClassVar[Any] = FitOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("held_out", pa.list_(pa.int32()), "indices of the views that the fit never saw", missing=[]),
         *_GAUSSIANS,
@@ -197,7 +214,7 @@ class Fit(Stage):
 
         method = Method(self.gaussians, self.steps, self.sh_degree, self.ssim_lambda, self.antialiased, self.early_stop)
         try:
-            photos = read_photos(row["views"], read_input(store, row["views"], "render"))
+            photos = read_input(store, row, "views", "render", partial(read_photos, row["views"]))
             held_out = held_out_views(len(photos), self.hold_out)
             training = photos.take([view for view in range(len(photos)) if view not in held_out])
             start = start_from(training, self.gaussians, seed_of(row))

@@ -10,10 +10,11 @@ same hash. The formats are in stages/meshes/formats.py.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, NotRequired
 from urllib.parse import urlsplit
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from manifests.dataset import TEXT, Column
 from stages.artifacts import bundle
@@ -22,6 +23,18 @@ from stages.contract.stage import Context, Done, ReadArtifact, Reason, Row, Stag
 from stages.ingesting.companions import Companions
 from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
 from stages.meshes.formats import open_mesh
+
+
+class IngestOutcome(TypedDict):
+    """The columns of an outcome."""
+
+    content_hash: str
+    format: str
+    mesh_name: str
+    mesh_bytes: int
+    warnings: list[str]
+    licence: NotRequired[str | None]
+    mesh: str
 
 
 class Ingest(Stage):
@@ -33,6 +46,7 @@ class Ingest(Stage):
     suffix = ".zip"
     keyed_by_content = True
 
+    outcome: ClassVar[Any] = IngestOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("content_hash", TEXT, "hash of the mesh file and the files it refers to"),
     )

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from manifests import dataset, weak
-from manifests.shards import Shard
+from manifests.outcomes import Recorded
+from manifests.shards import Shard, check_shard
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Context, Done, Member, Reason, Row, Stage, Work, each, store_error
 from stages.fit import Fit
@@ -34,6 +35,7 @@ class Pack(Stage):
     version: ClassVar[int] = 3  # 3: a warning once; more of the source list in `metadata`; surplus Gaussians cut
     artifact: ClassVar[str] = "shard"
     unkeyed: ClassVar[tuple[str, ...]] = ("weak_percent",)
+    outcome: ClassVar[Any] = Shard
     reasons: ClassVar[tuple[Reason, ...]] = (
         Reason("missing_key", "a row did not come through ingest, render and fit", "report it"),
         Reason(
@@ -93,6 +95,12 @@ class Pack(Stage):
         if self.gaussians or not isinstance(fit, Fit):
             return self
         return self.model_copy(update={"gaussians": fit.gaussians})
+
+    def check_outcome(self, key: str, columns: Row) -> None:
+        check_shard(columns)
+
+    def recorded(self, columns: Row) -> Recorded:
+        return Recorded(columns["bytes"], columns["sha256"])
 
     def open(self, context: Context) -> Work:
         if self.gaussians is None:

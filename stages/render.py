@@ -8,14 +8,15 @@ Conventions, light and limits are described in docs/rendering.md.
 
 from __future__ import annotations
 
-import zipfile
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from manifests.dataset import IMAGE, Column
+from manifests.outcomes import DamagedFile
 from stages.artifacts.views import Views
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
@@ -45,6 +46,17 @@ if TYPE_CHECKING:
 _LEAST_TEXTURE_SIDE, _MOST_TEXTURE_SIDE = 2048, 8192
 
 
+class RenderOutcome(TypedDict):
+    """The columns of an outcome."""
+
+    view_count: int
+    size: int
+    faces: int
+    vertices: int
+    warnings: list[str]
+    views: str
+
+
 class Render(Stage):
     """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
 
@@ -61,6 +73,7 @@ class Render(Stage):
         "OPENBLAS_NUM_THREADS": "1",
     }
 
+    outcome: ClassVar[Any] = RenderOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("views", pa.list_(IMAGE), "V PNGs, RGBA 8 bit, straight alpha, sRGB, in camera order"),
         Column("depth", pa.list_(IMAGE), "V PNGs, 16 bit: distance along the camera's axis in steps; 0 = empty"),
@@ -158,8 +171,8 @@ class Render(Stage):
 
         def work_one(row: Row) -> Done:
             try:
-                return self.render(row, read_input(context.store, row["mesh"], "ingest"), renderer)
-            except zipfile.BadZipFile as error:
+                return self.render(row, read_input(context.store, row, "mesh", "ingest", bytes), renderer)
+            except DamagedFile as error:
                 raise DamagedInput("ingest", error) from error
             finally:
                 give_back_memory()

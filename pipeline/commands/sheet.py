@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from manifests.outcomes import DamagedFile
 from pipeline.command_line.options import positive
 from pipeline.commands.status import list_failed
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
-from stages.artifacts.views import Views
+from stages.artifacts.views import Views, open_png
 from stages.contract.stage import Stage
 
 _LINES_PER_PAGE = 16
@@ -120,15 +120,17 @@ def _cells(run: Run, views: list[int]) -> Iterator[Cell]:
 
 def _cell(run: Run, index: int, name: str, views: list[int]) -> Cell:
     stage = _drawn(run)
-    columns = run.plan.outcomes.find(stage.name, run.plan.key(stage.name, index)) or {}
     try:
-        seen = Views.from_bytes(run.store.read(columns[stage.shown.views]))
-    except (KeyError, FileNotFoundError):
+        stored = run.plan.outcomes.read(stage.name, run.plan.key(stage.name, index))
+        seen = Views.from_bytes(run.plan.outcomes.read_artifact(stored))
+        pictures = [open_png(seen.colors[view]).convert("RGBA") for view in views if view < len(seen.colors)]
+    except FileNotFoundError:
         return Cell(name, failure="the views were deleted by `clean`")
+    except DamagedFile as error:
+        return Cell(name, failure=f"the views are damaged, which `verify` sets right: {error}")
     if max(views) >= len(seen.colors):
         raise RunError(f"--views {max(views)}: {name} has views 0 to {len(seen.colors) - 1}")
-    images = [Image.open(io.BytesIO(seen.colors[view])).convert("RGBA") for view in views]
-    return Cell(name, images, warnings=list(columns.get("warnings") or []))
+    return Cell(name, pictures, warnings=list(stored.columns.get("warnings") or []))
 
 
 def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from manifests import dataset_index
 from manifests.lease import find_holder
+from manifests.log import read_object
 from manifests.text import message
 from manifests.weak import is_weak
 from pipeline.command_line.console import plain_console
@@ -143,7 +144,7 @@ def _outcomes(run: Run, stage: Stage) -> Iterator[tuple[int, dict[str, Any]]]:
     records = (record for batch in batches for record in batch.to_pylist())
     for number, record in zip(latest.rows.tolist(), records, strict=True):
         if states[number] == State.OK and record["status"] == "ok":
-            yield number, json.loads(record["columns"] or "{}")
+            yield number, read_object(record["columns"])
 
 
 def list_failed(run: Run) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from manifests.listing import Listing
-from manifests.log import LogReader
+from manifests.log import LogReader, read_object
 from manifests.records import OK
-from manifests.shards import Shard, marks
+from manifests.shards import Shard, check_shard, marks
 from manifests.splits import Splits
 from pipeline.planning.figures import StageFigures
 from pipeline.planning.tasks import Result
@@ -43,13 +43,13 @@ class _Block:
 
 
 class Blocks:
-    def __init__(self, step: Step, splits: Splits, listing: Listing, root: str, shards_there: set[str]):
+    def __init__(self, step: Step, splits: Splits, listing: Listing, root: str, shards_there: dict[str, int]):
         self.step = step
         self.name = step.name
         self._root = root  # the stage whose key says what a row's content is
         self._splits = splits
         self._sequences = listing.sequences
-        self._there = shards_there
+        self._there = shards_there  # name and size of the shards that exist
         self._position_of: dict[int, tuple[str, int]] = {}  # by row: split and index, until the frontier passes it
         self._blocks: list[_Block] = []
         self._numbers: dict[tuple[str, int], int] = {}
@@ -60,10 +60,12 @@ class Blocks:
 
     def load(self, log: LogReader) -> None:
         for record in log.latest(self.name).to_pylist():
+            try:
+                self._last[record["id"]] = check_shard(read_object(record["columns"]))
+            except ValueError:
+                continue  # it has none, or the record is damaged; the outcome is found again
             if record["status"] == OK:
                 self._packed[record["id"]] = record["key"]
-            if record["columns"]:
-                self._last[record["id"]] = json.loads(record["columns"])
 
     def assign(self, index: int, row: Row, content: str) -> None:
         """Decide the split and the block of a row whose content is known."""
@@ -140,14 +142,18 @@ class Blocks:
     def _usable_shard(self, block: _Block, present: str) -> Shard | None:
         """The block's last shard, if it exists and none of its rows has left the block or has another mesh now."""
         last = self._last.get(block.id)
-        if last is None or last["shard"] not in self._there or "marks" not in last:
+        if last is None or not self._is_there(last) or "marks" not in last:
             return None
         return last if set(last["marks"].split()) <= set(present.split()) else None
+
+    def _is_there(self, shard: Shard) -> bool:
+        """Whether the file exists and has its size."""
+        return self._there.get(shard["shard"]) == shard["bytes"]
 
     def is_packed(self, number: int, key: str) -> bool:
         """Whether the block was packed under this key and its shard exists."""
         block = self._blocks[number]
-        if self._packed.get(block.id) != key or self._last[block.id]["shard"] not in self._there:
+        if self._packed.get(block.id) != key or not self._is_there(self._last[block.id]):
             return False
         block.shard = self._last[block.id]
         return True
@@ -172,7 +178,7 @@ class Blocks:
 
     def keys(self) -> set[str]:
         """The keys of the shards that exist."""
-        return {key for name, key in self._packed.items() if self._last[name]["shard"] in self._there}
+        return {key for name, key in self._packed.items() if self._is_there(self._last[name])}
 
     def count(self) -> StageFigures:
         failed = Counter(block.failed for block in self._blocks if block.failed)

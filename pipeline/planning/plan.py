@@ -21,7 +21,7 @@ from pipeline.planning.blocks import Blocks
 from pipeline.planning.row_states import ReadingRules, RowStates, State
 from pipeline.planning.tasks import BlockTask, LostInputs, Result, RowTask, Task
 from pipeline.step import Step
-from stages.contract.stage import Row
+from stages.contract.stage import Row, Stage
 
 
 class Plan(RowStates):
@@ -39,6 +39,11 @@ class Plan(RowStates):
     def all_steps(self) -> list[Step]:
         """The steps over rows, and the step over blocks where there is one."""
         return [*self.steps.values(), *([self.blocks.step] if self.blocks else [])]
+
+    def makers(self, step: Step) -> tuple[Stage, ...]:
+        """The stages whose outcomes a step reads."""
+        names = self.steps if step.stage.of_blocks else step.needs
+        return tuple(self.steps[name].stage for name in names)
 
     def load(self, log: LogReader, rules: ReadingRules) -> None:
         self.read_log(log, rules, self._note_content)

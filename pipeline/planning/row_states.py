@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 
 import numpy as np
 
 from manifests.listing import Listing
-from manifests.log import STATE_COLUMNS, LogReader
+from manifests.log import STATE_COLUMNS, LogReader, read_object
 from manifests.records import OK as RECORDED_OK
 from manifests.records import Seen
 from pipeline.planning.tasks import RowTask, Task
@@ -158,7 +158,7 @@ class RowStates:
         stage, failed = step.stage, record["status"] != RECORDED_OK
         if self.states[self.root][index] == State.FAILED or not self.has_needs(step.name, index):
             return False
-        if stage.keyed_by_content and not rules.is_unchanged(row, json.loads(record["seen"] or "{}")):
+        if stage.keyed_by_content and not rules.is_unchanged(row, cast(Seen, read_object(record["seen"]))):
             return False
         present = stage.key(row, self.needed_keys(step, index), record.get("content") or "", failed)
         if record["key"] != present:

@@ -14,6 +14,7 @@ from manifests.listing import Listing, read_listing
 from manifests.log import LogReader
 from manifests.outcomes import Outcomes
 from manifests.store import Store, is_uri, open_store
+from manifests.text import message
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import ReadingRules, Retry
@@ -62,9 +63,10 @@ def make_plan(
     blocks = None
     steps, block_step = recipe.steps(only), recipe.block_step()
     if only in ("", block_step.name):
-        there = set(store.list(dataset.DATA))
+        there = store.list(dataset.DATA)
         blocks = Blocks(block_step, recipe.splits, listing, steps[0].name, there)
-    plan = Plan(steps, listing, Outcomes(store), blocks)
+    makers = {step.name: step.stage for step in (*steps, block_step)}
+    plan = Plan(steps, listing, Outcomes(store, makers), blocks)
     plan.load(log, ReadingRules(changes.is_unchanged, retry, as_recorded))
     return plan
 
@@ -76,6 +78,8 @@ def open_run(root: str) -> Run:
         settings = yaml.safe_load(store.read(RECIPE))
     except FileNotFoundError:
         raise RunError(f"--run {root}: no run there ({RECIPE} is missing); make one with `build`") from None
+    except yaml.YAMLError as error:
+        raise RunError(f"{root}/{RECIPE} is damaged: {message(error)}; the build command writes it again") from error
     try:
         recipe = parse_recipe(settings)
     except RecipeError as error:

@@ -24,7 +24,10 @@ class SourceChanges:
             return self.refresh is not True
         if self.refresh is False:
             return True
-        return all(stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
+        try:
+            return all(stamp(path) == (size, moment) for path, size, moment in seen.get("files", []))
+        except (TypeError, ValueError):
+            return False  # the record is damaged
 
 
 def stamp(path: str) -> tuple[int | None, int | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from manifests.listing import Listing, read_listing
+from manifests.listing import Listing, read_listing, require_listing
 from manifests.sources import SourceRow, read_source
 from manifests.store import LocalStore, Store
 from pipeline.planning.run import RunError
@@ -27,6 +27,7 @@ def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | No
             raise RunError(f"--source {source}: this recipe makes its own corpus; omit --source, or use another recipe")
         return None
     if not source:
+        require_listing(store)
         if not len(read_listing(store)):
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None

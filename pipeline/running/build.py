@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from manifests.lease import BEAT_SECONDS, Lease
 from manifests.listing import read_listing, update_listing
 from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
+from manifests.shards import DatasetIndex
 from manifests.store import Store, is_uri, open_store
+from manifests.text import message
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
 from pipeline.planning.plan import Plan
@@ -28,6 +31,8 @@ from pipeline.running.display import Display
 from pipeline.running.placement import Placement
 from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 10.0
 _FLUSH_RECORDS = 5_000
@@ -80,7 +85,16 @@ def _last_recipe(store: Store) -> Recipe | None:
         return None
     try:
         return parse_recipe(yaml.safe_load(store.read(RECIPE)))
-    except (RecipeError, yaml.YAMLError):
+    except (RecipeError, yaml.YAMLError) as error:
+        logger.warning("%s/%s cannot be read and is written again: %s", store.root, RECIPE, message(error))
+        return None
+
+
+def _last_index(store: Store) -> DatasetIndex | None:
+    try:
+        return dataset_index.read_index(store)
+    except dataset_index.DatasetError as error:
+        logger.warning("%s", error)
         return None
 
 
@@ -210,7 +224,7 @@ class Build:
             return
         self.lease.check()
         shards = self.plan.blocks.shards()
-        written = None if final else dataset_index.read_index(self.store)
+        written = None if final else _last_index(self.store)
         if written and sum(written["rows"].values()) >= sum(shard["rows"] for shard in shards):
             self.report.index = written
             return

@@ -32,6 +32,7 @@ class WorkerSpec:
     timeout_seconds: float
     open_timeout_seconds: float
     renew_rows: int
+    makers: tuple[Stage, ...] = ()  # the stages whose outcomes it reads
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ class Scheduler:
             timeout_seconds=schedule.timeout_seconds,
             open_timeout_seconds=schedule.open_timeout_seconds,
             renew_rows=schedule.renew_rows,
+            makers=self.plan.makers(pool.step),
         )
         self.placement.start(self._next_worker, spec)
         pool.set_idle(self._next_worker)

@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from manifests.outcomes import FOLDER, Outcomes
+from manifests.outcomes import Outcomes
 from manifests.store import open_store
 from manifests.text import message
 from pipeline.planning.tasks import LostInputs, Result
@@ -35,6 +35,7 @@ from stages.contract.stage import (
     Stage,
     StageError,
     Work,
+    record_of,
     store_error,
 )
 
@@ -59,7 +60,7 @@ def main() -> None:
             connection.send(WorkerDied(OPEN_FAILED, _describe(error)))
             return
         connection.send(BatchEnd())
-        runner = StageRunner(spec.stage, context, work)
+        runner = StageRunner(spec.stage, context, work, spec.makers)
         while (rows := connection.recv()) is not None:
             runner.run(rows, connection.send)
             connection.send(BatchEnd())
@@ -100,10 +101,9 @@ def _describe(error: BaseException) -> str:
 class StageRunner:
     """Runs one stage: adds the columns that rows need, calls the stage's work, and publishes the outcomes."""
 
-    def __init__(self, stage: Stage, context: Context, work: Work):
+    def __init__(self, stage: Stage, context: Context, work: Work, makers: Sequence[Stage] = ()):
         self.stage = stage
-        self.outcomes = Outcomes(context.store)
-        self.store = context.store
+        self.outcomes = Outcomes(context.store, {maker.name: maker for maker in (stage, *makers)})
         self.work = work
 
     def run(self, items: list[Row], send: Callable[[list[Result]], Any]) -> None:
@@ -138,10 +138,10 @@ class StageRunner:
         """Find an existing outcome: of a worker whose record was lost, or of another row with the same content."""
         if "key" not in item:
             return None
-        columns = self.outcomes.find(self.stage.name, item["key"])
-        if columns is None or not self.stage.stands(self.store, columns):
+        stored = self.outcomes.find_stored(self.stage.name, item["key"])
+        if stored is None or not self.outcomes.has_artifact(stored):
             return None
-        return Result(item["id"], item["key"], True, columns=columns)
+        return Result(item["id"], item["key"], True, columns=stored.columns)
 
     def _complete(self, item: Row) -> tuple[Row, LostInputs]:
         """Add what the needed stages made of the row, or of each member of the block; return also what is gone."""
@@ -166,19 +166,19 @@ class StageRunner:
     def _find_outcomes(
         self, needed: Mapping[str, str], with_artifacts: bool = True
     ) -> tuple[dict[str, Row], tuple[str, ...]]:
-        """The outcomes under these keys, by stage, and the stages whose outcome or artifact is gone."""
+        """The outcomes under these keys, by stage, and the stages whose outcome or artifact is gone or damaged.
+
+        The columns are those of the outcome and, for `read_input`, what is recorded of the artifact.
+        """
         outcomes, missing = {}, []
         for stage, key in needed.items():
-            columns = self.outcomes.find(stage, key)
-            if columns is None or with_artifacts and not self._has_artifact(columns):
+            stored = self.outcomes.find_stored(stage, key)
+            if stored is None or with_artifacts and not self.outcomes.has_artifact(stored):
                 missing.append(stage)
             else:
-                outcomes[stage] = columns
+                recorded = {record_of(stored.column): stored.recorded} if stored.column else {}
+                outcomes[stage] = stored.columns | recorded
         return outcomes, tuple(missing)
-
-    def _has_artifact(self, columns: Row) -> bool:
-        references = [value for value in columns.values() if isinstance(value, str) and value.startswith(FOLDER + "/")]
-        return all(self.store.exists(reference) for reference in references)
 
     def _work(self, rows: list[Row]) -> Iterator[Result]:
         """Run the stage. If it raises an exception, run the remaining rows one by one to find the row at fault."""
@@ -229,7 +229,6 @@ class StageRunner:
             outcome.artifact,
             self.stage.artifact,
             self.stage.suffix,
-            lambda columns: self.stage.stands(self.store, columns),
         )
 
     def _failure(self, row: Row, error: StageError) -> Result:

@@ -25,20 +25,20 @@ class Views:
 
     def color_pixels(self) -> np.ndarray:
         """[V, H, W, 4] uint8"""
-        return np.stack([np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")) for png in self.colors])
+        return np.stack([np.asarray(open_png(png).convert("RGBA")) for png in self.colors])
 
     def pictures(self) -> list[Image.Image]:
         """V pictures without alpha, on white, for models that were trained on photographs."""
         shown = []
         for png in self.colors:
-            picture = Image.open(io.BytesIO(png)).convert("RGBA")
+            picture = open_png(png).convert("RGBA")
             shown.append(Image.new("RGB", picture.size, "white"))
             shown[-1].paste(picture, mask=picture.getchannel("A"))
         return shown
 
     def depth_pixels(self) -> np.ndarray:
         """[V, H, W] float32, 0 where empty"""
-        steps = np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in self.depths])
+        steps = np.stack([np.asarray(open_png(png)) for png in self.depths])
         return steps.astype(np.float32) * np.float32(self.depth_scale)
 
     def to_bytes(self) -> bytes:
@@ -54,14 +54,24 @@ class Views:
 
     @staticmethod
     def from_bytes(data: bytes) -> Views:
+        """Read what `to_bytes` wrote; raise DamagedFile if it is damaged."""
         members = bundle.unpack(data)
-        cameras = json.loads(members["cameras.json"])
-        count = len(cameras["intrinsics"])
-        return Views(
-            colors=[members[f"color_{index:03d}.png"] for index in range(count)],
-            depths=[members[f"depth_{index:03d}.png"] for index in range(count)],
-            intrinsics=np.array(cameras["intrinsics"], np.float32),
-            camera_to_world=np.array(cameras["camera_to_world"], np.float32),
-            depth_scale=cameras["depth_scale"],
-            normalization=np.array(cameras["normalization"], np.float64),
-        )
+        with bundle.damage_of("the views"):
+            cameras = json.loads(members["cameras.json"])
+            count = len(cameras["intrinsics"])
+            return Views(
+                colors=[members[f"color_{index:03d}.png"] for index in range(count)],
+                depths=[members[f"depth_{index:03d}.png"] for index in range(count)],
+                intrinsics=np.array(cameras["intrinsics"], np.float32).reshape(count, 3, 3),
+                camera_to_world=np.array(cameras["camera_to_world"], np.float32).reshape(count, 4, 4),
+                depth_scale=float(cameras["depth_scale"]),
+                normalization=np.array(cameras["normalization"], np.float64).reshape(4, 4),
+            )
+
+
+def open_png(png: bytes) -> Image.Image:
+    """Decode a picture; raise DamagedFile if it is damaged."""
+    with bundle.damage_of("a picture"):
+        picture = Image.open(io.BytesIO(png), formats=("PNG",))
+        picture.load()
+        return picture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +10,13 @@ from PIL import Image
 
 from manifests.store import Store
 from stages.artifacts.vectors import from_bytes
-from stages.artifacts.views import Views
+from stages.artifacts.views import Views, open_png
 from stages.captioning.choosing import choose
 from stages.captioning.cleaning import Unusable, tidy
 from stages.captioning.prompts import hint_of, prompt_hash
 from stages.captioning.settings import CaptionSettings
 from stages.captioning.texts import caption
-from stages.contract.stage import DamagedInput, Done, Outcome, Row, StageError, read_input, seed_of
+from stages.contract.stage import Done, Outcome, Row, StageError, read_input, seed_of
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,10 @@ class Answer:
 def read_subject(settings: CaptionSettings, row: Row, store: Store) -> Subject | StageError:
     """Read a row's views and choose those to show."""
     try:
-        views = Views.from_bytes(read_input(store, row["views"], "render"))
-        covered = np.array([_covered(png) for png in views.colors])
+        views, covered = read_input(store, row, "views", "render", _views)
         vectors = _vectors(row, store, len(covered)) if settings.typical_views else None
     except StageError as error:
         return error
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
-        return DamagedInput("render", error)
     if not covered.any():
         return StageError("bad_views", f"{row['views']}: none of its {len(covered)} views shows the object")
     shown = choose(covered, views.camera_to_world, settings.views, vectors)
@@ -68,9 +63,11 @@ def read_subject(settings: CaptionSettings, row: Row, store: Store) -> Subject |
     return Subject(row["id"], shown, questions)
 
 
-def _covered(png: bytes) -> int:
-    """The number of pixels that show the object with an opacity of at least one half."""
-    return int(np.count_nonzero(np.asarray(Image.open(io.BytesIO(png)).convert("RGBA").getchannel("A")) > 127))
+def _views(data: bytes) -> tuple[Views, np.ndarray]:
+    """Views, and for each the number of pixels that show the object (opacity of at least one half)."""
+    views = Views.from_bytes(data)
+    alphas = (np.asarray(open_png(png).convert("RGBA").getchannel("A")) for png in views.colors)
+    return views, np.array([np.count_nonzero(alpha > 127) for alpha in alphas])
 
 
 def _vectors(row: Row, store: Store, count: int) -> np.ndarray | None:
@@ -78,10 +75,7 @@ def _vectors(row: Row, store: Store, count: int) -> np.ndarray | None:
     name = row.get("view_vectors")
     if not name:
         return None
-    try:
-        vectors = from_bytes(read_input(store, name, "embed"))
-    except ValueError as error:
-        raise DamagedInput("embed", error) from error
+    vectors = read_input(store, row, "view_vectors", "embed", from_bytes)
     if len(vectors) != count:
         raise StageError("bad_vectors", f"{name} has vectors of {len(vectors)} views; expected {count}")
     return vectors

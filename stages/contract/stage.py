@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from manifests.outcomes import Recorded, is_artifact
 from manifests.store import Store
 from manifests.text import message
 from stages.contract.schedule import Schedule
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 RowId = str
+Parsed = TypeVar("Parsed")
 
 # Reasons that belong to no one stage.
 MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
@@ -90,14 +92,32 @@ def store_error(error: OSError, what: str = "") -> StageError:
     return StageError(reason, f"{what}: {line}" if what else line, transient=True)
 
 
-def read_input(store: Store, name: str, stage: str, member: RowId = "") -> bytes:
-    """Read an artifact of an earlier stage, of this row or of a member of this block."""
+def record_of(column: str) -> str:
+    """Where a row has the size and checksum of the artifact that a column names; no column's name has a dot."""
+    return f"{column}.recorded"
+
+
+def read_input(
+    store: Store, row: Row, column: str, stage: str, parse: Callable[[bytes], Parsed], member: RowId = ""
+) -> Parsed:
+    """Read and parse the artifact of an earlier stage that a column names, of this row or of a member of this block.
+
+    `parse` raises a ValueError where the artifact is damaged.
+    """
+    name = row[column]
     try:
-        return store.read(name)
+        data = store.read(name)
     except FileNotFoundError as error:
         raise MissingInput(stage, member=member) from error
     except OSError as error:
         raise store_error(error, name) from error
+    recorded: Recorded | None = row.get(record_of(column))
+    try:
+        if recorded:
+            recorded.check(data, name)
+        return parse(data)
+    except ValueError as error:
+        raise DamagedInput(stage, error, member) from error
 
 
 class Member(TypedDict):
@@ -153,6 +173,7 @@ class Stage(BaseModel):
     keyed_by_content: ClassVar[bool] = False  # its key is made of the content, so known once that is read
     gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
+    outcome: ClassVar[Any] = dict[str, Any]  # a TypedDict of its outcomes' columns; one of another form is damaged
     columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
     reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
     default_schedule: ClassVar[Schedule] = Schedule()
@@ -202,9 +223,15 @@ class Stage(BaseModel):
         """
         return {column.name: outcome.get(column.name, column.missing) for column in cls.columns}
 
-    def stands(self, store: Store, columns: Row) -> bool:
-        """Whether the artifact that an outcome names still exists."""
-        return not self.artifact or store.exists(columns[self.artifact])
+    def check_outcome(self, key: str, columns: Row) -> None:
+        """Raise ValueError if these cannot be the columns of its outcome under this key."""
+        _validator(self.outcome).validate_python(columns, strict=True)
+        if self.artifact and not is_artifact(str(columns.get(self.artifact)), self.name, key, self.suffix):
+            raise ValueError(f"{self.artifact}: {columns.get(self.artifact)!r} is not the name of its artifact")
+
+    def recorded(self, columns: Row) -> Recorded | None:
+        """What the columns of an outcome themselves say of its artifact's size and checksum."""
+        return None
 
     def settings(self, with_limits: bool = False) -> Row:
         """The fields that its outcomes depend on, which enter keys and the dataset's card.
@@ -227,6 +254,11 @@ class Stage(BaseModel):
         read = [row.get(column) for column in (*self.reads, *self.also_reads)]
         text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@cache
+def _validator(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form)
 
 
 def each(work_one: Callable[[Row], Done]) -> Work:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from manifests.outcomes import DamagedFile
 from stages.artifacts.views import Views
-from stages.contract.stage import DamagedInput, StageError
+from stages.contract.stage import StageError
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ class Photos:
 
 
 def read_photos(name: str, data: bytes) -> Photos:
-    """Read the artifact of render; raise StageError if it cannot be fitted."""
+    """Read the artifact of render; raise DamagedFile if it is damaged, StageError if it cannot be fitted."""
+    views = Views.from_bytes(data)
+    if not views.colors:
+        raise StageError("empty_views", f"{name} has no views: expected at least one")
     try:
-        views = Views.from_bytes(data)
-        if not views.colors:
-            raise StageError("empty_views", f"{name} has no views: expected at least one")
         colors, depths = views.color_pixels(), views.depth_pixels()
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
-        raise DamagedInput("render", error) from error
+    except DamagedFile:
+        raise
     except ValueError as error:  # numpy cannot stack them
         raise StageError("unequal_views", f"{name} has views of unequal size: expected one size ({error})") from error
     if depths.shape != colors.shape[:3]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from manifests.outcomes import DamagedFile
 from stages.artifacts import bundle
 from stages.contract.stage import StageError
 from stages.meshes.gltf.format import GlbFile, GltfFile
@@ -43,6 +44,8 @@ def open_mesh(data: bytes, name: str) -> MeshFile:
 
 
 def read_mesh(archive: bytes, mesh_name: str, form: str, limits: Limits, max_side: int) -> Model:
-    """Read the artifact of ingest."""
+    """Read the artifact of ingest; raise DamagedFile if it is damaged."""
     members = bundle.unpack(archive)
+    if mesh_name not in members or form not in _BY_NAME:
+        raise DamagedFile(f"the zip has no mesh {mesh_name} of a known format")
     return _BY_NAME[form](members[mesh_name], mesh_name).read(members, limits, max_side)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from manifests import dataset
 from manifests.store import Store
 from manifests.text import messages
-from stages.contract.stage import DamagedInput, Member, ReadArtifact, Row, Stage, StageError, read_input
+from stages.contract.stage import Member, ReadArtifact, Row, Stage, StageError, read_input
 
 _TEXTS = ("group", "category", "source", "licence")
 _OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
@@ -62,11 +61,7 @@ def _entry(member: Member, stage: RowStage, store: Store, row: Row) -> Row:
 
 def _artifact_of(member: Member, stage: RowStage, store: Store) -> ReadArtifact:
     def read(parse: Any) -> Any:
-        name = member["outcomes"][stage.name][stage.kind.artifact]
-        try:
-            return parse(read_input(store, name, stage.name, member["id"]))
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise DamagedInput(stage.name, error, member["id"]) from error
+        return read_input(store, member["outcomes"][stage.name], stage.kind.artifact, stage.name, parse, member["id"])
 
     return read
 

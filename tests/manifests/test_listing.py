@@ -44,13 +44,13 @@ def test_nothing_is_written_where_nothing_changed(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     update_listing(store, rows("a"), epoch=1)
     update_listing(store, rows("a"), epoch=2)
-    assert len(store.list("manifest/rows")) == 1
+    assert [*store.list("manifest/rows")] == ["manifest/rows/00000001-copy.parquet", "manifest/rows/00000001.parquet"]
 
 
 def test_a_damaged_listing_falls_back_to_the_one_before(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     update_listing(store, rows("a", "b"), epoch=1)
     update_listing(store, rows("b", "c"), epoch=2)
-    newest = sorted((tmp_path / "manifest" / "rows").iterdir())[-1]
-    newest.write_bytes(b"PAR1 no more")
+    for newest in sorted((tmp_path / "manifest" / "rows").iterdir())[-2:]:
+        newest.write_bytes(b"PAR1 no more")
     assert numbers(tmp_path) == {"a": 0, "b": 1}

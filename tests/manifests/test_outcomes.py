@@ -27,9 +27,7 @@ def test_an_outcome_that_is_damaged_or_has_lost_its_artifact_is_replaced(tmp_pat
     outcomes = Outcomes(store)
     first = outcomes.publish("fit", KEY, {"psnr": 30}, b"splat one", "splat", ".ply")
     store.delete(first["splat"])
-    second = outcomes.publish(
-        "fit", KEY, {"psnr": 31}, b"splat two", "splat", ".ply", lambda columns: store.exists(columns["splat"])
-    )
+    second = outcomes.publish("fit", KEY, {"psnr": 31}, b"splat two", "splat", ".ply")
     assert outcomes.find("fit", KEY) == second and store.read(second["splat"]) == b"splat two"
     store.replace(outcomes.name("fit", KEY), b'{"psnr')
     assert outcomes.find("fit", KEY) is None

@@ -148,7 +148,7 @@ class Read(Stage):
 
     def open(self, context: Context) -> Work:
         def work(row: Row) -> Done:
-            text = read_input(context.store, row["kept"], "keep").decode()
+            text = read_input(context.store, row, "kept", "keep", bytes.decode)
             if text != row["id"]:
                 raise DamagedInput("keep", f"it says {text!r}")
             return Done({"read": text})
@@ -177,7 +177,7 @@ class Gather(Stage):
 
     def open(self, context: Context) -> Work:
         def read(member: Member) -> str:
-            text = read_input(context.store, member["outcomes"]["keep"]["kept"], "keep", member["id"]).decode()
+            text = read_input(context.store, member["outcomes"]["keep"], "kept", "keep", bytes.decode, member["id"])
             if text != member["id"]:
                 raise DamagedInput("keep", f"it says {text!r}", member["id"])
             return text

@@ -2,6 +2,7 @@ import hashlib
 import io
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -282,18 +283,32 @@ def damage_splat(run, member):
     run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], b"ply\nand no more")
 
 
+def flip_a_byte_of_the_splat(run, member):
+    name = Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"]
+    data = bytearray(run.store.read(name))
+    data[-6] ^= 1
+    run.store.replace(name, bytes(data))
+
+
+def make_otherwise(run, member, stage, column, artifact):
+    outcomes, key = Outcomes(run.store), member["needed"][stage]
+    columns = outcomes.find(stage, key)
+    outcomes.withdraw(stage, key)
+    outcomes.publish(stage, key, columns, artifact, column, ".bin")
+
+
 def not_finite(run, member):
     poor = splat(0)
     poor.means[3] = np.nan
-    run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], poor.to_ply())
+    make_otherwise(run, member, "fit", "splat", poor.to_ply())
 
 
 def other_views(run, member):
-    run.store.replace(Outcomes(run.store).find("render", member["needed"]["render"])["views"], views(0, 5).to_bytes())
+    make_otherwise(run, member, "render", "views", views(0, 5).to_bytes())
 
 
 def other_harmonics(run, member):
-    run.store.replace(Outcomes(run.store).find("fit", member["needed"]["fit"])["splat"], splat(0, terms=1).to_ply())
+    make_otherwise(run, member, "fit", "splat", splat(0, terms=1).to_ply())
 
 
 @pytest.mark.parametrize(
@@ -303,6 +318,7 @@ def other_harmonics(run, member):
         (lose_artifact, "missing_input", True),
         (damage_artifact, "missing_input", True),
         (damage_splat, "missing_input", True),
+        (flip_a_byte_of_the_splat, "missing_input", True),
         (not_finite, "not_finite", False),
         (other_views, "mixed_views", False),
         (other_harmonics, "mixed_gaussians", False),
@@ -383,11 +399,15 @@ def test_one_block_cannot_cost_another(run):
     assert [result.ok for result in results] == [False, True]
 
 
-def test_it_stands_while_its_shard_is_there(run):
-    columns = run.pack([run.member(0)]).columns
-    assert PACK.stands(run.store, columns)
-    run.store.delete(columns["shard"])
-    assert not PACK.stands(run.store, columns)
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+def test_a_shard_that_is_gone_or_cut_is_made_again(run, damage):
+    block = run.block([run.member(0)])
+    (first,) = run.pack_blocks([block])
+    path = Path(run.store.root) / first.columns["shard"]
+    whole = path.read_bytes()
+    damage(path)
+    (again,) = run.pack_blocks([block])
+    assert again.columns == first.columns and path.read_bytes() == whole
 
 
 def test_the_number_of_gaussians_must_be_given(run):

@@ -106,10 +106,10 @@ def _encode(
     stage = _stage(run)
 
     def encode(export: _Export) -> bytes | ValueError:
-        columns = run.plan.outcomes.find(stage, run.plan.key(stage, export.index)) or {}
         try:
-            return splat_format.encode(Splat.from_ply(run.store.read(columns[_ARTIFACT])))
-        except (KeyError, FileNotFoundError):
+            stored = run.plan.outcomes.read(stage, run.plan.key(stage, export.index))
+            return splat_format.encode(Splat.from_ply(run.plan.outcomes.read_artifact(stored)))
+        except FileNotFoundError:
             return ValueError("its splat is missing; `clean --packed` deletes the splats that are in shards")
         except ValueError as error:
             return error

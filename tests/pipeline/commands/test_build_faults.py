@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from manifests.log import LogReader
+from manifests.outcomes import Outcomes
 from manifests.store import LocalStore
 from stages.artifacts.splat import Splat
 from tests.pipeline.building import (
@@ -119,11 +120,13 @@ ONE_SPLIT = ["--splits.shares", "{all: 1.0}", "--splits.rows_per_shard"]
 def spoil(run: Path, name: str) -> None:
     """Make a row's splat one that pack refuses."""
     records = LogReader(LocalStore(str(run))).latest("fit").to_pylist()
-    columns = next(json.loads(record["columns"]) for record in records if record["id"] == name)
-    path = run / columns["splat"]
-    splat = Splat.from_ply(path.read_bytes())
+    key = next(record["key"] for record in records if record["id"] == name)
+    outcomes = Outcomes(LocalStore(str(run)))
+    stored = outcomes.read("fit", key)
+    splat = Splat.from_ply(outcomes.read_artifact(stored))
     splat.means[0] = np.nan
-    path.write_bytes(splat.to_ply())
+    outcomes.withdraw("fit", key)
+    outcomes.publish("fit", key, stored.columns, splat.to_ply(), "splat", ".ply")
 
 
 def rows_in_index(run: Path) -> int:

@@ -69,7 +69,7 @@ class Planned:
         store = open_store(root)
         epoch = max((part.epoch for part in list_parts(store)), default=0) + 1
         listing = update_listing(store, rows, epoch)
-        blocks = Blocks(Step(Pack()), splits, listing, "ingest", set(store.list("dataset/data"))) if splits else None
+        blocks = Blocks(Step(Pack()), splits, listing, "ingest", store.list("dataset/data")) if splits else None
         self.store, self.log = store, Log(store, epoch)
         self.plan = Plan(steps or three_steps(), listing, Outcomes(store), blocks)
         rules = ReadingRules(lambda row, seen: row["id"] not in changed, retry, as_recorded)
@@ -131,8 +131,9 @@ class Planned:
         item = self._block(name)
         shard = f"dataset/data/{name}-{item['key'][:12]}.parquet"
         columns = {
-            "shard": shard, "rows": len(item["members"]), "marks": item["marks"],
-            "shape": [4, 8, gaussians], "float_type": "float16",
+            "shard": shard, "split": item["split"], "index": item["index"], "rows": len(item["members"]),
+            "marks": item["marks"], "bytes": 0, "sha256": "", "shape": [4, 8, gaussians], "float_type": "float16",
+            "categories": {}, "licences": {}, "scores": {},
         }  # fmt: skip
         if reason:
             columns = {}
