@@ -134,7 +134,7 @@ def find_holder(store: Store) -> Holder:
         return Holder(0)
     claim = _read(store, _name(epoch), _CLAIM)
     beat = _read(store, _beat_name(epoch), _BEAT)
-    return Holder(epoch, **(claim or {}), beat={**beat} if beat else {})
+    return Holder(epoch, **(claim or Claim(host="", pid=0)), beat={**beat} if beat else {})
 
 
 def read_bounds(store: Store) -> dict[int, int]:

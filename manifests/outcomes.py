@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from manifests.store import Store
 from manifests.text import encodable, message, messages
@@ -33,7 +33,7 @@ class DamagedFile(ValueError):
 class Recorded:
     """What is recorded of a file when it is written."""
 
-    bytes: int
+    size: int  # in bytes
     sha256: str
 
     @classmethod
@@ -41,8 +41,8 @@ class Recorded:
         return cls(len(data), hashlib.sha256(data).hexdigest())
 
     def check(self, data: bytes, name: str) -> None:
-        if len(data) != self.bytes:
-            raise DamagedFile(f"{name} has {len(data)} bytes, expected {self.bytes}")
+        if len(data) != self.size:
+            raise DamagedFile(f"{name} has {len(data)} bytes, expected {self.size}")
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise DamagedFile(f"{name} has other content than was written (its sha256 differs)")
 
@@ -62,7 +62,7 @@ class StoredOutcome:
 class Maker(Protocol):
     """A stage, as far as outcomes are concerned."""
 
-    artifact: Any  # the column that names its artifact, "" if it has none
+    artifact: ClassVar[str]  # the column that names its artifact, "" if it has none
 
     def check_outcome(self, key: str, columns: dict[str, Any]) -> None:
         """Raise ValueError if these cannot be the columns of its outcome under this key."""
@@ -108,7 +108,7 @@ class Outcomes:
         if not stored.artifact:
             return True
         size = self.store.size(stored.artifact)
-        return size is not None and (stored.recorded is None or size == stored.recorded.bytes)
+        return size is not None and (stored.recorded is None or size == stored.recorded.size)
 
     def read_artifact(self, stored: StoredOutcome) -> bytes:
         """Read the artifact of an outcome; raise FileNotFoundError or DamagedFile."""
@@ -165,7 +165,7 @@ def _encode(columns: dict[str, Any], column: str, artifact: bytes | None) -> byt
     recorded = None
     if artifact is not None:
         facts = Recorded.of(artifact)
-        recorded = {"column": column, "bytes": facts.bytes, "sha256": facts.sha256}
+        recorded = {"column": column, "bytes": facts.size, "sha256": facts.sha256}
     return json.dumps({**columns, _ARTIFACT: recorded, _CHECKSUM: _checksum(columns, recorded)}).encode()
 
 
