@@ -13,7 +13,7 @@ import numpy as np
 from manifests import dataset
 from manifests.store import Store
 from manifests.text import messages
-from stages.contract.stage import Member, ReadArtifact, Row, Stage, StageError, read_input
+from stages.contract.stage import DamagedInput, Member, ReadArtifact, Row, Stage, StageError, read_input
 
 _TEXTS = ("group", "category", "source", "licence")
 _OWN_COLUMNS = {"id", "keys", "group", "category", "source", "licence", "split"}
