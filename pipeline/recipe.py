@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, create_model, model_validator
 
 from manifests.splits import Splits
-from pipeline.settings import RecipeError, load, parse, to_yaml
+from pipeline.settings import OF_BUILD, RecipeError, load, parse, to_yaml
 from pipeline.step import Step
 from stages.align import Align
 from stages.caption import Caption
@@ -155,7 +155,7 @@ def _resolve(step: Step, gpus: float, before: Stage | None, earlier: Mapping[str
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """A preset's name or a YAML file, with dotted overrides: {"fit.steps": 300}."""
-    return load(Recipe, name, overrides)
+    return load(Recipe, name, overrides, OF_BUILD)
 
 
 def parse_recipe(settings: dict[str, Any]) -> Recipe:

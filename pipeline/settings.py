@@ -5,17 +5,19 @@ A recipe is all the settings of a build or of a training. Both load it here.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from manifests.text import message
-
-PRESETS = Path(__file__).parent / "presets"
+from pipeline.command_line.suggestions import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,25 +26,125 @@ class RecipeError(Exception):
     """The recipe cannot be used. The text names the fields and says why."""
 
 
-def preset_names(presets: Path = PRESETS) -> list[str]:
-    return sorted(path.stem for path in presets.glob("*.yaml"))
+@dataclass(frozen=True)
+class Presets:
+    """A folder of presets, and the one whose settings hold where a YAML file names none."""
+
+    folder: Path
+    default: str
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("*.yaml"))
+
+    def read(self, name: str) -> dict[str, Any]:
+        return _read(self.folder / f"{name}.yaml")
 
 
-def load(model: type[Model], name: str, overrides: dict[str, Any] | None = None, presets: Path = PRESETS) -> Model:
+_FOLDER = Path(__file__).parent / "presets"
+OF_BUILD = Presets(_FOLDER, "cpu")
+OF_TRAIN = Presets(_FOLDER / "train", "mini")
+_BASE = "preset"  # the field of a YAML file that names the preset it changes
+
+
+def load(model: type[Model], name: str, overrides: dict[str, Any] | None, presets: Presets) -> Model:
     """Load a preset, by name, or a YAML file, and apply dotted overrides such as {"fit.steps": 300}."""
-    names = preset_names(presets)
-    path = presets / f"{name}.yaml" if name in names else Path(name)
-    if not path.is_file():
-        raise RecipeError(f"{name}: no such recipe; pass a YAML file or one of the presets {', '.join(names)}")
-    try:
-        settings = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML: {message(error)}") from error
-    if not isinstance(settings, dict):
-        raise RecipeError(f"{name}: a recipe must be a mapping of names to settings, not {type(settings).__name__}")
+    return parse(model, _given(model, name, overrides, presets)[1])
+
+
+def describe(model: type[BaseModel], name: str, overrides: dict[str, Any] | None, presets: Presets) -> str:
+    """One line: the preset, and each setting that differs from it with the preset's value."""
+    base, settings = _given(model, name, overrides, presets)
+    preset = parse(model, presets.read(base)).model_dump(mode="json")
+    changed = [
+        f"{path} {_shown(value)} ({base}: {_shown(_at(preset, path))})"
+        for path, value in _leaves(model, settings)
+        if value != _at(preset, path)
+    ]
+    head = f"Recipe {name}" if name == base else f"Recipe {name}, on the preset {base}"
+    return message(f"{head}; changed: {', '.join(changed)}") if changed else head
+
+
+def _given(
+    model: type[BaseModel], name: str, overrides: dict[str, Any] | None, presets: Presets
+) -> tuple[str, dict[str, Any]]:
+    """The preset, and its settings with those of the file and the overrides."""
+    base, own = _of_file(name, presets)
+    settings = _merged(model, presets.read(base), own)
     for field, value in (overrides or {}).items():
         _set(settings, field, value)
-    return parse(model, settings)
+    return base, settings
+
+
+def _of_file(name: str, presets: Presets) -> tuple[str, dict[str, Any]]:
+    """The preset that a name means, and what a YAML file of this name changes."""
+    if name in presets.names:
+        return name, {}
+    if not Path(name).is_file():
+        known = f"pass a YAML file or one of the presets {', '.join(presets.names)}"
+        raise RecipeError(f"{name}: no such recipe{did_you_mean(name, presets.names)}; {known}")
+    own = _read(Path(name))
+    base = own.pop(_BASE, presets.default)
+    if base not in presets.names:
+        hint = did_you_mean(str(base), presets.names)
+        raise RecipeError(f"{name}: preset: {base!r} is not a preset{hint}; expected one of {', '.join(presets.names)}")
+    return base, own
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_bytes()) or {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {message(error)}") from error
+    if not isinstance(settings, dict):
+        raise RecipeError(f"{path}: a recipe must be a mapping of names to settings, not {type(settings).__name__}")
+    return settings
+
+
+def _merged(model: type[BaseModel], below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Change single settings; a value that is itself a mapping, such as `splits.shares`, is replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        inner = nested(model.model_fields[name]) if name in model.model_fields else None
+        if inner and isinstance(value, dict) and isinstance(below.get(name), dict):
+            value = _merged(inner, below[name], value)
+        merged[name] = value
+    return merged
+
+
+def nested(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that groups settings, also where it may be null; None for a single setting."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def setting_paths(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """The path of every single setting, such as fit.steps."""
+    for name, field in model.model_fields.items():
+        inner = nested(field)
+        if inner:
+            yield from setting_paths(inner, f"{path}{name}.")
+        else:
+            yield f"{path}{name}"
+
+
+def _leaves(model: type[BaseModel], settings: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        inner = nested(model.model_fields[name]) if name in model.model_fields else None
+        if inner and isinstance(value, dict):
+            yield from _leaves(inner, value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _at(settings: Any, path: str) -> Any:
+    for part in path.split("."):
+        settings = settings.get(part) if isinstance(settings, dict) else None
+    return settings
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False).strip('"')
 
 
 def parse(model: type[Model], settings: dict[str, Any]) -> Model:
@@ -96,8 +198,9 @@ def _set(settings: dict[str, Any], field: str, value: Any) -> None:
 def _explain(model: type[BaseModel], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        allowed = ", ".join(_fields_at(model, problem["loc"][:-1]))
-        return f"{path}: no such field (given {problem['input']!r}); allowed are {allowed}"
+        allowed = _fields_at(model, problem["loc"][:-1])
+        hint = did_you_mean(str(problem["loc"][-1]), allowed)
+        return f"{path}: no such field (given {problem['input']!r}){hint}; allowed are {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} requires it"
     message = problem["msg"].removeprefix("Value error, ")
@@ -109,7 +212,5 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
     for part in path:
-        kind = model.model_fields[part].annotation
-        options = [kind, *getattr(kind, "__args__", ())]
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+        model = nested(model.model_fields[part]) or model
     return list(model.model_fields)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.recipe import Schedules
+from pipeline.settings import nested
 from stages.contract.schedule import Schedule
 
 _WIDTH = 100
@@ -26,22 +27,17 @@ def _lines(model: type[BaseModel], defaults: Any, path: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if field.exclude:
             continue
-        nested, default = _nested(field), _default(field, defaults, name)
-        if nested is None:
+        inner, default = nested(field), _default(field, defaults, name)
+        if inner is None:
             yield f"  --{path}{name} {json.dumps(default, default=str)}"
             yield from textwrap.wrap(field.description or "", _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        elif nested is Schedules:
+        elif inner is Schedules:
             yield "\nschedule: how each stage is scheduled; every stage has defaults of its own (--print-config)"
             yield from _lines(Schedule, Schedule(), f"{path}{name}.STAGE.")
         else:
             left_out = " (left out unless set)" if default is None else ""
-            yield f"\n{path}{name}: {_first_line(nested)}{left_out}"
-            yield from _lines(nested, default, f"{path}{name}.")
-
-
-def _nested(field: FieldInfo) -> type[BaseModel] | None:
-    kinds = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+            yield f"\n{path}{name}: {_first_line(inner)}{left_out}"
+            yield from _lines(inner, default, f"{path}{name}.")
 
 
 def _default(field: FieldInfo, defaults: Any, name: str) -> Any:

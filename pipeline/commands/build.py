@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from pipeline.command_line.options import positive
@@ -13,7 +14,7 @@ from pipeline.planning.run import RunError, absolute_location
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.running.build import BuildRequest, build
 from pipeline.running.report import Report
-from pipeline.settings import preset_names
+from pipeline.settings import OF_BUILD, describe
 
 SETTINGS = Recipe  # what the command line can change by its path
 
@@ -27,7 +28,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=settings_help(Recipe),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    make.add_argument("recipe", help=f"a preset ({', '.join(preset_names())}) or a YAML file")
+    make.add_argument("recipe", help=f"a preset ({', '.join(OF_BUILD.names)}) or a YAML file")
     make.add_argument("--source", default="", help="a folder, a glob, a mesh, or a list (.jsonl, .csv, .parquet)")
     make.add_argument("--run", default="", help="the run folder: a path or a URI (s3://...)")
     make.add_argument("--engine", choices=("ray", "local"), default="ray", help="where workers run (default: ray)")
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         retry=Retry(options.retry_failed is not None, options.retry_failed or ""),
         refresh=options.refresh,
     )
+    print(f"{describe(Recipe, options.recipe, overrides, OF_BUILD)}; run folder {request.run}", file=sys.stderr)
     report = build(request)
     print_summary(request, report)
     return _exit_code(report, allowed)

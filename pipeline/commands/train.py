@@ -18,7 +18,7 @@ from pipeline.command_line.console import plain_console
 from pipeline.command_line.settings_help import settings_help
 from pipeline.planning.figures import to_clock
 from pipeline.planning.run import RunError, absolute_location
-from pipeline.settings import PRESETS, load, preset_names, to_yaml
+from pipeline.settings import OF_TRAIN, load, to_yaml
 from pipeline.training.errors import errors_in_one_line
 from pipeline.training.processes import Terminated, together
 from pipeline.training.stop import Stop
@@ -27,7 +27,6 @@ from stages.clip_gs.settings import Training
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
 
-_PRESETS = PRESETS / "train"
 SETTINGS = Training  # the fields that the command line can set
 
 
@@ -40,7 +39,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=settings_help(Training),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ", ".join(preset_names(_PRESETS))
+    names = ", ".join(OF_TRAIN.names)
     parser.add_argument("recipe", nargs="?", default="mini", help=f"a preset ({names}; default: mini) or a YAML file")
     parser.add_argument("--run", default="", help="the run folder, a path; the training is in its training/NAME")
     parser.add_argument("--dataset", default="", help="a run or its dataset: a path or a URI (default: that of --run)")
@@ -63,7 +62,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    settings = load(Training, options.recipe, overrides, _PRESETS)
+    settings = load(Training, options.recipe, overrides, OF_TRAIN)
     if options.print_config:
         print(to_yaml(settings), end="")
         return 0

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.settings import PRESETS, load, take_overrides
+from pipeline.settings import OF_TRAIN, load, take_overrides
 from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.settings import Training
 
@@ -64,7 +64,7 @@ def cell(asked: argparse.Namespace, rung: str, seed: int) -> list[dict[str, Any]
     if rung == "voting":  # votes are no shares: without this the rung would show what a weaker image loss does
         settings["loss.image"] = round(1 / mean_vote(asked.run), 2)
     words = [str(word) for field, value in settings.items() for word in (f"--{field}", value)]
-    whole = load(Training, "corpus", take_overrides(words, Training)[1], PRESETS / "train")
+    whole = load(Training, "corpus", take_overrides(words, Training)[1], OF_TRAIN)
     known = _hash_of(Dataset.open(str(asked.run)).identity, whole.model_dump(exclude_unset=True))
     name = f"ladder-{rung}-{seed}-{known}"
     result = asked.run / "evaluation" / f"{name}.json"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.recipe import Recipe, RecipeError, load_recipe
+from pipeline.settings import OF_BUILD, describe
 from tests.pipeline.building import ROOT
 
 
@@ -84,3 +86,64 @@ def test_auto_follows_the_machine_once_and_then_the_run() -> None:
 def test_what_pack_is_given_by_the_recipe_is_no_setting() -> None:
     with pytest.raises(RecipeError, match=r"pack\.stages: no such field"):
         load_recipe("demo", {"pack.stages": "[]"})
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "own.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_changes_the_preset_that_it_names(tmp_path: Path) -> None:
+    own = load_recipe(written(tmp_path, "preset: demo\nfit: {steps: 7}\nsplits: {shares: {train: 1}}\n"))
+    demo = load_recipe("demo")
+    assert own.fit == demo.fit.model_copy(update={"steps": 7})
+    assert own.splits.shares == {"train": 1.0}  # a mapping is one setting
+    assert (own.corpus, own.caption, own.schedule) == (demo.corpus, demo.caption, demo.schedule)
+
+
+def test_a_file_that_names_no_preset_changes_cpu(tmp_path: Path) -> None:
+    own, cpu = load_recipe(written(tmp_path, "fit: {steps: 7}\n")), load_recipe("cpu")
+    assert own == cpu.model_copy(update={"fit": cpu.fit.model_copy(update={"steps": 7})})
+
+
+def test_what_a_build_prints_is_a_recipe(tmp_path: Path) -> None:
+    full = load_recipe("full", {"fit.steps": 7, "embed.model": "PATH"})
+    assert load_recipe(written(tmp_path, full.to_yaml())) == full
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "preset: dmo",
+            r"own\.yaml: preset: 'dmo' is not a preset \(did you mean demo\?\); expected one of corpus, cpu",
+        ),
+        ("preset: [cpu]", r"preset: \['cpu'\] is not a preset"),
+        ("- 1", "must be a mapping"),
+        ("a: b: c", "not YAML"),
+        ("fit: {stesp: 3}", r"fit\.stesp: no such field \(given 3\) \(did you mean steps\?\)"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(text: str, error: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=error):
+        load_recipe(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mesh.glb").write_bytes(b"glTF\xd0\xff\0")
+    with pytest.raises(RecipeError, match=r"mesh\.glb: not YAML"):
+        load_recipe(str(tmp_path / "mesh.glb"))
+
+
+def test_a_recipe_is_described_by_its_preset_and_what_differs(tmp_path: Path) -> None:
+    def described(name: str, overrides: dict | None = None) -> str:
+        return describe(Recipe, name, overrides, OF_BUILD)
+
+    assert described("cpu") == "Recipe cpu"
+    assert described("cpu", {"fit.steps": 300, "render.size": 256}) == "Recipe cpu; changed: fit.steps 300 (cpu: 600)"
+    assert described("cpu", {"align": None}).startswith("Recipe cpu; changed: align null (cpu: {")
+    own = written(tmp_path, "preset: full\nfit: {steps: 7}\nschedule: {fit: {cpus: 2}}\n")
+    changed = "fit.steps 7 (full: 2000), schedule.fit.cpus 2 (full: 4.0)"
+    assert described(own) == f"Recipe {own}, on the preset full; changed: {changed}"
+    assert described("demo", {"caption.endpoint": "http://me:pass@h.test/v1"}).count("pass") == 0

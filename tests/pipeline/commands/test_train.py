@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.settings import PRESETS, RecipeError, load, preset_names, take_overrides
+from pipeline.settings import OF_TRAIN, RecipeError, load, take_overrides
 from pipeline.training.on_ray import cause
 from pipeline.training.processes import free_port
 from stages.clip_gs.data.shards import DatasetError
@@ -233,8 +233,8 @@ def test_more_processes_than_gpus_are_refused_by_every_command(
         (["--optimiser.betas", "[0.9, 1.0]"], "optimiser.betas.1: 1.0 is not allowed: input should be less than 1"),
         (["--seed", str(2**63)], f"seed: {2**63} is not allowed: input should be less than {2**63}"),
         (["--model.size", "huge"], "model.size: 'huge' is not allowed: input should be 'mini'"),
-        (["--modle.size", "mini"], "--modle.size: no such option of train; a setting is changed by its path"),
-        (["--model.sise", "mini"], "model.sise: no such field (given 'mini'); allowed are size"),
+        (["--modle.size", "mini"], "--modle.size: no such option of train (did you mean --model.size?)"),
+        (["--model.sise", "mini"], "model.sise: no such field (given 'mini') (did you mean size?); allowed are size"),
         (["--batch"], "--batch: a value is missing"),
         (["--start_from", "/nowhere.pt"], "/nowhere.pt: no such file"),
         (["--engine", "ray", "--batch", "17"], "fewer than a batch of 17"),
@@ -267,11 +267,9 @@ def test_what_is_left_out_is_told_once(run: Path, caplog: pytest.LogCaptureFixtu
     ]
 
 
-@pytest.mark.parametrize("name", preset_names(PRESETS / "train"))
+@pytest.mark.parametrize("name", OF_TRAIN.names)
 def test_presets_are_of_their_size(name: str) -> None:
-    assert load(Training, name, presets=PRESETS / "train").model.size == {"demo": "mini", "corpus": "mini"}.get(
-        name, name
-    )
+    assert load(Training, name, None, OF_TRAIN).model.size == {"demo": "mini", "corpus": "mini"}.get(name, name)
 
 
 def test_words_set_fields_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +283,7 @@ def test_the_shown_settings_can_be_trained_by(tmp_path: Path, capsys: pytest.Cap
     assert main(["train", "base", "--seed", "3", "--print-config"]) == 0
     path = tmp_path / "settings.yaml"
     path.write_text(capsys.readouterr().out)
-    assert load(Training, str(path)) == load(Training, "base", {"seed": 3}, PRESETS / "train")
+    assert load(Training, str(path), None, OF_TRAIN) == load(Training, "base", {"seed": 3}, OF_TRAIN)
 
 
 def test_words_that_are_no_values_are_refused() -> None:

@@ -1,0 +1,39 @@
+"""What the command line says about words that it does not know."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("biuld cpu", "biuld: no such command (did you mean build?); expected one of build, status"),
+        ("build cpuu --run x", "cpuu: no such recipe (did you mean cpu?)"),
+        ("build cpu --sourse x --run x", "--sourse: no such option of build (did you mean --source?)"),
+        ("build cpu --fti.steps 3 --run x", "--fti.steps: no such option of build (did you mean --fit.steps?)"),
+        ("status --rnu x", "--rnu: no such option of status (did you mean --run?)"),
+        ("sheet --run x --clumns=3", "--clumns: no such option of sheet (did you mean --columns?)"),
+        ("train minii --run x", "minii: no such recipe (did you mean mini?)"),
+        ("status", "the following arguments are required: --run; see "),
+        ("build cpu --engine rya --run x", "argument --engine: invalid choice: 'rya'"),
+        ("build cpu --run x --source a.glb b.glb c.glb", "b.glb: build takes no such argument; a pattern needs quotes"),
+    ],
+)
+def test_an_error_says_in_one_line_what_may_have_been_meant(
+    words: str, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {error}")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["--help", "build --help", "status -h", "train --help"])
+def test_help_is_help(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out
