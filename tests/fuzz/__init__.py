@@ -1,0 +1,1 @@
+"""The fuzz campaign: hostile meshes through real builds, and hostile bytes through each decoder (`make fuzz`)."""
