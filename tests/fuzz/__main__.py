@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from tests.fuzz import builds, decoders
 from tests.fuzz.cases import GENERATORS, MESHES, Case, chosen
-from tests.fuzz.findings import Results
+from tests.fuzz.findings import Finding, Results
 
 _BATCH = 1000  # cases of one build
 _PARTS = ("builds", "decoders")
@@ -31,8 +33,7 @@ def main() -> int:
     for name, results in parts.items():
         print(f"\n{name}: {results.peak_bytes / 2**30:.2f} GiB at most\n{results.table()}")
     findings = [finding for results in parts.values() for finding in results.findings]
-    for finding in findings:
-        print(f"\n{finding.name}: {finding.what}\n    {finding.detail}\n    {_again(finding.name, options.seed, folder)}")
+    _show(findings, options.seed)
     report = {"seed": options.seed, "seconds": round(time.monotonic() - begun)}
     report |= {name: results.as_json() for name, results in parts.items()}
     (folder / "results.json").write_text(json.dumps(report, indent=1))
@@ -73,14 +74,23 @@ def _to_build(options: argparse.Namespace) -> list[Case]:
 
 
 def _to_decode(options: argparse.Namespace) -> list[Case]:
-    return [Case.parse(options.case)] if options.case else chosen(2 * options.count, options.formats or tuple(GENERATORS))
+    if options.case:
+        return [Case.parse(options.case)]
+    return chosen(2 * options.count, options.formats or tuple(GENERATORS))
 
 
-def _again(name: str, seed: int, folder: Path) -> str:
-    return f"python -m tests.fuzz --seed {seed} --case {shlex.quote(name)} --out {folder / 'again'}"
+def _show(findings: list[Finding], seed: int) -> None:
+    """Print one finding of each kind, and the names of the others."""
+    kinds = defaultdict(list)
+    for finding in findings:
+        kinds[finding.what, re.sub(r"[0-9]+", "N", finding.detail)[:80]].append(finding)
+    for (what, _), same in kinds.items():
+        print(f"\n{what}: {same[0].detail}\n    python -m tests.fuzz --seed {seed} --case {shlex.quote(same[0].name)}")
+        if len(same) > 1:
+            print(f"    and {len(same) - 1} others, such as {', '.join(other.name for other in same[1:6])}")
 
 
-def _keep(findings: list, options: argparse.Namespace, folder: Path) -> None:
+def _keep(findings: list[Finding], options: argparse.Namespace, folder: Path) -> None:
     """Keep the files of the cases with findings."""
     for name in {finding.name for finding in findings} | {options.case} - {""}:
         try:

@@ -160,8 +160,14 @@ def _ended(folder: Path, count: int) -> _Ended:
         code, peak = _wait(process, 120 + 10.0 * count)
     left = [f"process {name}" for name in _session(process.pid)]
     left += [f"file {path.relative_to(scratch)}" for path in scratch.rglob("*") if not path.is_dir()]
-    left += [f"a program was started: {line}" for line in (started.read_text().splitlines() if started.exists() else ())]
+    left += [
+        f"a program was started: {line}" for line in (started.read_text().splitlines() if started.exists() else ())
+    ]
     return _Ended(code, (folder / "output.txt").read_text(errors="replace"), peak, left)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, int]:

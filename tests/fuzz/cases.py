@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.generators import aimed, artifacts, compressed, gltf, images, noise, obj, off, ply, stl
+from tests.fuzz.attacks import ATTACKS
+from tests.fuzz.generators import artifacts, compressed, gltf, images, noise, obj, off, ply, stl
 from tests.fuzz.seeds import Files
 
 Generator = Callable[[Random], Files]
@@ -48,12 +49,12 @@ class Case:
 
     @property
     def large(self) -> bool:
-        return self.generator == AIMED and aimed.ATTACKS[self.format][self.number].large
+        return self.generator == AIMED and ATTACKS[self.format][self.number].large
 
     def files(self, seed: int) -> Files:
         """The files by name, the mesh first."""
         if self.generator == AIMED:
-            return aimed.ATTACKS[self.format][self.number].files()
+            return ATTACKS[self.format][self.number].files()
         random = Random(f"{seed}/{self.name}")
         if self.generator == NOISE:
             return noise.damaged(self.format, random)
@@ -75,8 +76,8 @@ def generators_of(form: str) -> tuple[str, ...]:
 
 def chosen(count: int, formats: tuple[str, ...] = MESHES) -> list[Case]:
     """So many cases: first every aimed one, then random ones, as many of each generator."""
-    attacks = [Case(form, AIMED, name) for form in formats for name in aimed.ATTACKS.get(form, ())]
-    return list(itertools.islice(itertools.chain(attacks, _random_cases(formats)), count))
+    aimed = [Case(form, AIMED, name) for form in formats for name in ATTACKS.get(form, ())]
+    return list(itertools.islice(itertools.chain(aimed, _random_cases(formats)), count))
 
 
 def _random_cases(formats: tuple[str, ...]) -> Iterator[Case]:

@@ -11,8 +11,8 @@ from tests.fuzz.cases import Case
 
 # Reasons that say that the product failed and not the file.
 FORBIDDEN = (
-    "exception", "crashed", "exited", "timeout", "out_of_memory", "worker_lost", "open_failed", "store_failed", "disk_full",
-    "missing_input",
+    "exception", "crashed", "exited", "timeout", "out_of_memory", "worker_lost", "open_failed", "store_failed",
+    "disk_full", "missing_input",
 )  # fmt: skip
 
 
@@ -51,8 +51,8 @@ class Results:
         for outcome, count in sorted(total.items(), key=lambda item: (item[0] != "ok", -item[1])):
             counts = [self.outcomes[form][outcome] or "" for form in forms]
             lines.append(f"{outcome:24}" + "".join(f"{number:>11}" for number in (*counts, count)))
-        counts = [sum(self.outcomes[form].values()) for form in forms]
-        lines.append(f"{'all':24}" + "".join(f"{number:>11}" for number in (*counts, sum(counts))))
+        sums = [sum(self.outcomes[form].values()) for form in forms]
+        lines.append(f"{'all':24}" + "".join(f"{number:>11}" for number in (*sums, sum(sums))))
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:

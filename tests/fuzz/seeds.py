@@ -36,7 +36,7 @@ def _obj() -> list[Files]:
     library += b"newmtl glow\nKe 1 1 0\nmap_Ke skin.png\nTr 0.1\nillum 2\nbump -bm 0.5 skin.png\n"
     painted = meshes.obj_cube("mtllib cube.mtl\nusemtl red").replace(b"\nf 13/", b"\nusemtl glow\nf 13/")
     from_end = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0.5 0.4 0 1 0 0\nf -5 -4 -3 -2\nf -1 -5 -4\n"
-    star = "".join(f"v {x} {y} 0\n" for x, y in ((0, 2), (1, 0), (2, 2), (0, 0.7), (2, 0.7))) + "g a\ns 1\nf 1 2 3 4 5\n"
+    star = "".join(f"v {x} {y} 0\n" for x, y in ((0, 2), (1, 0), (2, 2), (0, 0.7), (2, 0.7))) + "g a\nf 1 2 3 4 5\n"
     return [
         {"mesh.obj": painted, "cube.mtl": library, "skin.png": picture()},
         {"mesh.obj": meshes.obj_cube()},

@@ -27,8 +27,8 @@ def _whole(kind: str) -> bytes:
         return Views([picture()] * 2, [picture()] * 2, *matrices, 0.001, np.eye(4)).to_bytes()
     if kind == "vectors":
         return vectors.to_bytes(random.normal(size=(3, 8)))
-    parts = [random.normal(size=(5, width)).astype(np.float32) for width in (3, 3, 4)]
-    return Splat(*parts, np.zeros(5, np.float32), np.zeros((5, 4, 3), np.float32)).to_ply()
+    means, scales, turns = (random.normal(size=(5, width)).astype(np.float32) for width in (3, 3, 4))
+    return Splat(means, scales, turns, np.zeros(5, np.float32), np.zeros((5, 4, 3), np.float32)).to_ply()
 
 
 def _made(kind: str) -> Callable[[Random], Files]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import struct
+from collections.abc import Callable
 from random import Random
 
 import DracoPy
@@ -22,7 +23,12 @@ _NUMBERS = (0, 1, 2, 3, 4, 16, 255, 65_535, 1 << 24, (1 << 31) - 1, 1 << 31, (1 
 
 def ktx2_picture(random: Random) -> bytes:
     return random.choice(
-        (ETC1S_QUARTERS, uastc(blocks(_PALETTE, 2)), uastc(_PALETTE, zstandard=True), uastc(blocks(_PALETTE, 2), _PALETTE))
+        (
+            ETC1S_QUARTERS,
+            uastc(blocks(_PALETTE, 2)),
+            uastc(_PALETTE, zstandard=True),
+            uastc(blocks(_PALETTE, 2), _PALETTE),
+        )
     )
 
 
@@ -38,8 +44,7 @@ def ktx2(random: Random) -> Files:
             struct.pack_into("<Q", data, 80 + 8 * random.randrange(3), number)
         else:
             data = bytearray(harmed(bytes(data), random)).ljust(110, b"\0")
-    made = textured_glb(bytes(data))
-    return made
+    return textured_glb(bytes(data))
 
 
 def draco_data(random: Random) -> bytes:
@@ -81,7 +86,18 @@ def meshopt(random: Random) -> Files:
         name = random.choice(("count", "byteStride", "byteLength", "byteOffset", "mode", "filter", "buffer", ""))
         if name in ("mode", "filter"):
             settings[name] = random.choice(
-                ("ATTRIBUTES", "TRIANGLES", "INDICES", "NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL", "COLOR", "", 1)
+                (
+                    "ATTRIBUTES",
+                    "TRIANGLES",
+                    "INDICES",
+                    "NONE",
+                    "OCTAHEDRAL",
+                    "QUATERNION",
+                    "EXPONENTIAL",
+                    "COLOR",
+                    "",
+                    1,
+                )
             )
         elif name:
             settings[name] = random.choice((*NUMBERS[:24], 4, 8, 12, 16, 24, 256, 260, [4], True))
@@ -90,4 +106,4 @@ def meshopt(random: Random) -> Files:
     return {"mesh.glb": glb((0x4E4F534A, text_of(document)), (0x004E4942, binary))}
 
 
-GENERATORS = {make.__name__: make for make in (ktx2, draco, meshopt)}
+GENERATORS: dict[str, Callable[[Random], Files]] = {make.__name__: make for make in (ktx2, draco, meshopt)}

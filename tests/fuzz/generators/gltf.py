@@ -7,7 +7,7 @@ import copy
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
 from typing import Any
@@ -180,7 +180,9 @@ def accessors(random: Random) -> Files:
         kind = random.randrange(6)
         if kind < 3:
             name = random.choice(("count", "byteOffset", "byteLength", "byteStride", "componentType", "buffer"))
-            entry[name] = random.choice((*NUMBERS, 5120, 5121, 5122, 5123, 5125, 5126, 5130, len(binary), len(binary) + 1))
+            entry[name] = random.choice(
+                (*NUMBERS, 5120, 5121, 5122, 5123, 5125, 5126, 5130, len(binary), len(binary) + 1)
+            )
         elif kind == 3:
             entry["type"] = random.choice(("SCALAR", "VEC2", "VEC3", "VEC4", "MAT2", "MAT3", "MAT4", "VEC5", 3))
             entry["normalized"] = random.choice((True, False, 1, "yes"))
@@ -235,14 +237,20 @@ def text(random: Random) -> Files:
     elif kind == 5:
         data = data.replace("e", random.choice(("\\u0065", "\\ud800", "\\x65", "\\")), random.randrange(1, 5))
     elif kind == 6:
-        data = random.choice(("\ufeff", " " * 70_000, "\n", "[", "\0")) + data + random.choice(("", "]", "\0" * 9, "{}"))
+        data = (
+            random.choice(("\ufeff", " " * 70_000, "\n", "[", "\0")) + data + random.choice(("", "]", "\0" * 9, "{}"))
+        )
     else:
         return {"mesh.gltf": harmed(data.encode(), random, b'"bufferView":"uri":[0,-1]'), **rest}
     return written_text(data.encode(), binary, rest)
 
 
 def written_text(data: bytes, binary: bytes, rest: Files) -> Files:
-    return {"mesh.gltf": data, **rest} if rest or not binary else {"mesh.glb": glb((0x4E4F534A, data), (0x004E4942, binary))}
+    return (
+        {"mesh.gltf": data, **rest}
+        if rest or not binary
+        else {"mesh.glb": glb((0x4E4F534A, data), (0x004E4942, binary))}
+    )
 
 
 def data(random: Random) -> Files:
@@ -256,6 +264,6 @@ def data(random: Random) -> Files:
     return written(random, document, bytes(changed), rest)
 
 
-GENERATORS = {
+GENERATORS: dict[str, Callable[[Random], Files]] = {
     make.__name__: make for make in (types, fields, graph, extensions, accessors, chunks, text, data)
 }

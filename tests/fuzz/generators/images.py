@@ -17,13 +17,13 @@ from tests.fuzz.seeds import Files, textured_glb
 from tests.render.features import encoded
 
 _SIZES = (0, 1, 2, 16, 255, 256, 65_535, 65_536, 1 << 20, 1 << 27, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
-_PNG_KINDS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"acTL", b"fcTL", b"fdAT", b"eXIf",
-              b"gAMA", b"sRGB", b"pHYs", b"abcd")  # fmt: skip
+_PNG_KINDS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"acTL", b"fcTL",
+              b"fdAT", b"eXIf", b"gAMA", b"sRGB", b"pHYs", b"abcd")  # fmt: skip
 _JPEG_MARKERS = (0xC0, 0xC1, 0xC2, 0xC4, 0xC8, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE)
 # what Pillow opens; none but PNG, JPEG and WebP (and AVIF) belongs into glTF
 _SAVED = {
     "BMP": "RGB", "DIB": "RGB", "GIF": "P", "TIFF": "RGB", "TGA": "RGBA", "ICO": "RGBA", "ICNS": "RGBA", "PPM": "RGB",
-    "PCX": "RGB", "SGI": "RGB", "DDS": "RGBA", "EPS": "RGB", "IM": "RGB", "MSP": "1", "XBM": "1", "SPIDER": "F",
+    "PCX": "RGB", "SGI": "RGB", "DDS": "RGBA", "EPS": "RGB", "MSP": "1", "XBM": "1", "SPIDER": "F",
     "BLP": "P", "QOI": "RGB", "JPEG2000": "RGB", "PDF": "RGB", "MPO": "RGB",
 }  # fmt: skip
 
@@ -100,7 +100,9 @@ def jpeg(random: Random) -> Files:
         elif kind == 3:
             data[at + 4] = random.choice((0, 1, 2, 4, 0x11, 0x22, 0x44, 0xFF))
         else:
-            segment = bytes((0xFF, random.choice(_JPEG_MARKERS))) + struct.pack(">H", random.choice((2, 100))) + b"Exif\0\0"
+            segment = (
+                bytes((0xFF, random.choice(_JPEG_MARKERS))) + struct.pack(">H", random.choice((2, 100))) + b"Exif\0\0"
+            )
             data[at:at] = segment * random.choice((1, 1, 200))
     return textured_glb(bytes(data))
 
@@ -118,8 +120,8 @@ def fields(random: Random) -> Files:
     data = bytearray(picture(form, mode))
     for _ in range(some(random, 3)):
         position, size = random.randrange(min(len(data), 200)), random.choice((2, 4))
-        order = "big" if random.random() < 0.5 else "little"
-        data[position : position + size] = (random.choice(_SIZES) & (1 << 8 * size) - 1).to_bytes(size, order)
+        number = random.choice(_SIZES) & (1 << 8 * size) - 1
+        data[position : position + size] = number.to_bytes(size, "big" if random.random() < 0.5 else "little")
     return textured_glb(bytes(data))
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from tests.fuzz.generators.values import TEXTS, WORDS, some
 from tests.fuzz.seeds import Files, seeds
 
 _KEYWORDS = (
-    b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib", b"curv", b"surf", b"call", b"F", b"#",
+    b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib", b"curv", b"surf",
+    b"call", b"F", b"#",
 )  # fmt: skip
 _MTL_KEYWORDS = (
-    b"newmtl", b"Kd", b"Ke", b"Ka", b"Ks", b"d", b"Tr", b"illum", b"map_Kd", b"map_Ke", b"map_d", b"bump", b"refl", b"norm",
+    b"newmtl", b"Kd", b"Ke", b"Ka", b"Ks", b"d", b"Tr", b"illum", b"map_Kd", b"map_Ke", b"map_d", b"bump",
+    b"refl", b"norm",
 )  # fmt: skip
 _OPTIONS = (b"-s", b"-o", b"-t", b"-clamp", b"-blendu", b"-bm", b"-mm", b"-imfchan", b"-type", b"-unknown", b"-", b"--")
 _NAMES = tuple(text.encode("utf-8", "surrogatepass") for text in TEXTS if "\n" not in text and len(text) < 10_000)
-_NAMES += (b"skin.png", b"cube.mtl", b"mesh.obj", b"SKIN.PNG", b'"skin.png"', b"./skin.png", b"a/../skin.png", b"a" * 300)
+_NAMES += (
+    b"skin.png",
+    b"cube.mtl",
+    b"mesh.obj",
+    b"SKIN.PNG",
+    b'"skin.png"',
+    b"./skin.png",
+    b"a/../skin.png",
+    b"a" * 300,
+)
 _LINE_ENDS = (b"\n", b"\r\n", b"\r", b"\n\n", b"\\\n", b" \\\r\n", b"\0\n", b"\x0b", b"\xe2\x80\xa8")
 
 
@@ -87,4 +99,6 @@ def materials(random: Random) -> Files:
     return files | {"mesh.obj": mesh, "cube.mtl": random.choice((b"\n", b"\n", b"\r", b"\\\n")).join(found)}
 
 
-GENERATORS = {make.__name__: make for make in (numbers, polygons, lines, materials)}
+GENERATORS: dict[str, Callable[[Random], Files]] = {
+    make.__name__: make for make in (numbers, polygons, lines, materials)
+}

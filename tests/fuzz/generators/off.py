@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from tests.fuzz.generators.values import WORDS, some
 from tests.fuzz.seeds import Files, seeds
 
 _KEYWORDS = (
-    b"OFF", b"COFF", b"NOFF", b"CNOFF", b"STOFF", b"STCNOFF", b"4OFF", b"nOFF", b"OFF BINARY", b"off", b"OFF24 6 0", b"OFFICE",
+    b"OFF", b"COFF", b"NOFF", b"CNOFF", b"STOFF", b"STCNOFF", b"4OFF", b"nOFF", b"OFF BINARY", b"off",
+    b"OFF24 6 0", b"OFFICE",
 )  # fmt: skip
 
 
@@ -53,8 +55,10 @@ def polygons(random: Random) -> Files:
         far = random.choice((-1, count, 1 << 31, 1 << 62))
         numbers = [random.randrange(count) if random.random() < 0.99 else far for _ in range(corners)]
         declared = random.choice((corners, corners, corners, corners + 1, -1, 1 << 40))
-        faces.append(b"%d %b %b" % (declared, b" ".join(b"%d" % n for n in numbers), random.choice((b"", b"1 0 0", b"9"))))
+        faces.append(
+            b"%d %b %b" % (declared, b" ".join(b"%d" % n for n in numbers), random.choice((b"", b"1 0 0", b"9")))
+        )
     return {"mesh.off": b"\n".join((b"OFF", b"%d %d 0" % (count, len(faces)), *vertices, *faces))}
 
 
-GENERATORS = {make.__name__: make for make in (header, lines, polygons)}
+GENERATORS: dict[str, Callable[[Random], Files]] = {make.__name__: make for make in (header, lines, polygons)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from tests.fuzz.generators.noise import harmed
 from tests.fuzz.generators.values import WORDS, some
@@ -13,8 +15,9 @@ from tests.stages.meshes import cube
 
 _TYPES = {"char": "b", "uchar": "B", "short": "h", "ushort": "H", "int": "i", "uint": "I", "float": "f", "double": "d"}
 _NAMES = (
-    "x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha", "u", "v", "s", "t", "texture_u", "texture_v", "texnumber",
-    "texcoord", "vertex_indices", "vertex_index", "f_dc_0", "opacity", "rot_0", "scale_0", "packed_position", "", "é",
+    "x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha", "u", "v", "s", "t", "texture_u", "texture_v",
+    "texnumber", "texcoord", "vertex_indices", "vertex_index", "f_dc_0", "opacity", "rot_0", "scale_0",
+    "packed_position", "", "é",
 )  # fmt: skip
 _COUNTS = (b"0", b"1", b"-1", b"23", b"25", b"11", b"13", b"65536", b"4294967296", b"999999999999999999", *WORDS[:12])
 
@@ -76,7 +79,8 @@ def _packed(row: list[object], properties: list[str], order: str) -> bytes:
 def _number(order: str, kind: str, value: object) -> bytes:
     letter = _TYPES.get(kind, "B")
     try:
-        return struct.pack(order + letter, float(value) if letter in "fd" else int(value))  # type: ignore[call-overload]
+        number: Any = value
+        return struct.pack(order + letter, float(number) if letter in "fd" else int(number))
     except (struct.error, ValueError, OverflowError):
         return b"\xff" * struct.calcsize(letter)
 
@@ -186,4 +190,4 @@ def splices(random: Random) -> Files:
     return {"mesh.ply": first[: first.index(mark) + len(mark)] + second[second.index(mark) + random.randrange(9, 20) :]}
 
 
-GENERATORS = {make.__name__: make for make in (header, lines, body, splices)}
+GENERATORS: dict[str, Callable[[Random], Files]] = {make.__name__: make for make in (header, lines, body, splices)}

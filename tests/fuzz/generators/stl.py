@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from random import Random
 
 from tests.fuzz.generators.noise import harmed
@@ -11,7 +12,8 @@ from tests.fuzz.seeds import Files
 from tests.stages.meshes import stl_cube
 
 _HEADERS = (
-    b"", b"solid", b"solid facet", b"COLOR=\xff\0\0\xff", b"COLOR=", b"x" * 74 + b"COLOR=", b"solid\0", b"\n", b"glTF", b"ply\n",
+    b"", b"solid", b"solid facet", b"COLOR=\xff\0\0\xff", b"COLOR=", b"x" * 74 + b"COLOR=", b"solid\0",
+    b"\n", b"glTF", b"ply\n",
 )  # fmt: skip
 
 
@@ -39,7 +41,9 @@ def text(random: Random) -> Files:
         elif kind == 1:
             lines.insert(random.randrange(len(lines)), lines[position])
         elif kind == 2:
-            lines[position] = random.choice((b"vertex", b"vertex 1 2", b"vertex 1 2 3 4", b"endfacet", b"ENDSOLID", b"solid"))
+            lines[position] = random.choice(
+                (b"vertex", b"vertex 1 2", b"vertex 1 2 3 4", b"endfacet", b"ENDSOLID", b"solid")
+            )
         else:
             words = lines[position].split(b" ")
             words[random.randrange(len(words))] = random.choice(WORDS)
@@ -56,4 +60,4 @@ def confused(random: Random) -> Files:
     return {"mesh.stl": harmed(first[:position] + second, random, first)}
 
 
-GENERATORS = {make.__name__: make for make in (binary, text, confused)}
+GENERATORS: dict[str, Callable[[Random], Files]] = {make.__name__: make for make in (binary, text, confused)}

@@ -21,18 +21,20 @@ NUMBERS: tuple[Any, ...] = (
 TEXTS = (
     "", " ", "\0", "a\0b", "\ud800", "a\udfffb", "\ud83d", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u202etxt.exe",
     "\r\nok\n", "../../../etc/passwd", "/etc/passwd", "C:\\Windows\\win.ini", "\\\\host\\share", "file:///etc/passwd",
-    "http://127.0.0.1/a", "s3://bucket/key", "data:", "data:,", "data:;base64,", "data:;base64,====", "data:image/png,%00%ff",
-    "data:application/octet-stream;base64,AAAA", "mesh.glb", "mesh.gltf", ".", "..", "%2e%2e/%2e%2e/a", "%", "%00", "a%zzb",
-    "https://user:password@host/a?X-Amz-Signature=abc", "token=hf_abcdefghijklmnopqrstuvwxyz", "<script>alert(1)</script>",
-    "{}", "[]", "NaN", "None", "SCALAR", "VEC3", "MAT4", "OPAQUE", "BLEND", "KHR_draco_mesh_compression", "é" * 300,
-    "a-" * 4000, "access-key" * 800, "x" * 100_000,
+    "http://127.0.0.1/a", "s3://bucket/key", "data:", "data:,", "data:;base64,", "data:;base64,====",
+    "data:image/png,%00%ff", "data:application/octet-stream;base64,AAAA", "mesh.glb", "mesh.gltf", ".", "..",
+    "%2e%2e/%2e%2e/a", "%", "%00", "a%zzb", "https://user:password@host/a?X-Amz-Signature=abc",
+    "token=hf_abcdefghijklmnopqrstuvwxyz", "<script>alert(1)</script>", "{}", "[]", "NaN", "None", "SCALAR",
+    "VEC3", "MAT4", "OPAQUE", "BLEND", "KHR_draco_mesh_compression", "é" * 300, "a-" * 4000, "access-key" * 800, "x" * 100_000,
 )  # fmt: skip
 WORDS = (  # numbers in text formats, and what is not one
-    b"nan", b"-nan", b"inf", b"-inf", b"NaN(1)", b"-0", b"1e400", b"-1e400", b"1e-400", b"1e38", b"1e300", b"0x10", b"1_0",
-    b"1,5", b"\xd9\xa3", b"\xb2", b"+", b"-", b".", b"e", b"1e", b"--1", b"1.#IND", b"-1.#QNAN0", b"9" * 400, b"1" * 5000,
+    b"nan", b"-nan", b"inf", b"-inf", b"NaN(1)", b"-0", b"1e400", b"-1e400", b"1e-400", b"1e38", b"1e300",
+    b"0x10", b"1_0", b"1,5", b"\xd9\xa3", b"\xb2", b"+", b"-", b".", b"e", b"1e", b"--1", b"1.#IND",
+    b"-1.#QNAN0", b"9" * 400, b"1" * 5000,
     b"0", b"1", b"-1", b"2", b"255", b"256", b"65536", b"4294967295", b"4294967296", b"-2147483648",
     b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808", b"18446744073709551616",
-    b"", b"#", b"\0", b"\xff", b"\xef\xbb\xbf", b"\\", b"/", b"//", b"\"", b"'", b"%s", b"\x1b[2J", b"\r", b"\x0b", b"\x0c",
+    b"", b"#", b"\0", b"\xff", b"\xef\xbb\xbf", b"\\", b"/", b"//", b"\"", b"'", b"%s",
+    b"\x1b[2J", b"\r", b"\x0b", b"\x0c",
 )  # fmt: skip
 
 
