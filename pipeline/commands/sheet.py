@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from manifests.outcomes import DamagedFile
+from manifests.text import message, messages
 from pipeline.command_line.options import positive
 from pipeline.commands.status import list_failed
 from pipeline.planning.row_states import State
@@ -130,7 +131,7 @@ def _cell(run: Run, index: int, name: str, views: list[int]) -> Cell:
         return Cell(name, failure=f"the views are damaged, which `verify` sets right: {error}")
     if max(views) >= len(seen.colors):
         raise RunError(f"--views {max(views)}: {name} has views 0 to {len(seen.colors) - 1}")
-    return Cell(name, pictures, warnings=list(stored.columns.get("warnings") or []))
+    return Cell(name, pictures, warnings=messages(stored.columns.get("warnings")))
 
 
 def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
@@ -148,8 +149,8 @@ def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
         below = top + (_TILE if cell.images else 0)
         notes = [(cell.failure, _FAILED)] if cell.failure else [(text, _WARNING) for text in cell.warnings]
         room = _TEXT_LINES if cell.images else (_TILE // _LINE + _TEXT_LINES)
-        lines = [(_shortened(cell.name, font, width - _GAP), _INK)]
-        lines += [(line, ink) for text, ink in notes for line in _wrapped(text, font, width - _GAP)]
+        lines = [(_shortened(message(cell.name), font, width - _GAP), _INK)]
+        lines += [(line, ink) for text, ink in notes for line in _wrapped(message(text), font, width - _GAP)]
         for line_number, (line, ink) in enumerate(lines[:room]):
             draw.text((left, below + line_number * _LINE), line, ink, font)
     return page

@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sheet")
     source = write_meshes(folder / "source", count=3)
     (source / "red.glb").write_bytes(cube_gltf(_RED, texture="gone.png").glb())
-    (source / "torn.glb").write_bytes(b"glTF" + b"\2" * 40)
+    (source / "torn\n[red].glb").write_bytes(b"glTF" + b"\2" * 40)
     build(source, folder / "run", "--only", "render")
     return folder / "run"
 
