@@ -1,4 +1,4 @@
-"""The supervisor of one worker process: starts it, sends it batches, kills it when it hangs, and finds why it ended.
+"""The supervisor of one worker process: starts it, sends it batches, has it watched, and finds why it ended.
 
 It runs in a thread of the driver (`--engine local`) or in a Ray actor (`--engine ray`). With both, a crash, a hang or
 too much memory fails one row, with the true cause.
@@ -6,8 +6,10 @@ too much memory fails one row, with the true cause.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -19,23 +21,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import IO
 
 from manifests.lease import pid_space
 from pipeline.running.messages import (
     CRASHED,
     EXITED,
     OPEN_FAILED,
-    OUT_OF_MEMORY,
-    TIMEOUT,
     BatchEnd,
     Message,
     WorkerDied,
     WorkerSpec,
 )
-from pipeline.running.worker import OUT_OF_MEMORY_EXIT
+from pipeline.running.watch import Watch, kill
 from stages.contract.stage import Row
 
 _ROOT = str(Path(__file__).resolve().parents[2])
+_STOP_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 def _new_scratch() -> Path:
@@ -55,10 +59,15 @@ def _new_scratch() -> Path:
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process that was started, and the connection to it."""
+    """A process that was started, the connection to it, and what watches it."""
 
     process: subprocess.Popen[bytes]
     connection: Connection
+    watch: Watch
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
 
 class Supervisor:
@@ -68,11 +77,13 @@ class Supervisor:
         self._worker: _Worker | None = None
         self._rows_worked = 0
         self._scratch = _new_scratch()
-        self._output = tempfile.TemporaryFile()  # what the worker prints; the end of it explains a crash
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # what the worker prints; the end of it explains a crash
 
     def run(self, rows: list[Row]) -> Iterator[Message]:
         """Yield the results of a batch as they come, then BatchEnd or, if the worker has ended, WorkerDied."""
         try:
+            if self._worker is not None and self._worker.ended:  # between batches: no row is to blame
+                self._forget(self._worker)
             worker = self._worker or self._open()
             if isinstance(worker, WorkerDied):
                 yield worker
@@ -95,12 +106,7 @@ class Supervisor:
         return WorkerDied(EXITED, f"cannot run a worker process: {type(error).__name__}: {error}")
 
     def _run(self, worker: _Worker, rows: list[Row]) -> Iterator[Message]:
-        try:
-            worker.connection.send(rows)
-        except BrokenPipeError:
-            yield self._reap(worker)
-            return
-        yield from self._receive(worker, self.spec.timeout_seconds, "without a result")
+        yield from self._exchange(worker, rows, self.spec.timeout_seconds, "without a result")
         self._rows_worked += len(rows)
         if self._worker is not None and self._rows_worked >= self.spec.renew_rows:
             self.stop()
@@ -130,40 +136,42 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
+            process_group=0,
         )
         theirs.close()
-        worker = self._worker = _Worker(process, Connection(ours.detach()))
-        worker.connection.send(self.spec)
-        for message in self._receive(worker, self.spec.open_timeout_seconds, "while opening"):
+        connection = Connection(os.dup(ours.fileno()))
+        worker = self._worker = _Worker(process, connection, Watch(process, ours, self._output, self.spec.memory_gb))
+        for message in self._exchange(worker, self.spec, self.spec.open_timeout_seconds, "while opening"):
             if isinstance(message, WorkerDied):
                 return message
         return worker
 
-    def _receive(self, worker: _Worker, timeout_seconds: float, when: str) -> Iterator[Message]:
-        while True:
-            if not worker.connection.poll(timeout_seconds):
-                self.kill()
-                yield WorkerDied(TIMEOUT, f"timed out after {timeout_seconds:g} s {when}; worker killed")
-                return
-            try:
+    def _exchange(
+        self, worker: _Worker, sent: WorkerSpec | list[Row], timeout_seconds: float, when: str
+    ) -> Iterator[Message]:
+        """Send the spec or a batch, and yield the messages of the worker until it has finished or ended."""
+        try:
+            worker.watch.expect_message(timeout_seconds, when)
+            worker.connection.send(sent)
+            while True:
+                worker.watch.expect_message(timeout_seconds, when)
                 message = worker.connection.recv()
-            except (EOFError, ConnectionResetError):
-                yield self._reap(worker)
-                return
-            if isinstance(message, WorkerDied):
-                self.kill()
-            yield message
-            if isinstance(message, (WorkerDied, BatchEnd)):
-                return
+                worker.watch.expect_nothing()
+                if isinstance(message, WorkerDied):
+                    self.kill()
+                yield message
+                if isinstance(message, (WorkerDied, BatchEnd)):
+                    return
+        except (EOFError, OSError):
+            yield self._reap(worker)
 
     def _reap(self, worker: _Worker) -> WorkerDied:
         """Wait for the ended process, and return why it ended."""
-        code = worker.process.wait()
-        self._forget(worker)
-        if code == OUT_OF_MEMORY_EXIT:
-            return WorkerDied(
-                OUT_OF_MEMORY, f"used more than {self.spec.memory_gb:g} GiB of memory (memory_gb); worker ended"
-            )
+        code = self._end(worker, _STOP_SECONDS)
+        if worker.watch.died is not None:
+            return worker.watch.died
+        if code is None:
+            return WorkerDied(EXITED, "closed its connection and did not end; worker killed")
         if code < 0:
             return WorkerDied(CRASHED, f"killed by {signal.Signals(-code).name}{self._last_output()}")
         return WorkerDied(EXITED, f"exited with code {code}{self._last_output()}")
@@ -177,22 +185,32 @@ class Supervisor:
                 last = following
         return f": {last[:300]}" if last else ""
 
+    def _end(self, worker: _Worker, patience_seconds: float) -> int | None:
+        """Wait for a worker to end, and kill it if it does not; return its exit code, None if it was killed here."""
+        code = None
+        try:
+            code = worker.process.wait(patience_seconds)
+        except subprocess.TimeoutExpired:
+            kill(worker.process)
+            try:
+                worker.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # it hangs in a system call, such as on a disk that does not answer
+                logger.warning("worker process %d does not end though it was killed; it is left", worker.process.pid)
+        self._forget(worker)
+        return code
+
     def _forget(self, worker: _Worker) -> None:
         worker.connection.close()
         self._worker = None
 
     def stop(self) -> None:
-        """Ask the worker to end; kill it if it does not within 5 seconds."""
+        """Ask the worker to end; kill it if it does not soon."""
         worker = self._worker
-        if worker is None:
-            return
-        try:
-            worker.connection.send(None)
-            worker.process.wait(timeout=5)
-        except (subprocess.TimeoutExpired, OSError):
-            worker.process.kill()
-            worker.process.wait()
-        self._forget(worker)
+        if worker is not None:
+            worker.watch.expect_message(_STOP_SECONDS, "while it was stopped")  # it may not take what is sent
+            with contextlib.suppress(OSError):  # it has ended
+                worker.connection.send(None)
+            self._end(worker, _STOP_SECONDS)
 
     def close(self) -> None:
         self.stop()
@@ -202,11 +220,8 @@ class Supervisor:
         """Kill the worker from another thread. The thread that receives its messages then finds that it has ended."""
         worker = self._worker
         if worker is not None:
-            worker.process.kill()
+            kill(worker.process)
 
     def kill(self) -> None:
-        worker = self._worker
-        if worker is not None:
-            worker.process.kill()
-            worker.process.wait()
-            self._forget(worker)
+        if self._worker is not None:
+            self._end(self._worker, 0.0)

@@ -11,7 +11,6 @@ import faulthandler
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from manifests.outcomes import Outcomes
 from manifests.store import open_store
 from manifests.text import message
 from pipeline.planning.tasks import LostInputs, Result
-from pipeline.running.messages import EXCEPTION, OPEN_FAILED, BatchEnd, WorkerDied, WorkerSpec
+from pipeline.running.messages import EXCEPTION, OPEN_FAILED, OUT_OF_MEMORY, BatchEnd, WorkerDied, WorkerSpec
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -39,17 +38,18 @@ from stages.contract.stage import (
     store_error,
 )
 
-OUT_OF_MEMORY_EXIT = 86
 _SEND_SECONDS = 0.05  # results that come faster are sent together
 
 
 def main() -> None:
     _die_with_parent()
+    _be_first_to_be_killed()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
-    connection = Connection(int(sys.argv[1]))
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    connection = Connection(descriptor)
     spec: WorkerSpec = connection.recv()
-    _guard_memory(spec.memory_gb)
     scratch = Path(sys.argv[2])
     try:
         device = "cuda" if spec.gpus else "cpu"
@@ -76,26 +76,17 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _guard_memory(limit_gb: float) -> None:
-    """End the process when it uses too much memory, so that its row fails, not other processes of the machine."""
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-
-    def watch() -> None:
-        while True:
-            with open("/proc/self/statm") as file:
-                resident = int(file.read().split()[1]) * page_bytes
-            if resident > limit_gb * 2**30:
-                os._exit(OUT_OF_MEMORY_EXIT)
-            time.sleep(0.1)
-
-    threading.Thread(target=watch, name="memory", daemon=True).start()
+def _be_first_to_be_killed() -> None:
+    """Make the kernel choose this process, and not the driver, where a machine has no memory left."""
+    Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _describe(error: BaseException) -> str:
     """One line: the exception, and where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {message(error, 400)}{where}"
+    text = message(error, 400)
+    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
 
 
 class StageRunner:
@@ -130,8 +121,8 @@ class StageRunner:
                         continue
                     found = self._missing(item, lost)
                 yield found
-            except OSError as error:
-                yield self._failure(item, store_error(error))
+            except Exception as error:  # the row fails, not the worker with all rows of the batch
+                yield self._failure(item, store_error(error) if isinstance(error, OSError) else _from_bug(error))
         yield from self._work(rows)
 
     def _recover(self, item: Row) -> Result | None:
@@ -257,9 +248,26 @@ def _needed_keys(item: Row, member: str) -> dict[str, str]:
 
 
 def _from_bug(error: Exception) -> StageError:
+    short = next((each for each in _chain(error) if _is_out_of_memory(each)), None)
+    if short is not None:  # the row asked for more at once than there is, and would do so again
+        return StageError(OUT_OF_MEMORY, f"more memory was asked for than there is: {_describe(short)}")
     if isinstance(error, OSError) and error.errno is not None:  # from the system, not a library's error for bad data
         return store_error(error)
     return StageError(EXCEPTION, _describe(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those that it was raised from."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also those of torch, which are no MemoryError; torch is not imported for it."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in names or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":

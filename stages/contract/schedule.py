@@ -17,7 +17,7 @@ class Schedule(BaseModel):
     gpus: float = Field(0.0, ge=0)
     """GPUs that a worker takes if its stage runs on one; workers share a GPU where this is below 1."""
     memory_gb: float = Field(8.0, gt=0)
-    """Memory limit of a worker. A worker that exceeds it is killed, and its row fails."""
+    """Memory limit of a worker and its children, swap included. A worker that exceeds it is killed; its row fails."""
     batch: int = Field(8, ge=1)
     """The most rows that a worker is given at once."""
     linger_seconds: float = Field(0.5, ge=0)

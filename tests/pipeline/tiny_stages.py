@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from stages.contract.stage import Context, DamagedInput, Done, Member, Row, Stage, StageError, Work, each, read_input
@@ -47,18 +51,21 @@ def _do(deed: str, row: Row) -> None:
         case "raise":
             raise ZeroDivisionError("a bug")
         case "exit":
-            print("about to exit")
+            print("\nabout to exit")
             os._exit(3)
         case "segfault":
             ctypes.string_at(0)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             signal.pause()
-        case "eat":
-            _eat()
         case "slow":
             time.sleep(0.05)
+        case "kill" | "stop":
+            os.kill(os.getpid(), signal.SIGKILL if deed == "kill" else signal.SIGSTOP)
+        case _ if deed in _TAKES_TOO_MUCH:
+            _TAKES_TOO_MUCH[deed]()
+
+
+_LEAKED: list[bytes] = []
 
 
 def _eat() -> None:
@@ -66,6 +73,32 @@ def _eat() -> None:
     for _ in range(200):  # 10 GB at most, were nobody to stop it
         eaten.append(b"\1" * 50_000_000)
         time.sleep(0.02)
+
+
+def _print_until_it_is_dropped() -> None:
+    size = -1
+    while os.fstat(1).st_size > size:
+        size = os.fstat(1).st_size
+        os.write(1, b"x" * 1000)
+
+
+def _send_half_a_message() -> None:
+    os.write(int(sys.argv[1]), b"\0\0\1\0half a message")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+_TAKES_TOO_MUCH: dict[str, Callable[[], object]] = {
+    "eat": _eat,
+    "list": lambda: [0] * 10**9,  # one call, in which no other thread of Python runs
+    "json": lambda: json.loads("[" + "{}," * 40_000_000 + "{}]"),  # one that takes its memory slowly
+    "leak": lambda: _LEAKED.append(b"\1" * 20_000_000),
+    "child": lambda: subprocess.run(
+        [sys.executable, "-c", "import time; x = [0] * 10**8; time.sleep(600)"], check=False
+    ),
+    "refused": lambda: bytearray(1 << 60),  # MemoryError
+    "print": _print_until_it_is_dropped,
+    "half": _send_half_a_message,
+}
 
 
 class Finish(Stage):

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from manifests.outcomes import Outcomes
 from manifests.store import Store, open_store
 from pipeline.planning.tasks import Result
-from pipeline.running.messages import EXCEPTION
+from pipeline.running.messages import EXCEPTION, OUT_OF_MEMORY
 from pipeline.running.worker import StageRunner
 from stages.contract.stage import MISSING_INPUT, STORE_FAILED, Context, Done, Member, Row, Stage, Work, each
 from tests.pipeline.tiny_stages import Gather, Keep, Read, Silent, Start, Trouble, Use
 
 Run = Callable[..., dict[str, Result]]
+TORCH = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 
 
 @pytest.fixture
@@ -160,6 +163,51 @@ def test_a_bug_costs_its_own_row_and_is_said_with_its_place(run: Run, capsys: py
     assert results["b"].key == rows[1]["failure_key"]
     assert results["b"].detail.startswith("ZeroDivisionError: a bug (tiny_stages.py:")
     assert "Traceback" in capsys.readouterr().err
+
+
+def _raise_from(error: Exception, *, by: Exception) -> None:
+    try:
+        raise error
+    except type(error):
+        raise by  # noqa: B904
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("ask", "asked"),
+    [
+        (lambda: bytearray(1 << 60), "MemoryError (test_worker.py:"),
+        (lambda: np.ones((1 << 20, 1 << 36)), "MemoryError: Unable to allocate 512. PiB for an array with shape"),
+        (lambda: pa.allocate_buffer(1 << 60), "ArrowMemoryError: malloc of size 1152921504606846976 failed"),
+        (lambda: _raise(RuntimeError(TORCH)), f"RuntimeError: {TORCH} (test_worker.py:"),
+        (lambda: _raise_from(MemoryError("a list"), by=ValueError("cannot decode")), "MemoryError: a list ("),
+    ],
+)
+def test_more_memory_than_there_is_fails_its_row_and_the_worker_goes_on(
+    run: Run, ask: Callable[[], object], asked: str
+) -> None:
+    class Ask(Stage):
+        def open(self, context: Context) -> Work:
+            return each(lambda row: Done({"asked": row["id"] == "b" and ask() is None}))
+
+    results = run(Ask(), *[item(Ask(), name) for name in "abc"])
+    assert results["a"].ok and results["c"].ok
+    assert (results["b"].reason, results["b"].transient) == (OUT_OF_MEMORY, False)
+    assert results["b"].detail.startswith(f"more memory was asked for than there is: {asked}"), results["b"].detail
+
+
+def test_an_outcome_that_cannot_be_looked_at_costs_its_own_row(run: Run, tmp_path: Path) -> None:
+    class Careless(Keep):
+        def stands(self, store: Store, columns: Row) -> bool:
+            raise MemoryError if columns["length"] == 2 else ZeroDivisionError("a bug")
+
+    for name in ("a", "bb"):
+        run(Careless(), item(Careless(), name))
+    results = run(Careless(), item(Careless(), "a"), item(Careless(), "bb"), item(Careless(), "c"))
+    assert (results["a"].reason, results["bb"].reason) == (EXCEPTION, OUT_OF_MEMORY) and results["c"].ok
 
 
 def test_a_row_of_which_the_stage_says_nothing_has_failed(run: Run) -> None:
