@@ -25,6 +25,7 @@ from manifests.text import message
 from pipeline.planning.tasks import LostInputs, Result
 from pipeline.running.messages import EXCEPTION, OPEN_FAILED, OUT_OF_MEMORY, BatchEnd, WorkerDied, WorkerSpec
 from stages.contract.stage import (
+    STORE_FAILED,
     Context,
     DamagedInput,
     Done,
@@ -121,8 +122,8 @@ class StageRunner:
                         continue
                     found = self._missing(item, lost)
                 yield found
-            except Exception as error:  # the row fails, not the worker with all rows of the batch
-                yield self._failure(item, store_error(error) if isinstance(error, OSError) else _from_bug(error))
+            except Exception as error:  # a client of an object store may raise any; the row fails, not the batch
+                yield self._failure(item, _from_store(error))
         yield from self._work(rows)
 
     def _recover(self, item: Row) -> Result | None:
@@ -247,10 +248,24 @@ def _needed_keys(item: Row, member: str) -> dict[str, str]:
     return next(each["needed"] for each in item["members"] if each["id"] == member)
 
 
-def _from_bug(error: Exception) -> StageError:
+def _from_store(error: Exception) -> StageError:
+    """The failure of a row whose outcomes could not be read."""
+    if isinstance(error, OSError):
+        return store_error(error)
+    return _from_lack_of_memory(error) or StageError(STORE_FAILED, _describe(error), transient=True)
+
+
+def _from_lack_of_memory(error: Exception) -> StageError | None:
+    """The failure of a row that asked for more memory at once than there is, as it would again; else None."""
     short = next((each for each in _chain(error) if _is_out_of_memory(each)), None)
-    if short is not None:  # the row asked for more at once than there is, and would do so again
-        return StageError(OUT_OF_MEMORY, f"more memory was asked for than there is: {_describe(short)}")
+    if short is None:
+        return None
+    return StageError(OUT_OF_MEMORY, f"more memory was asked for than there is: {_describe(short)}")
+
+
+def _from_bug(error: Exception) -> StageError:
+    if (failure := _from_lack_of_memory(error)) is not None:
+        return failure
     if isinstance(error, OSError) and error.errno is not None:  # from the system, not a library's error for bad data
         return store_error(error)
     return StageError(EXCEPTION, _describe(error))

@@ -370,7 +370,7 @@ def test_texts_of_an_earlier_version_are_made_safe(run):
         run.store.replace(Outcomes(run.store).name(stage, member["needed"][stage]), json.dumps(columns).encode())
     table = run.table(run.pack([member]))
     warnings = table["warnings"][0].as_py()
-    assert warnings[:2] == ["alone", "missing file: a.png"] and max(map(len, warnings)) == LONGEST
+    assert warnings[:2] == ["alone", "missing file: a.png"] and max(map(len, warnings)) <= LONGEST
     assert json.loads(table["metadata"][0].as_py())["nested"] == {"a": [None]}
     assert table["captions"][0].as_py()[0]["text"] == "half "
 

@@ -199,15 +199,19 @@ def test_more_memory_than_there_is_fails_its_row_and_the_worker_goes_on(
     assert results["b"].detail.startswith(f"more memory was asked for than there is: {asked}"), results["b"].detail
 
 
-def test_an_outcome_that_cannot_be_looked_at_costs_its_own_row(run: Run, tmp_path: Path) -> None:
-    class Careless(Keep):
-        def stands(self, store: Store, columns: Row) -> bool:
-            raise MemoryError if columns["length"] == 2 else ZeroDivisionError("a bug")
-
-    for name in ("a", "bb"):
-        run(Careless(), item(Careless(), name))
-    results = run(Careless(), item(Careless(), "a"), item(Careless(), "bb"), item(Careless(), "c"))
-    assert (results["a"].reason, results["bb"].reason) == (EXCEPTION, OUT_OF_MEMORY) and results["c"].ok
+def test_a_store_that_raises_anything_costs_its_own_row(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = {"a": MemoryError(), "b": RuntimeError("no credentials")}
+    rows = {name: item(Keep(), name) for name in "abc"}
+    keys = {rows[name]["key"]: error for name, error in faults.items()}
+    find = Outcomes.find_stored
+    monkeypatch.setattr(
+        Outcomes, "find_stored", lambda self, stage, key: _raise(keys[key]) if key in keys else find(self, stage, key)
+    )
+    results = run(Keep(), *rows.values())
+    assert (results["a"].reason, results["b"].reason) == (OUT_OF_MEMORY, STORE_FAILED) and results["c"].ok
+    assert results["b"].transient and results["b"].detail.startswith("RuntimeError: no credentials (")
 
 
 def test_a_row_of_which_the_stage_says_nothing_has_failed(run: Run) -> None:
