@@ -9,9 +9,14 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 
+from manifests.text import message
+
 
 class SourceError(Exception):
-    """The source as a whole cannot be read."""
+    """The source as a whole cannot be read. The text is one line, without credentials."""
+
+    def __init__(self, problem: str):
+        super().__init__(message(problem))
 
 
 def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bool) -> Iterator[str]:
@@ -62,7 +67,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         detail = f"this folder cannot be listed ({error.strerror}); make it readable, or pass a glob that leaves it out"
-        raise SourceError(f"{folder}: {detail}") from error
+        raise SourceError(f"{_end_of(folder)}: {detail}") from error
 
 
 def _is_folder(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
@@ -72,8 +77,12 @@ def _is_folder(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
         if error.errno == errno.ELOOP or entry.name.lower().endswith(endings):
             return False  # a link to nowhere, or a row that fails with its own reason
         detail = f"this link cannot be followed ({error.strerror}); repair it, or remove it from the source"
-        raise SourceError(f"{entry.path}: {detail}") from error
+        raise SourceError(f"{_end_of(entry.path)}: {detail}") from error
 
 
 def _fits(name: str, part: str, hidden: bool) -> bool:
     return fnmatch.fnmatchcase(name, part) and (hidden or part.startswith(".") or not name.startswith("."))
+
+
+def _end_of(path: str) -> str:
+    return path if len(path) <= 500 else f"…{path[-500:]}"

@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import csv
 import glob
+import hashlib
 import io
 import itertools
 import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict, cast
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, TypedDict, cast
 
+from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of
 from manifests.folders import SourceError, find
-from manifests.store import is_uri
+from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
+from manifests.text import encodable, message, published, without_queries
+from manifests.web import OFFLINE, Web
 
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
 _DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
+_MOST_COLUMNS = 1_000
+_BATCH = 1_000  # rows of a Parquet list that are read at once
+_LONGEST_LINE = 16 << 20  # characters of a line of a list
+_LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
+_LONGEST_NAME = 1_000  # characters of a column in _NAMES
+_NAMES = ("id", "group", "category", "licence", "up")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what breaks lines, or steers a terminal
 
 
 class SourceRow(TypedDict, total=False):
@@ -48,18 +59,37 @@ class SourceRow(TypedDict, total=False):
     problem_detail: str
 
 
-def read_source(source: str, endings: tuple[str, ...]) -> list[SourceRow]:
+def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> list[SourceRow]:
     """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
-    source = source.removeprefix("file://")  # local files are named by path, so that changes to them are seen
+    try:
+        if scheme_of(source) in WEB:
+            web.check(source)
+    except AddressError as error:
+        raise SourceError(str(error)) from error
+    source = local_path(source)  # local files are named by path, so that changes to them are seen
     if source.lower().endswith(LIST_ENDINGS):
-        rows = [_to_row(where, entry, source) for where, entry in _read_list(source)]
+        rows = [_to_row(where, entry, source) for where, entry in _read_list(source, web)]
     else:
         base, uris = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
     if not rows:
         raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(endings)}")
+    _mark_surplus_splits(rows)
     _mark_duplicate_ids(rows)
     return rows
+
+
+def _mark_surplus_splits(rows: list[SourceRow]) -> None:
+    """Every split has files of its own, and an entry in the card."""
+    names: set[str] = set()
+    for row in rows:
+        if "problem" in row or "split" not in row or row["split"] in names:
+            continue
+        if len(names) < MOST_SPLITS:
+            names.add(row["split"])
+            continue
+        row["problem"] = "bad_row"
+        row["problem_detail"] = f"split is {row['split']!r}, but the list has {MOST_SPLITS} other splits before it"
 
 
 def _mark_duplicate_ids(rows: list[SourceRow]) -> None:
@@ -78,11 +108,26 @@ def _mark_duplicate_ids(rows: list[SourceRow]) -> None:
 
 def _found_row(uri: str, base: str) -> SourceRow:
     name = _relative(uri, base)
-    shown = name.encode(errors="backslashreplace").decode()
-    row: SourceRow = {"id": shown, "uri": uri, "source": shown}
-    if shown == name:
-        return row
-    return _problem(shown, "the file name is not UTF-8; rename the file") | {"source": shown}
+    row: SourceRow = {"id": name, "uri": uri, "source": name}
+    if problem := _problem_of_name(name):
+        return {**_problem(name, f"the file name {problem}; rename the file"), "source": _shown(name)}
+    return row
+
+
+def _problem_of_name(name: str) -> str:
+    if encodable(name) != name:
+        return "is not UTF-8"
+    if _CONTROL.search(name):
+        return "has control characters"
+    return f"has {len(name):,} characters; at most {_LONGEST_NAME:,} are read" if len(name) > _LONGEST_NAME else ""
+
+
+def _shown(name: str) -> str:
+    """A name that can be an id: without control characters, and not too long, yet different for different names."""
+    text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
+    text = text.encode(errors="backslashreplace").decode()
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return text if len(text) <= _LONGEST_NAME else f"{text[:80]}…#{digest}"
 
 
 def _relative(uri: str, base: str) -> str:
@@ -113,16 +158,13 @@ def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]
 
 
 def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
-    import fsspec
-
     if source.lower().endswith(endings) and not glob.has_magic(source):
         return source.rsplit("/", 1)[0], [source]
+    if scheme_of(source) in WEB:
+        raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
     with _reading(source):
-        scheme = urlsplit(source).scheme
-        if scheme in ("http", "https"):
-            raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
-        files = fsspec.filesystem(scheme)
-        found = files.glob(source) if glob.has_magic(source) else files.find(source)
+        files, path = open_files(source)
+        found = files.glob(path) if glob.has_magic(path) else files.find(path)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
     return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(endings))
 
@@ -135,29 +177,49 @@ def _reading(source: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:
-        message = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SourceError(f"{source}: cannot be read: {message}") from error
+        raise SourceError(f"{source}: cannot be read: {error or type(error).__name__}") from error
 
 
-def _read_list(source: str) -> Iterator[tuple[str, Any]]:
+def _read_list(source: str, web: Web) -> Iterator[tuple[str, Any]]:
     """Yield (where, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
-    import fsspec
+    with _reading(source), _open_list(source, web) as file:
+        if source.lower().endswith(".parquet"):
+            yield from _read_parquet(source, file)
+        elif source.lower().endswith(".csv"):
+            yield from _read_csv(source, _lines(source, file, newline=""))
+        else:
+            for number, line in enumerate(_lines(source, file, newline="\n"), 1):
+                if len(line) > _LONGEST_LINE:
+                    yield f"line {number}", ValueError(f"the line has more than {_LONGEST_LINE:,} characters")
+                elif line.strip():
+                    yield f"line {number}", _parse(line)
 
-    with _reading(source), fsspec.open(source, "rb") as file:
-        data = file.read()
-    if source.lower().endswith(".parquet"):
-        yield from _read_parquet(source, data)
-        return
+
+def _open_list(source: str, web: Web) -> Any:
+    scheme = scheme_of(source)
+    if scheme in WEB:
+        return web.open(source)
+    if scheme:
+        files, path = open_files(source)
+        return files.open(path, "rb")
+    path = os.path.expanduser(source)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
+        raise SourceError(f"{source}: not a regular file; pass a list file ({', '.join(LIST_ENDINGS)})")
+    return open(path, "rb")
+
+
+def _lines(source: str, file: BinaryIO, newline: str) -> Iterator[str]:
+    """The lines of a list, as they are needed. Of one longer than _LONGEST_LINE, little more than that is given."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+    number = 0
     try:
-        text = data.decode("utf-8-sig")
+        while line := text.readline(_LONGEST_LINE + 1):
+            number += 1
+            yield line
+            while len(line) > _LONGEST_LINE and not line.endswith("\n"):
+                line = text.readline(_LONGEST_LINE + 1)
     except UnicodeDecodeError as error:
-        raise SourceError(f"{source}: not UTF-8 text: {error}") from error
-    if source.lower().endswith(".csv"):
-        yield from _read_csv(source, text)
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"line {number}", _parse(line)
+        raise SourceError(f"{source}: not UTF-8 text after line {number}: {error.reason}") from error
 
 
 def _parse(line: str) -> Any:
@@ -184,9 +246,9 @@ def _items(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _read_csv(source: str, text: str) -> Iterator[tuple[str, Any]]:
+def _read_csv(source: str, text: Iterator[str]) -> Iterator[tuple[str, Any]]:
     """Read CSV strictly: else an unclosed quote would swallow the rows after it."""
-    lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    lines = csv.reader(text, skipinitialspace=True, strict=True)
     names: list[str] = []
     number = 0
     while True:
@@ -205,6 +267,7 @@ def _read_csv(source: str, text: str) -> Iterator[tuple[str, Any]]:
             continue
         if not names:
             names = fields
+            _check_columns(source, len(names))
             continue
         number += 1
         if isinstance(fields, list) and len(fields) > len(names):
@@ -212,17 +275,23 @@ def _read_csv(source: str, text: str) -> Iterator[tuple[str, Any]]:
         yield f"row {number}", dict(zip(names, fields, strict=False)) if isinstance(fields, list) else fields
 
 
-def _read_parquet(source: str, data: bytes) -> Iterator[tuple[str, Any]]:
+def _check_columns(source: str, count: int) -> None:
+    if count > _MOST_COLUMNS:
+        raise SourceError(f"{source}: {count:,} columns; at most {_MOST_COLUMNS:,} are read")
+
+
+def _read_parquet(source: str, file: BinaryIO) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.ParquetFile(file if file.seekable() else pa.BufferReader(file.read()))
+        _check_columns(source, table.metadata.num_columns)
+        entries = itertools.chain.from_iterable(map(_to_entries, table.iter_batches(_BATCH, use_threads=False)))
+        for number, entry in enumerate(entries, 1):
+            yield f"row {number}", entry
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source}: not a Parquet file: {error}") from error
-    entries = itertools.chain.from_iterable(map(_to_entries, table.to_batches(max_chunksize=10_000)))
-    for number, entry in enumerate(entries, 1):
-        yield f"row {number}", entry
 
 
 def _to_entries(batch: Any) -> list[Any]:
@@ -243,60 +312,80 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     extra: dict[str, Any] = {}
     for name, value in entry.items():
         column = ALIASES.get(name, name)
-        if value is None or value == "" or value != value:  # some lists write NaN for an empty field
+        if value is None or value == "" or isinstance(value, float) and value != value:  # some lists write NaN
             continue
         if column in COLUMNS:
             found.setdefault(column, value)
         else:
             extra[name] = value
-    name = _clean(str(found.get("id", ""))) or where
+    name = _given_id(found.pop("id", ""))
     if "uri" not in found:
-        return _problem(name, "no uri or path; name the mesh file in one of these columns")
-    given = str(found["uri"])
-    if _clean(given) != given:
-        return _problem(name, "the file name is not UTF-8; rename the file")
+        return _problem(name or where, "no uri or path; name the mesh file in one of these columns")
+    given = str(found.pop("uri"))
+    if encodable(given) != given:
+        return _problem(name or where, "the file name is not UTF-8; rename the file")
+    if "\0" in given:
+        return _problem(name or where, "the file name has a null character")
     tags = found.pop("tags", None)
-    texts = {column: text for column, value in found.items() if (text := _clean(str(value)))}
-    row = cast(SourceRow, {"source": given, "id": given} | texts | {"uri": resolve_uri(given, source)})
-    if not isinstance(tags, str | list | None):
-        detail = f"tags is {tags!r:.100}, expected a list of words, or words separated by commas or |"
-        return {**row, "problem": "bad_row", "problem_detail": detail}
-    if tags is not None:
-        row["tags"] = _to_tags(tags)
-    if row.get("up", "y") not in ("y", "z"):
-        return {**row, "problem": "bad_row", "problem_detail": f"up is {row['up']!r}, expected 'y' or 'z'"}
-    if not re.fullmatch(r"\w+", row.get("split", "train")):
-        detail = f"split is {row['split']!r}, expected only letters, digits and underscores"
-        return {**row, "problem": "bad_row", "problem_detail": detail}
+    texts = {column: text for column, value in found.items() if (text := published(str(value)))}
+    texts["source"] = without_queries(texts.get("source", given))
+    row = cast(SourceRow, texts | {"id": name or row_id(given), "uri": resolve_uri(given, source)})
+    if isinstance(tags, str | list):
+        row["tags"] = _to_tags(published(tags))
     if extra:
-        row["extra"] = _clean(extra)
-    return row
+        row["extra"] = published(extra)
+    problem = _problem_of_row(row, tags)
+    return _problem(row["id"], problem) if problem else row
+
+
+def _given_id(value: Any) -> str:
+    name = encodable(str(value))
+    return name if published(name) == name else row_id(name)
+
+
+def _problem_of_row(row: SourceRow, tags: Any) -> str:
+    """Why the values of a row cannot be used; "" if they can."""
+    if problem := _problem_of_name(row["id"]):
+        return f"the id {problem}; give the row an id of its own"
+    for column, value in row.items():
+        if column in _NAMES and len(str(value)) > _LONGEST_NAME:
+            return f"{column} has {len(str(value)):,} characters; at most {_LONGEST_NAME:,} are read"
+    if not isinstance(tags, str | list | None):
+        return f"tags is {tags!r:.100}, expected a list of words, or words separated by commas or |"
+    if row.get("up", "y") not in ("y", "z"):
+        return f"up is {row['up']!r}, expected 'y' or 'z'"
+    if not is_split_name(row.get("split", "train")):
+        return (
+            f"split is {row['split']!r:.100}, expected only letters, digits and underscores, at most {LONGEST_SPLIT} "
+            "bytes, and not `all`, which `datasets` reserves"
+        )
+    size = len(json.dumps(row, default=str, ensure_ascii=False))
+    return f"the row has {size:,} characters; at most {_LONGEST_ROW:,} are read" if size > _LONGEST_ROW else ""
 
 
 def _to_tags(given: str | list[Any]) -> list[str]:
     if isinstance(given, str):
         given = given.split("|" if "|" in given else ",")
-    tags = [_clean(str(tag)).strip() for tag in given]
+    tags = [encodable(str(tag)).strip() for tag in given]
     return [tag for tag in tags if tag]
 
 
-def _clean(value: Any) -> Any:
-    """Remove halves of surrogate pairs, which remain where a text was cut inside an emoji: UTF-8 cannot encode them."""
-    if isinstance(value, str):
-        return value.encode(errors="ignore").decode()
-    if isinstance(value, dict):
-        return {_clean(name): _clean(inner) for name, inner in value.items()}
-    return [_clean(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _problem(name: str, detail: str) -> SourceRow:
-    return {"id": name, "uri": "", "problem": "bad_row", "problem_detail": detail}
+    return {"id": _shown(name), "uri": "", "problem": "bad_row", "problem_detail": message(detail)}
 
 
 def resolve_uri(given: str, source: str) -> str:
-    """Make a mesh's path absolute; a relative path is relative to the list file."""
-    if is_uri(given) or given.startswith("/"):
-        return given.removeprefix("file://")
+    """Make a mesh's path absolute; a relative path is relative to the list file. What is not accepted stays as it is.
+
+    Ingest then refuses it.
+    """
+    try:
+        if scheme_of(given) or given.startswith("/"):
+            return given
+    except AddressError:
+        return given
+    if is_uri(given):
+        return local_path(given)
     if is_uri(source):
         return f"{source.rsplit('/', 1)[0]}/{given}"
     return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(source))), given))

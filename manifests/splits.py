@@ -10,6 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 UNSEEN = "unseen"
+LONGEST_SPLIT = 100  # bytes of a name, which is a part of file names
+MOST_SPLITS = 100  # of a dataset: each has files and an entry in the card
+
+
+def is_split_name(name: str) -> bool:
+    """Whether `datasets` can load a split of this name, where `all` means every split, and a file can be named so."""
+    return bool(re.fullmatch(r"\w+", name)) and len(name.encode()) <= LONGEST_SPLIT and name.lower() != "all"
 
 
 class Splits(BaseModel):
@@ -31,9 +38,14 @@ class Splits(BaseModel):
     @field_validator("shares")
     @classmethod
     def _whole(cls, shares: dict[str, float]) -> dict[str, float]:
-        if wrong := [name for name in shares if not re.fullmatch(r"\w+", name)]:
-            raise ValueError(f"{wrong[0]!r}: a split's name may have only letters, digits and underscores")
-        if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
+        if wrong := [name for name in shares if not is_split_name(name)]:
+            raise ValueError(
+                f"{wrong[0]!r}: a split's name may have only letters, digits and underscores, at most {LONGEST_SPLIT} "
+                "bytes, and must not be `all`, which `datasets` reserves"
+            )
+        if not 1 <= len(shares) <= MOST_SPLITS:
+            raise ValueError(f"{len(shares)} splits; expected 1 to {MOST_SPLITS}")
+        if not (min(shares.values()) > 0 and abs(sum(shares.values()) - 1) <= 1e-6):  # NaN is refused too
             raise ValueError("shares must be positive and add up to 1")
         return shares
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+
+from manifests.addresses import WEB, AddressError, local_path, open_files, scheme_of
 
 DRAFT = ".draft"  # the ending of a file being written; one that remains is from a writer that died
 
@@ -160,9 +161,7 @@ class RemoteStore(Store):
 
     @property
     def _files(self) -> Any:
-        import fsspec
-
-        return fsspec.filesystem(urlsplit(self.root).scheme, use_listings_cache=False)
+        return open_files(self.root, use_listings_cache=False)[0]
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -220,13 +219,11 @@ class RemoteStore(Store):
             return self._files.open(self._path(name), "rb")
 
 
-def is_uri(text: str) -> bool:
-    return "://" in text
-
-
 def open_store(root: str | Path) -> Store:
-    """Open the store of a run: a URI through fsspec; a path is made absolute."""
+    """Open the store of a run: a URI of an object store through fsspec; a path is made absolute."""
     text = str(root)
-    if is_uri(text) and not text.startswith("file://"):
+    if scheme := scheme_of(text):
+        if scheme in WEB:
+            raise AddressError(text, "a run or a dataset is not read from a web server; expected a path, or s3://...")
         return RemoteStore(text.rstrip("/"))
-    return LocalStore(str(Path(text.removeprefix("file://")).expanduser().absolute()))
+    return LocalStore(str(Path(local_path(text)).expanduser().absolute()))

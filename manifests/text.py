@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from itertools import accumulate
 from typing import Any
+from urllib.parse import unquote
 
 LONGEST = 1_000  # characters of a message: of an error, of a warning
 MOST = 20 * LONGEST  # characters of all warnings of an object together
@@ -19,10 +20,20 @@ _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(
 # other controls, halves of surrogate pairs, and marks that change the direction of the text around them
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _WORD = re.compile(r"[^\s'\"<>]+")
-_USER = re.compile(r"://[^/@?#]*@")
+# a user and password: up to the last @ of the host, or past a slash where no port stands after the colon
+_USER = re.compile(r"://(?:[^/?#]*@|[^/:@\[]{0,300}:(?!\d+[/?#])[^@]{0,300}@)")
+_CONTAINER = re.compile(r"\babfss?://[^:@/]+@")  # not a user: abfs://CONTAINER@ACCOUNT
 _ASSIGNED = re.compile(r"(?<![\w-])([\w-]+)(=|[\"'] ?: ?[\"'])([^\s&,;'\"]+)")
 _SECRET_NAME = re.compile(r"token|secret|passw|signature|credential|api[_-]?key|access[_-]?key|^sig$", re.IGNORECASE)
 _SENT = re.compile(r"\b(authorization: ?(?:\w+ )?)[^\s'\"]+|\b(bearer )[\w.~+/=-]{8,}|\b(hf_)\w{16,}", re.IGNORECASE)
+
+# names of the parameters of a query that sign an address
+SIGNATURE = re.compile(
+    r"(?i)x-(amz|goog|oss|cos|bce|tos|obs|ms)-.*|q-(sign-.*|ak|key-time|.*-list)|sig|googleaccessid|.*accesskey-?id|"
+    r".*(signature|token|secret|passw(or)?d|credential|jwt|hmac|(api|access)[-_]?key).*|hdne[at]s?"
+)
+# and of others that may be a secret, but are also used for what is none
+_MAYBE_SECRET = re.compile(r"(?i)auth.*|code|key|pass|pwd|session.*|sign|user(name)?")
 
 
 def encodable(value: Any) -> Any:
@@ -74,7 +85,45 @@ def _masked_value(found: re.Match[str]) -> str:
 
 
 def public_address(uri: str) -> str:
-    """An address without its user, password, query and fragment; a path stays as it is."""
-    if "://" not in uri:
+    """An address without its user and password, and without a query that may be a signature; a path stays as it is.
+
+    One of the web has no query and no fragment at all. In object stores both are usual characters of names.
+    """
+    scheme, _, rest = uri.partition("://")
+    if not rest:
         return uri
-    return _USER.sub("://", re.split(r"[?#]", uri, maxsplit=1)[0])
+    uri = _without_user(uri)
+    head, *tail = re.split(r"[?#]", uri, maxsplit=1)
+    return head if scheme.lower().endswith(("http", "https")) or tail and _has_secret(tail[0]) else uri
+
+
+def published(value: Any) -> Any:
+    """A value of the source list as it may be published: encodable, and addresses in it without credentials."""
+    if isinstance(value, dict):
+        return {published(name): published(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [published(inner) for inner in value]
+    text = encodable(value)
+    return _WORD.sub(_without_secret, text) if isinstance(text, str) and "://" in text else text
+
+
+def without_queries(text: str) -> str:
+    """A text that names sources, with every address in it as `public_address` gives it."""
+    return _WORD.sub(lambda word: public_address(word[0]), text)
+
+
+def _without_secret(word: re.Match[str]) -> str:
+    if "://" not in word[0]:
+        return word[0]
+    address = _without_user(word[0])
+    head, *tail = re.split(r"[?#]", address, maxsplit=1)
+    return head if tail and _has_secret(tail[0]) else address
+
+
+def _without_user(address: str) -> str:
+    return address if _CONTAINER.search(address) else _USER.sub("://", address)
+
+
+def _has_secret(query: str) -> bool:
+    names = (part.partition("=")[0] for part in re.split("[&;?#]", f"{query}&{unquote(query)}"))
+    return any(SIGNATURE.fullmatch(name) or _MAYBE_SECRET.fullmatch(name) for name in names)

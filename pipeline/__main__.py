@@ -6,9 +6,11 @@ import logging
 import os
 import sys
 
+from manifests.addresses import AddressError
 from manifests.dataset_index import DatasetError
 from manifests.lease import LeaseLost, RunBusy
 from manifests.sources import SourceError
+from manifests.text import message
 from pipeline.command_line.arguments import COMMANDS, make_parser, read_words
 from pipeline.planning.run import RunError
 from pipeline.running.placement import PlacementError
@@ -16,9 +18,10 @@ from pipeline.running.scheduler import RunStopped
 from pipeline.settings import RecipeError
 
 BAD_REQUEST = 2
+_LONGEST = 4_000  # characters of a line of an error
 _KNOWN = (
-    RecipeError, RunError, RunBusy, LeaseLost, SourceError, DatasetError, PlacementError, RunStopped, ImportError,
-    OSError,
+    AddressError, RecipeError, RunError, RunBusy, LeaseLost, SourceError, DatasetError, PlacementError, RunStopped,
+    ImportError, OSError,
 )  # fmt: skip
 
 
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except _KNOWN as error:
         if "--debug" in words:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", "\n".join(message(line, _LONGEST) for line in str(error).splitlines()), file=sys.stderr)
         return BAD_REQUEST
 
 

@@ -8,6 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, create_model, model_validator
 
 from manifests.splits import Splits
+from manifests.text import published
+from manifests.web import Web
 from pipeline.settings import OF_BUILD, RecipeError, load, parse, to_yaml
 from pipeline.step import Step
 from stages.align import Align
@@ -107,6 +109,11 @@ class Recipe(Stages):
         return Step(self.pack.over(ROW_STAGES), getattr(self.schedule, self.pack.name))
 
     @property
+    def web(self) -> Web:
+        """What may be fetched from web servers."""
+        return self.ingest.web
+
+    @property
     def weak_percent(self) -> float:
         """So many percent of each kind of caption are marked as weak in the dataset's index."""
         return self.pack.weak_percent
@@ -140,7 +147,8 @@ class Recipe(Stages):
     def provenance(self) -> dict[str, Any]:
         """The settings that decide what the dataset contains: those of the stages that ran, without their schedules."""
         stages = [step.stage for step in (*self.steps(), self.block_step())]
-        return {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
+        settings = {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
+        return published(settings)
 
     def to_yaml(self) -> str:
         return to_yaml(self)

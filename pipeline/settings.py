@@ -6,7 +6,6 @@ A recipe is all the settings of a build or of a training. Both load it here.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from manifests.text import message
+from manifests.text import masked, message
 from pipeline.command_line.suggestions import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -206,8 +205,7 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":
         return f"{path}.{message}" if path else message  # it concerns several fields, which the message names
-    given = re.sub(r"://[^/@\s]*@", "://***@", repr(problem["input"]))  # hide the password of a URL
-    return f"{path}: {given} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{path}: {masked(repr(problem['input']))} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> list[str]:

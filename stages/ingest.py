@@ -1,6 +1,6 @@
 """Ingest: fetch a mesh and the files that it refers to (its companions), check them, and keep them as one zip.
 
-in:  id, uri (a local path, an fsspec URI, or an http(s) URL if `allow_http` is set)
+in:  id, uri (a local path, an address in an object store, or an http(s) URL if `allow_http` is set)
 out: mesh (a zip of the mesh as `mesh_name` and its companions), content_hash, format, mesh_name,
      mesh_bytes (with companions), warnings
 
@@ -11,12 +11,13 @@ same hash. The formats are in stages/meshes/formats.py.
 from __future__ import annotations
 
 from typing import Any, ClassVar, NotRequired
-from urllib.parse import urlsplit
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from manifests.addresses import WEB, AddressError, local_path, scheme_of
 from manifests.dataset import TEXT, Column
+from manifests.web import HttpNotAllowed, Web
 from stages.artifacts import bundle
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Context, Done, ReadArtifact, Reason, Row, Stage, StageError, Work, each
@@ -41,7 +42,7 @@ class Ingest(Stage):
     """Fetch and check a mesh.  in: uri   out: mesh, content_hash, format, mesh_name, mesh_bytes, warnings"""
 
     version = 2  # 2: more files are found that material libraries refer to
-    limits = ("max_bytes", "allow_http", "timeout_seconds")
+    limits = ("max_bytes", "allow_http", "allow_private_addresses", "timeout_seconds")
     artifact = "mesh"
     suffix = ".zip"
     keyed_by_content = True
@@ -54,11 +55,16 @@ class Ingest(Stage):
         Reason("not_found", "no file at the address", "correct the address in the source list"),
         Reason(
             "unreadable",
-            "no permission, a disk error, an unknown scheme, or a chained URI",
+            "no permission, a disk error, a scheme that is not accepted, a user in the address, or a chained URI",
             "correct the permissions or the address",
         ),
         Reason("not_a_file", "a folder or a pipe", "name a mesh file in the source list"),
         Reason("http_not_allowed", "an http(s) address", "set `ingest.allow_http`"),
+        Reason(
+            "address_not_allowed",
+            "an http(s) address whose host, or one that it redirects to, has no public IP address",
+            "correct the address; if private ones are meant, set `ingest.allow_private_addresses`",
+        ),
         Reason(
             "fetch_failed",
             "a server or store did not deliver; not tried again if the server refused",
@@ -103,6 +109,8 @@ class Ingest(Stage):
     """Largest size of one mesh with its companions, in bytes."""
     allow_http: bool = False
     """Whether to fetch meshes from http:// and https:// addresses."""
+    allow_private_addresses: bool = False
+    """Whether web servers may have private, loopback or link-local IP addresses, or be reached through a proxy."""
     timeout_seconds: float = Field(60.0, gt=0)
     """Seconds to wait for an answer of a web server."""
 
@@ -123,20 +131,33 @@ class Ingest(Stage):
         except StageError as error:
             raise StageError(error.reason, error.detail, transient=error.transient, files=origin.files) from None
 
+    @property
+    def web(self) -> Web:
+        """What may be fetched from web servers."""
+        return Web(self.allow_http, self.allow_private_addresses, self.timeout_seconds)
+
+    def settings(self, with_limits: bool = False) -> Row:
+        """Without `allow_private_addresses` where it is false: older runs have keys of failures that lack it."""
+        given = super().settings(with_limits)
+        if not self.allow_private_addresses:
+            given.pop("allow_private_addresses", None)
+        return given
+
     def origin(self, uri: str) -> Origin:
         try:
-            scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+            scheme = scheme_of(uri)
+            if not scheme:
+                return LocalOrigin(local_path(uri), self.max_bytes)
+            if scheme not in WEB:
+                return RemoteOrigin(uri, self.max_bytes)
+            self.web.check(uri)
+            return WebOrigin(uri, self.max_bytes, self.web)
+        except HttpNotAllowed as error:
+            raise StageError("http_not_allowed", str(error)) from None
+        except AddressError as error:
+            raise StageError("unreadable", str(error)) from None
         except ValueError as error:
             raise StageError("unreadable", f"{uri}: {error}") from None
-        if scheme in ("", "file"):
-            return LocalOrigin(uri.removeprefix("file://"), self.max_bytes)
-        if scheme in ("http", "https"):
-            if not self.allow_http:
-                raise StageError("http_not_allowed", f"{uri}: set ingest.allow_http to fetch it")
-            return WebOrigin(uri, self.max_bytes, self.timeout_seconds)
-        if "::" in uri:  # a chain could reach what is refused above
-            raise StageError("unreadable", f"{uri}: chained URIs are not supported; give the URI of the file itself")
-        return RemoteOrigin(uri, self.max_bytes)
 
 
 def _collect(origin: Origin) -> Done:

@@ -74,7 +74,12 @@ def test_importing_the_packages_loads_nothing_heavy() -> None:
 
 # Where a stage is named: the recipe has a line for each. `caption` is also a column of source lists, `fit` a method of
 # Ray's trainer.
-NAMING = {("pipeline/recipe.py", "pack"), ("manifests/sources.py", "caption"), ("pipeline/training/on_ray.py", "fit")}
+NAMING = {
+    ("manifests/sources.py", "caption"),
+    ("pipeline/recipe.py", "ingest"),
+    ("pipeline/recipe.py", "pack"),
+    ("pipeline/training/on_ray.py", "fit"),
+}
 
 
 def words_of(path: Path) -> set[str]:

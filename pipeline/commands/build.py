@@ -52,11 +52,17 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--refresh", action=argparse.BooleanOptionalAction, default=None,
         help="check whether sources have changed (default: only local files)",
     )  # fmt: skip
+    make.add_argument(
+        "--allow-private-addresses",
+        action="store_true",
+        help="the same as --ingest.allow_private_addresses true",
+    )
     make.add_argument("--print-config", action="store_true", help="print all settings and exit")
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    recipe = load_recipe(options.recipe, overrides)
+    private = {"ingest.allow_private_addresses": True} if options.allow_private_addresses else {}
+    recipe = load_recipe(options.recipe, overrides | private)
     if options.print_config:
         print(recipe.to_yaml(), end="")
         return 0

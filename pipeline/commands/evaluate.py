@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.text import Text
 
-from manifests.store import is_uri, open_store
+from manifests.addresses import is_uri
+from manifests.store import open_store
 from pipeline.command_line.console import plain_console
 from pipeline.commands.checkpoints import (
     add_processes,

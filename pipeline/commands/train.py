@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from manifests.store import is_uri
+from manifests.addresses import is_uri
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.settings_help import settings_help

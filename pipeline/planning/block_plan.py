@@ -6,6 +6,7 @@ past the end of the block.
 
 from __future__ import annotations
 
+from manifests.text import published
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.row_states import RowStates, State
 from pipeline.planning.tasks import BlockTask
@@ -66,7 +67,8 @@ class BlockPlan:
         for index, row in zip(indices, self._rows.listing.rows(indices), strict=True):
             extra = row.pop("extra")
             columns = {name: value for name, value in row.items() if name not in _NOT_OF_THE_SOURCE}
-            members.append({"id": row["id"], "source": {**extra, **columns}, "needed": self._keys(index)})
+            source = published({**extra, **columns})  # an older version may have listed the row
+            members.append({"id": row["id"], "source": source, "needed": self._keys(index)})
         return self._blocks.item(number, members, [*self._rows.steps])
 
     def _keys(self, row: int) -> dict[str, str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import yaml
 
 from manifests import dataset
+from manifests.addresses import is_uri
 from manifests.lease import read_bounds
 from manifests.listing import Listing, read_listing
 from manifests.log import LogReader
 from manifests.outcomes import Outcomes
-from manifests.store import Store, is_uri, open_store
+from manifests.store import Store, open_store
 from manifests.text import message
 from pipeline.planning.blocks import Blocks
 from pipeline.planning.plan import Plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from manifests.addresses import address_seen, is_uri
 from manifests.records import Seen
-from manifests.store import is_uri
 from stages.contract.stage import Row
 
 
@@ -17,8 +17,11 @@ class SourceChanges:
     refresh: bool | None = None
 
     def is_unchanged(self, row: Row, seen: Seen) -> bool:
-        """Compare a row with what its ingest saw: its uri, and each file with size and time."""
-        if seen.get("uri") != row.get("uri"):
+        """Compare a row with what its ingest saw: its uri, and each file with size and time.
+
+        Another signature of the same address is no change, except where the ingest failed.
+        """
+        if seen.get("uri") not in (row["uri"], *(address_seen(row["uri"], ok) for ok in (True, False))):
             return False
         if is_uri(row["uri"]):
             return self.refresh is not True
@@ -34,6 +37,6 @@ def stamp(path: str) -> tuple[int | None, int | None]:
     """Size and modification time of a file; None if there is no such file."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null byte in it
         return None, None
     return found.st_size, found.st_mtime_ns

@@ -31,7 +31,7 @@ def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | No
         if not len(read_listing(store)):
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None
-    return read_source(source, ENDINGS)
+    return read_source(source, ENDINGS, recipe.web)
 
 
 def make_corpus(corpus: Corpus, store: Store) -> list[SourceRow]:

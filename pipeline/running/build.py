@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from manifests import dataset_index
+from manifests.addresses import address_seen, is_uri
 from manifests.lease import BEAT_SECONDS, Lease
 from manifests.listing import read_listing, update_listing
 from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
 from manifests.shards import DatasetIndex
-from manifests.store import Store, is_uri, open_store
+from manifests.store import Store, open_store
 from manifests.text import message
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
@@ -212,7 +213,8 @@ class Build:
             return {}
         uri = self.plan.listing.table.column("uri")[task.row].as_py()
         # If a failure does not name its files, the mesh itself is one of them.
-        return {"uri": uri, "files": result.files or ([] if is_uri(uri) else [(uri, *stamp(uri))])}
+        files = result.files or ([] if is_uri(uri) else [(uri, *stamp(uri))])
+        return {"uri": address_seen(uri, result.ok), "files": files}
 
     def _figures(self, scheduler: Scheduler) -> Figures:
         running = {name: pool.running for name, pool in scheduler.pools.items()}

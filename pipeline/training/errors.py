@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from manifests.addresses import AddressError
 from pipeline.planning.run import RunError
 from stages.common.models import ModelError
 
@@ -18,7 +19,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from stages.common.training.checkpoint import CheckpointError
 
     ours = (RunError, DatasetError, TrainingError, CheckpointError, EvaluationError, TemplateError, ModelError)
-    return (*ours, OSError)
+    return (*ours, AddressError, OSError)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from manifests.store import DRAFT, is_uri, open_store
+from manifests.addresses import is_uri
+from manifests.store import DRAFT, open_store
 from stages.clip_gs.data.shards import Dataset
 from stages.clip_gs.vectors import Encoded
 

@@ -11,6 +11,7 @@ from stages.meshes.mesh_file import Companion
 from stages.meshes.references import names_of
 
 _MOST_COMPANIONS = 10_000
+_LONGEST_NAME = 1_024  # bytes; no object store has longer ones
 
 
 class Companions:
@@ -46,6 +47,8 @@ class Companions:
     def _fetch(self, names: list[str]) -> str | None:
         """The first of the names that has a file, which is fetched once."""
         for name in names:
+            if len(name.encode()) > _LONGEST_NAME:
+                continue
             if name not in self.found:
                 data = self._origin.companion(name)
                 if data is None:

@@ -2,30 +2,31 @@
 
 Every origin limits the bytes that it reads, and checks the limit before it takes memory. Companions are read by names
 relative to the mesh's own folder, which `stages/meshes/references.py` has checked; the local origin also refuses links
-that lead out of the folder.
+that lead out of the folder. A companion that cannot be had, whether it is absent, not a file or not permitted, is
+missing.
 """
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
-import re
 import stat
 import urllib.error
-import urllib.request
 from abc import ABC, abstractmethod
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
+from manifests.addresses import AddressError, open_files
+from manifests.web import PrivateAddress, RedirectRefused, Web, encoded
 from stages.contract.stage import StageError
 
 if TYPE_CHECKING:
     from manifests.records import SeenFile
 
 _CHUNK = 1 << 20
-# characters that are not allowed in the path or query of a URL
-_FOREIGN = re.compile(r"[^\w.~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2})", re.ASCII)
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM}
 
 
 class Origin(ABC):
@@ -67,6 +68,10 @@ class Origin(ABC):
         return b"".join(chunks)
 
 
+class _NotAFile(Exception):
+    """A folder, a pipe, a socket or a device."""
+
+
 class LocalOrigin(Origin):
     def __init__(self, path: str, max_bytes: int):
         super().__init__(os.path.basename(path), max_bytes)
@@ -80,24 +85,23 @@ class LocalOrigin(Origin):
         except FileNotFoundError:
             self.files.append((self.path, None, None))
             raise StageError("not_found", f"{self.path}: no such file") from None
-        except IsADirectoryError:
-            raise StageError("not_a_file", f"{self.path} is a folder") from None
+        except _NotAFile as error:
+            raise StageError("not_a_file", f"{self.path} {error}") from None
         except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
             self.files.append((self.path, None, None))
-            raise StageError("unreadable", f"{self.path}: {error}") from None
+            raise StageError("unreadable", f"{self.path}: {getattr(error, 'strerror', error)}") from None
 
     def companion(self, name: str) -> bytes | None:
         path = os.path.join(self.folder, *PurePosixPath(name).parts)
-        self._check_inside(path, name)
+        self._check_inside(os.path.realpath(path), name)  # before anything is opened
         try:
-            return self._read(path)
-        except IsADirectoryError:
+            return self._read(path, companion=name)
+        except _NotAFile:
             return None
-        except (FileNotFoundError, NotADirectoryError):
-            self.files.append((path, None, None))
         except OSError as error:
             self.files.append((path, None, None))
-            raise StageError("unreadable", f"{path}: {error.strerror or error}") from None
+            if error.errno not in _MISSING:
+                raise StageError("unreadable", f"{path}: {error.strerror or error}") from None
         spelled = self._other_spelling(name)
         return self.companion(spelled) if spelled not in (None, name) else None
 
@@ -105,9 +109,12 @@ class LocalOrigin(Origin):
         """The name of a file that differs only in upper and lower case, which many systems do not distinguish."""
         folder, parts = self.folder, []
         for part in PurePosixPath(name).parts:
-            self._check_inside(folder, name)
+            self._check_inside(os.path.realpath(folder), name)
             if folder not in self._listings:
-                self._listings[folder] = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+                try:
+                    self._listings[folder] = sorted(os.listdir(folder))
+                except OSError:  # no folder, or one that may not be listed
+                    self._listings[folder] = []
             found = [entry for entry in self._listings[folder] if entry.casefold() == part.casefold()]
             if not found:
                 return None
@@ -115,28 +122,35 @@ class LocalOrigin(Origin):
             folder = os.path.join(folder, parts[-1])
         return "/".join(parts)
 
-    def _check_inside(self, path: str, name: str) -> None:
-        inside = os.path.join(os.path.realpath(self.folder), "")
-        if not os.path.join(os.path.realpath(path), "").startswith(inside):
+    def _check_inside(self, real: str, name: str) -> None:
+        if not os.path.join(real, "").startswith(os.path.join(os.path.realpath(self.folder), "")):
             detail = f"{self.name} refers to {name!r}, a link that leads out of its own folder"
             raise StageError("external_reference", detail)
 
-    def _read(self, path: str) -> bytes:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block forever
-            self.files.append((path, status.st_size, status.st_mtime_ns))
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError
-            raise StageError("not_a_file", f"{path} is not a regular file")
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            self.files.append((path, status.st_size, status.st_mtime_ns))
-            self.check_size(status.st_size, path)
-            return self.read_all(file, path)
+    def _read(self, path: str, companion: str = "") -> bytes:
+        """Read a regular file. What is checked is what is read: the name may mean another file a moment later.
+
+        It is first opened as a mere place (O_PATH), which neither waits for a pipe nor wakes a device, and is then read
+        through that place.
+        """
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            status, real = os.fstat(place), f"/proc/self/fd/{place}"
+            if companion:
+                self._check_inside(os.readlink(real), companion)
+            if not stat.S_ISREG(status.st_mode):
+                self.files.append((path, status.st_size, status.st_mtime_ns))
+                raise _NotAFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+            with open(real, "rb") as file:
+                self.files.append((path, status.st_size, status.st_mtime_ns))
+                self.check_size(status.st_size, path)
+                return self.read_all(file, path)
+        finally:
+            os.close(place)
 
 
 class RemoteOrigin(Origin):
-    """A file behind any fsspec scheme."""
+    """A file in an object store."""
 
     def __init__(self, uri: str, max_bytes: int):
         super().__init__(PurePosixPath(urlsplit(uri).path).name or uri.rsplit("/", 1)[-1], max_bytes)
@@ -144,94 +158,83 @@ class RemoteOrigin(Origin):
         self.folder = uri.rsplit("/", 1)[0]
 
     def main(self) -> bytes:
-        data = self._read(self.uri)
-        if data is None:
-            raise StageError("not_found", f"{self.uri}: no such file")
-        return data
+        try:
+            return self._read(self.uri)
+        except FileNotFoundError:
+            raise StageError("not_found", f"{self.uri}: no such file") from None
+        except PermissionError as error:
+            raise StageError("unreadable", f"{self.uri}: {error}") from None
 
     def companion(self, name: str) -> bytes | None:
-        return self._read(f"{self.folder}/{name}")
-
-    def _read(self, uri: str) -> bytes | None:
-        import fsspec
-
         try:
-            files, path = fsspec.core.url_to_fs(uri)
+            return self._read(f"{self.folder}/{name}")
+        except (FileNotFoundError, PermissionError, AddressError):
+            return None
+
+    def _read(self, uri: str) -> bytes:
+        try:
+            files, path = open_files(uri)
             about = files.info(path)
             if about["type"] != "file":
                 raise StageError("not_a_file", f"{uri} is a {about['type']}")
             self.check_size(about.get("size") or 0, uri)
             with files.open(path, "rb") as stream:
                 return self.read_all(stream, uri)
-        except FileNotFoundError:
-            return None
-        except PermissionError as error:
-            raise StageError("unreadable", f"{uri}: {error}") from None
-        except (ImportError, ValueError) as error:  # no such scheme, or its library is not installed
-            raise StageError("unreadable", f"{uri}: {error}") from None
-        except StageError:
+        except (FileNotFoundError, PermissionError, StageError, AddressError):
             raise
+        except (ImportError, ValueError) as error:  # the scheme's library is not installed, or no name of a bucket
+            raise StageError("unreadable", f"{uri}: {error}") from None
         except Exception as error:  # every scheme raises errors of its own
             raise StageError("fetch_failed", f"{uri}: {_line(error)}", transient=True) from None
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects of the mesh itself, to http(s) only, and none of a companion."""
-
-    def __init__(self, follow: bool):
-        self.follow = follow
-
-    def redirect_request(self, request: Any, stream: Any, code: int, message: str, headers: Any, url: str) -> Any:
-        if self.follow and urlsplit(url).scheme in ("http", "https"):
-            return super().redirect_request(request, stream, code, message, headers, url)
-        raise StageError("external_reference", f"{request.full_url} redirects to {url}")
-
-
 class WebOrigin(Origin):
-    def __init__(self, url: str, max_bytes: int, timeout_seconds: float):
+    def __init__(self, url: str, max_bytes: int, web: Web):
         super().__init__(unquote(PurePosixPath(urlsplit(url).path).name), max_bytes)
-        self.url = _encoded(url)
-        self.timeout_seconds = timeout_seconds
+        self.url = encoded(url)
+        self.web = web
         self.folder = self.url.split("?", 1)[0].split("#", 1)[0].rsplit("/", 1)[0]
 
     def main(self) -> bytes:
-        data = self._read(self.url, follow=True)
-        if data is None:
-            raise StageError("not_found", f"{self.url}: the server has no such file")
-        return data
+        try:
+            return self._read(self.url, follow=True)
+        except FileNotFoundError:
+            raise StageError("not_found", f"{self.url}: the server has no such file") from None
+        except PermissionError as error:
+            raise StageError("unreadable", f"{self.url}: {error}") from None
 
     def companion(self, name: str) -> bytes | None:
-        return self._read(f"{self.folder}/{quote(name)}", follow=False)
-
-    def _read(self, url: str, follow: bool) -> bytes | None:
-        opener = urllib.request.build_opener(_Redirects(follow))
         try:
-            with opener.open(url, timeout=self.timeout_seconds) as answer:
-                declared = answer.headers.get("Content-Length", "")
-                self.check_size(int(declared) if declared.isdigit() else 0, url)
+            return self._read(f"{self.folder}/{quote(name)}", follow=False)
+        except (FileNotFoundError, PermissionError):
+            return None
+
+    def _read(self, url: str, follow: bool) -> bytes:
+        try:
+            with self.web.open(url, follow) as answer:
+                length = answer.headers.get("Content-Length", "")
+                declared = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+                self.check_size(declared, url)
                 data = self.read_all(answer, url)
-                if declared.isdigit() and len(data) < int(declared):
+                if len(data) < declared:
                     raise StageError("fetch_failed", f"{url}: the connection ended early", transient=True)
                 return data
         except urllib.error.HTTPError as error:
-            if error.code in (404, 410):
-                return None
+            if error.code in (404, 410, 414):
+                raise FileNotFoundError(error.code) from None
             if error.code in (401, 403):
-                raise StageError("unreadable", f"{url}: HTTP {error.code}") from None
+                raise PermissionError(f"HTTP {error.code}") from None
             busy = error.code >= 500 or error.code in (408, 425, 429)
             raise StageError("fetch_failed", f"{url}: HTTP {error.code}", transient=busy) from None
-        except (http.client.InvalidURL, UnicodeError) as error:  # an invalid port or host
+        except PrivateAddress as error:
+            raise StageError("address_not_allowed", str(error)) from None
+        except RedirectRefused as error:
+            raise StageError("external_reference", str(error)) from None
+        except (http.client.InvalidURL, ValueError) as error:  # an invalid port or host, also of a redirect
             raise StageError("unreadable", f"{url}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
             raise StageError("fetch_failed", f"{url}: {_line(error)}", transient=True) from None
 
 
-def _encoded(url: str) -> str:
-    """Percent-encode the characters that are not allowed in a URL; what is encoded already stays."""
-    parts = urlsplit(url)
-    path, query = (_FOREIGN.sub(lambda found: quote(found[0]), part) for part in (parts.path, parts.query))
-    return parts._replace(path=path, query=query).geturl()
-
-
 def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{type(error).__name__}: {error}"

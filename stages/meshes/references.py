@@ -23,7 +23,7 @@ def embedded(uri: str, owner: str) -> bytes:
     head, _, body = uri.partition(",")
     try:
         return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
-    except binascii.Error as error:
+    except (binascii.Error, UnicodeEncodeError) as error:
         raise StageError("corrupt_file", f"{owner}: a data URI is not valid base64 ({error})") from None
 
 

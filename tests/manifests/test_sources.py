@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import uuid
+from decimal import Decimal
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +20,7 @@ from manifests import sources
 from manifests.listing import update_listing
 from manifests.sources import SourceError
 from manifests.store import open_store
+from manifests.web import Web
 
 read_source = partial(sources.read_source, endings=(".glb", ".gltf", ".obj", ".ply", ".stl", ".off"))
 
@@ -257,8 +263,175 @@ def test_a_source_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, nam
         read_source(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("source", ["foo://bucket/meshes", "foo://bucket/list.jsonl", "http://[1/meshes"])
-def test_a_uri_that_no_file_system_knows_is_refused_in_one_line(source: str) -> None:
-    with pytest.raises(SourceError, match="cannot be read: .+") as refusal:
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("foo://bucket/meshes", "scheme is not accepted; expected .*s3://"),
+        ("foo://bucket/list.jsonl", "scheme is not accepted"),
+        ("local:///etc/list.jsonl", "scheme is not accepted"),
+        ("file://host/list.jsonl", "must have no host"),
+        ("data:list.jsonl", "data: is not accepted"),
+        ("s3://KEY:SECRET@bucket/*.glb", "no user and no password"),
+        ("simplecache::s3://bucket/list.csv", "scheme is not accepted"),
+        ("http://127.0.0.1:9/list.jsonl?", "set ingest.allow_http"),
+        ("https://h.test/list.jsonl", "set ingest.allow_http"),
+    ],
+)
+def test_a_source_at_an_address_that_is_not_accepted_is_refused_in_one_line(source: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message) as refusal:
         read_source(source)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(refusal.value) and "SECRET" not in str(refusal.value)
+
+
+def test_a_list_behind_a_web_server_is_read_as_meshes_are(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"uri": "a.glb"}\n')
+    pq.write_table(pa.table({"uri": ["b.glb"]}), tmp_path / "list.parquet")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        allowed = Web(allow_http=True, allow_private_addresses=True)
+        assert [row["uri"] for row in read_source(f"{url}/list.jsonl", web=allowed)] == [f"{url}/a.glb"]
+        assert [row["uri"] for row in read_source(f"{url}/list.parquet", web=allowed)] == [f"{url}/b.glb"]
+        with pytest.raises(SourceError, match="not a public address"):
+            read_source(f"{url}/list.jsonl", web=Web(allow_http=True))
+        with pytest.raises(SourceError, match="cannot be listed"):
+            read_source(f"{url}/meshes", web=allowed)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+SIGNED = "https://me:SECRET@h.test/a.glb?X-Amz-Date=1&X-Amz-Signature=SECRET"
+
+
+def test_no_column_but_the_uri_has_credentials(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    rows = [
+        {"uri": SIGNED.replace("me:SECRET@", ""), "page": f"see {SIGNED}", "more": {SIGNED: [SIGNED]}},
+        {"id": SIGNED, "uri": "b.glb", "source": f"bought at {SIGNED}", "caption": SIGNED, "tags": [SIGNED]},
+        {"id": "c", "uri": "c.glb", "source": "https://h.test/get?id=3", "page": "https://h.test/get?id=3"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    read = read_source(str(path))
+    assert "SECRET" in read[0]["uri"] and "SECRET" not in str([{**row, "uri": ""} for row in read])
+    assert [row["id"] for row in read] == ["https://h.test/a.glb", "https://h.test/a.glb#2", "c"]
+    assert [row["source"] for row in read] == [
+        "https://h.test/a.glb", "bought at https://h.test/a.glb", "https://h.test/get",
+    ]  # fmt: skip
+    assert read[2]["extra"] == {"page": "https://h.test/get?id=3"}
+
+
+def test_another_signature_changes_no_id_and_another_query_does(tmp_path: Path) -> None:
+    def ids(signature: str) -> list[str]:
+        path = tmp_path / "list.jsonl"
+        uris = [f"https://h.test/get?file={number}&X-Amz-Signature={signature}" for number in (1, 2)]
+        path.write_text("\n".join(json.dumps({"uri": uri}) for uri in uris))
+        return [row["id"] for row in read_source(str(path))]
+
+    assert ids("a") == ids("b") and len(set(ids("a"))) == 2
+
+
+@pytest.mark.parametrize(
+    "split",
+    ["all", "ALL", "s" * 300, "ä" * 60, "train[:10%]", "train+test", "a-b", "a.b", "a\n", "../a", "a b"],
+)
+def test_what_cannot_be_the_name_of_a_split_is_a_bad_row(tmp_path: Path, split: str) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"uri": "a.glb", "split": split}) + '\n{"uri": "b.glb", "split": "träning_2"}')
+    bad, good = read_source(str(path))
+    assert bad["problem"] == "bad_row" and "split" in bad["problem_detail"]
+    assert "problem" not in good and good["split"] == "träning_2"
+
+
+def test_splits_by_the_thousand_are_bad_rows(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text("\n".join(json.dumps({"uri": f"{n}.glb", "split": f"s{n % 150}"}) for n in range(300)))
+    rows = read_source(str(path))
+    assert len({row["split"] for row in rows if "problem" not in row}) == 100
+    assert sum(row.get("problem") == "bad_row" for row in rows) == 100
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"id": "i" * 1001}, "the id has 1,001 characters"),
+        ({"id": "a\x1b[31m"}, "the id has control characters"),
+        ({"id": "a\0"}, "the id has control characters"),
+        ({"uri": "a\0.glb"}, "null character"),
+        ({"uri": "a\n.glb"}, "the id has control characters"),
+        ({"category": "c" * 5_000_000}, "category has 5,000,000 characters"),
+        ({"licence": "c" * 1001}, "licence has"),
+        ({"group": "c" * 1001}, "group has"),
+        ({"caption": "c" * 1_000_001}, "the row has 1,000,"),
+        ({"tags": ["t"] * 500_000}, "the row has"),
+        ({"maker": ["m" * 1_000_000]}, "the row has"),
+        ({"tags": {"a": "b" * 1_000_000}}, "tags is"),
+    ],
+)  # fmt: skip
+def test_values_that_could_not_be_stored_or_shown_are_bad_rows(tmp_path: Path, row: dict, what: str) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"uri": "a.glb"} | row) + '\n{"uri": "b.glb"}\n')
+    bad, good = read_source(str(path))
+    assert bad["problem"] == "bad_row" and what in bad["problem_detail"] and "problem" not in good
+    assert all(len(str(value)) <= 1_000 and str(value).isprintable() for value in bad.values())
+    assert len(update_listing(open_store(tmp_path / "run"), [bad, good], epoch=1)) == 2
+
+
+def test_hostile_names_in_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, "two\nlines.glb", "red\x1b[31m.glb", "n" * 251 + ".glb", "fine.glb")
+    os.mkfifo(tmp_path / "pipe.glb")
+    rows = {row["id"]: row.get("problem") for row in read_source(str(tmp_path))}
+    assert rows == {
+        "fine.glb": None, "n" * 251 + ".glb": None, "pipe.glb": None,  # which ingest refuses
+        "red\\x1b[31m.glb": "bad_row", "two\\nlines.glb": "bad_row",
+    }  # fmt: skip
+
+
+def test_a_list_that_is_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.jsonl")
+    (tmp_path / "list.csv").symlink_to("/dev/zero")
+    for name in ("list.jsonl", "list.csv"):
+        with pytest.raises(SourceError, match="not a regular file"):
+            read_source(str(tmp_path / name))
+
+
+def test_an_endless_line_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_LONGEST_LINE", 1000)
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"uri": "a.glb"}\n{"uri": "' + "b" * 10_000 + '"}\n{"uri": "c.glb"}')
+    rows = read_source(str(path))
+    assert [(row["id"], row.get("problem")) for row in rows] == [
+        ("a.glb", None),
+        ("line 2", "bad_row"),
+        ("c.glb", None),
+    ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_have_a_limit(tmp_path: Path, ending: str) -> None:
+    names = ["uri", *(f"c{number}" for number in range(1000))]
+    if ending == "csv":
+        (tmp_path / "list.csv").write_text(",".join(names) + "\n")
+    else:
+        pq.write_table(pa.table({name: ["x"] for name in names}), tmp_path / "list.parquet")
+    with pytest.raises(SourceError, match="1,001 columns"):
+        read_source(str(tmp_path / f"list.{ending}"))
+
+
+def test_a_parquet_list_may_have_any_type(tmp_path: Path) -> None:
+    tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 2, 3), np.float32))
+    columns = {
+        "uri": pa.array(["a.glb", "b.glb"]).dictionary_encode(),
+        "id": pa.array([b"one", b"two"]),
+        "tensor": tensor,
+        "uuid": pa.array([uuid.uuid4().bytes] * 2, pa.uuid()),
+        "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())),
+        "when": pa.array([0, 1], pa.timestamp("ns")),
+        "price": pa.array([Decimal("1.5"), None]),
+        "nested": pa.array([{"a": [{"b": float("nan")}]}, None]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    rows = read_source(str(tmp_path / "list.parquet"))
+    assert [row.get("problem") for row in rows] == [None, None]
+    assert len(update_listing(open_store(tmp_path / "run"), rows, epoch=1)) == 2

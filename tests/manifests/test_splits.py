@@ -45,3 +45,16 @@ def test_small_splits_have_longer_spans_so_that_shards_are_of_one_size() -> None
 def test_shares_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ValidationError, match="add up to 1"):
         Splits(shares={"train": 0.5, "test": 0.2})
+
+
+@pytest.mark.parametrize("name", ["all", "All", "a-b", "a\n", "", "s" * 101, "ä" * 51])
+def test_names_that_datasets_cannot_load_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="a split's name"):
+        Splits(shares={name: 1.0})
+
+
+def test_shares_that_are_no_numbers_or_too_many_are_refused() -> None:
+    with pytest.raises(ValidationError, match="add up to 1"):
+        Splits(shares={"train": float("nan")})
+    with pytest.raises(ValidationError, match="101 splits"):
+        Splits(shares={f"s{number}": 1 / 101 for number in range(101)})

@@ -2,7 +2,17 @@
 
 import pytest
 
-from manifests.text import LONGEST, MOST, encodable, masked, message, messages, public_address
+from manifests.text import (
+    LONGEST,
+    MOST,
+    encodable,
+    masked,
+    message,
+    messages,
+    public_address,
+    published,
+    without_queries,
+)
 
 
 def test_encodable_removes_halves_of_surrogate_pairs_at_any_depth():
@@ -60,6 +70,9 @@ def test_making_a_message_twice_changes_nothing():
         ("aws_secret_access_key=abc/def+x, region=eu", "aws_secret_access_key=***, region=eu"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("token hf_abcdefghijklmnopqrst", "token hf_***"),
+        ("https://u:p/w@h.test/a", "https://***@h.test/a"),
+        ("https://u:p@w@h.test/a", "https://***@h.test/a"),
+        ("https://h.test:8080/a@2x.glb", "https://h.test:8080/a@2x.glb"),
         ("unexpected token: }", "unexpected token: }"),
         ("max_new_tokens=12", "max_new_tokens=12"),
         ('{"api_key": "abc"}', '{"api_key": "***"}'),
@@ -87,8 +100,37 @@ def test_the_time_grows_with_the_length_of_the_text_and_not_faster(part, monkeyp
     [
         ("https://u:p@h.test:8080/a/b.glb?X-Amz-Signature=abc#part", "https://h.test:8080/a/b.glb"),
         ("s3://bucket/a@2x.glb", "s3://bucket/a@2x.glb"),
+        ("s3://k:s@bucket/a?X-Amz-Signature=s", "s3://bucket/a"),
+        ("s3://bucket/what?.glb#1", "s3://bucket/what?.glb#1"),
+        ("abfs://container@account/a", "abfs://container@account/a"),
+        ("abfs://container:key@account/a", "abfs://account/a"),
         ("chairs/what?.glb", "chairs/what?.glb"),
     ],
 )
 def test_a_public_address_has_no_user_and_no_query(uri, public):
     assert public_address(uri) == public
+
+
+@pytest.mark.parametrize(
+    ("value", "clean"),
+    [
+        ("see https://u:p@h.test/a?id=3, or 'gs://b/c?x=1'", "see https://h.test/a?id=3, or 'gs://b/c?x=1'"),
+        ("https://h.test/a?id=3&X-Amz-Signature=s#f", "https://h.test/a"),
+        ("https://h.test/a?id=3&amp;sig=s", "https://h.test/a"),
+        ("https://h.test/a#access_token=t", "https://h.test/a"),
+        ("https://h.test/go?to=https%3A%2F%2Fi.test%2F%3Fsig%3Ds", "https://h.test/go"),
+        ({"https://u:p@h.test": ["\ud800https://h.test/?key=s", 3]}, {"https://h.test": ["https://h.test/", 3]}),
+        ("a signature=x is no address", "a signature=x is no address"),
+    ],
+)
+def test_addresses_in_published_values_have_no_credentials(value, clean):
+    assert published(value) == clean
+
+
+def test_a_source_has_no_query():
+    assert without_queries("made from https://u@h.test/a?id=3#f") == "made from https://h.test/a"
+
+
+def test_long_hostile_texts_take_no_quadratic_time():
+    for text in ("a.a." * 20_000, "a://b:" * 2_000, "https://h/?" * 30_000, "&" * 100_000):
+        assert isinstance(published(f"https://h/?{text}"), str) and isinstance(published(text), str)

@@ -4,8 +4,11 @@ import io
 import json
 import os
 import shutil
+import socket
+import stat
 import struct
 import sys
+import tempfile
 import threading
 import uuid
 import zipfile
@@ -14,12 +17,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import fsspec
 import pytest
 
 from stages.contract.stage import Done, Outcome, StageError
 from stages.ingest import Ingest
+from stages.ingesting import origins
 from tests.stages import meshes
 
 
@@ -40,6 +45,9 @@ def refused(uri: Path | str, reason: str, **fields: Any) -> StageError:
     assert isinstance(outcome, StageError), outcome
     assert outcome.reason == reason, outcome.detail
     return outcome
+
+
+WEB = {"allow_http": True, "allow_private_addresses": True}  # the servers of these tests are on this machine
 
 
 def members(outcome: Done) -> dict[str, bytes]:
@@ -177,6 +185,92 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
     assert done(alias).columns["format"] == "glb"
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "long", "very long", "forbidden"])
+@pytest.mark.parametrize("needed", [False, True])
+def test_a_companion_that_is_no_readable_file_is_missing(tmp_path: Path, kind: str, needed: bool) -> None:
+    name = {"long": "n" * 256 + ".png", "very long": "n/" * 5_000 + "n.png"}.get(kind, "it.png")
+    made = meshes.cube_gltf() if needed else meshes.cube_gltf(texture=name)
+    path = write(tmp_path / "a.gltf", made.gltf(name)) if needed else write(tmp_path / "a.glb", made.glb())
+    target = tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "socket":
+        made_socket = socket.socket(socket.AF_UNIX)
+        with tempfile.TemporaryDirectory() as short:  # a socket's path has 107 bytes at most
+            made_socket.bind(f"{short}/s")
+            shutil.move(f"{short}/s", target)
+        made_socket.close()
+    elif kind == "device":
+        if os.geteuid() != 0:
+            pytest.skip("only root makes devices")
+        os.mknod(target, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
+    elif kind == "loop":
+        target.symlink_to(name)
+    elif kind == "forbidden":
+        if os.geteuid() == 0:
+            pytest.skip("root may read everything")
+        write(target, b"x").chmod(0)
+    if needed:
+        refused(path, "missing_file")
+    else:
+        assert done(path).columns["warnings"] == [f"missing file: {name[:200]}"]
+
+
+def test_a_companion_swapped_after_the_check_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = write(tmp_path / "secret.png", b"secret")
+    path = write(tmp_path / "mesh" / "a.glb", meshes.cube_gltf(texture="it.png").glb())
+    link = write(tmp_path / "mesh" / "it.png", b"harmless")
+    check = origins.LocalOrigin._check_inside
+
+    def swap(origin: origins.LocalOrigin, real: str, name: str) -> None:
+        check(origin, real, name)
+        if not link.is_symlink():
+            link.unlink()
+            link.symlink_to(secret)
+
+    monkeypatch.setattr(origins.LocalOrigin, "_check_inside", swap)
+    assert "link that leads out" in refused(path, "external_reference").detail
+    assert link.is_symlink()
+
+
+def test_a_mesh_swapped_for_a_pipe_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.glb", FILES["glb"])
+    stat_of = os.fstat
+
+    def swap(place: int) -> os.stat_result:
+        found = stat_of(place)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        monkeypatch.setattr(os, "fstat", stat_of)
+        return found
+
+    monkeypatch.setattr(os, "fstat", swap)
+    assert done(path).columns["format"] == "glb"  # what was checked is read
+    refused(path, "not_a_file")
+
+
+def test_a_folder_that_may_not_be_listed_costs_its_textures_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.glb", meshes.cube_gltf(texture="gone.png").glb())
+
+    def refuse(folder: str) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)  # root may list everything
+    assert done(path).columns["warnings"] == ["missing file: gone.png"]
+
+
+def test_endless_files_have_a_limit() -> None:
+    refused("/dev/zero", "not_a_file")
+    refused("/proc/self/maps", "too_large", max_bytes=10)  # its size is said to be 0
+
+
+def test_a_data_uri_that_is_no_text_is_corrupt(tmp_path: Path) -> None:
+    document = meshes.cube_gltf().gltf("data:application/octet-stream;base64,AAAA\\ud800")
+    refused(write(tmp_path / "a.gltf", document.replace(b"\\\\ud800", b"\\ud800")), "corrupt_file")
+
+
 def test_names_may_differ_in_case(tmp_path: Path) -> None:
     path = write(tmp_path / "a.obj", meshes.obj_cube("mtllib a.mtl"))
     write(tmp_path / "A.MTL", b"newmtl a\nmap_Kd Textures/Red.PNG\n")
@@ -298,19 +392,41 @@ def test_a_failed_row_does_not_affect_others(tmp_path: Path) -> None:
     assert [key for key, outcome in outcomes.items() if isinstance(outcome, Done)] == ["good"]
 
 
-def test_object_stores(tmp_path: Path) -> None:
+def test_object_stores(tmp_path: Path, bucket: str) -> None:
     path = gltf_folder(tmp_path)
-    store = fsspec.filesystem("memory")
-    root = f"/{uuid.uuid4().hex}"
-    store.put(str(tmp_path), root, recursive=True)
-    outcome = done(f"memory:/{root}/kub ett.gltf")
+    store = fsspec.filesystem("s3")
+    root = f"{bucket}/{uuid.uuid4().hex}"
+    store.put(f"{tmp_path}/", root, recursive=True)
+    outcome = done(f"{root}/kub ett.gltf")
     local = done(path)
     assert (outcome.content, outcome.columns, outcome.artifact) == (local.content, local.columns, local.artifact)
     assert outcome.files == []
-    refused(f"memory:/{root}/none.glb", "not_found")
-    refused(f"memory:/{root}/textures", "not_a_file")
-    refused(f"memory:/{root}/kub ett.gltf", "too_large", max_bytes=1000)
+    refused(f"{root}/none.glb", "not_found")
+    refused(f"{root}/textures", "not_a_file")
+    refused(f"{root}/kub ett.gltf", "too_large", max_bytes=1000)
     assert done(f"file://{path}").content == local.content
+
+
+def test_only_accepted_schemes_are_opened(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/a.glb", FILES["glb"])
+    path = write(tmp_path / "a.glb", FILES["glb"])
+    for uri in (
+        "memory://a.glb",
+        f"local://{path}",
+        f"LOCAL://{path}",
+        f"file:{path}",
+        f"file://localhost{path}",
+        f"dir://a.glb::file://{tmp_path}",
+        f"s3://x/a::file://{path}",
+        "ftp://127.0.0.1:9/a.glb",
+        "github://o:r@main/a.glb",
+        "data:model/gltf-binary;base64,Z2xURg==",
+        "s3://KEY:SECRET@bucket/a.glb",
+    ):
+        detail = refused(uri, "unreadable").detail
+        assert "SECRET" not in detail and (
+            "hf://" in detail or "user" in detail or "host" in detail or "chain" in detail
+        )
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -332,6 +448,22 @@ class Quiet(SimpleHTTPRequestHandler):
                     self.wfile.write(b"glTF" * 65536)
             except OSError:
                 return
+        elif self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", bytes.fromhex(self.path.removeprefix("/to/")).decode())
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"a redirect's body" * 65536)
+            except OSError:
+                return
+        elif self.path.startswith("/length/"):
+            self.send_response(200)
+            self.send_header("Content-Length", unquote(self.path.removeprefix("/length/")))
+            self.end_headers()
+            self.wfile.write(FILES["glb"])
+        elif self.path.startswith("/private/") or self.path.startswith("/forbidden"):
+            self.send_error(403)
         elif self.path.startswith("/short"):
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
@@ -350,7 +482,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
     folder.mkdir()
     handler: type[Quiet] = type("Handler", (Quiet,), {"asked": []})
     web = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{web.server_address[1]}", folder, handler.asked
     web.shutdown()
     web.server_close()
@@ -361,7 +493,7 @@ def test_web_servers_are_used_only_if_allowed(server: tuple[str, Path, list[str]
     path = gltf_folder(folder / "set")
     refused(f"{url}/set/kub%20ett.gltf", "http_not_allowed")
     assert asked == []
-    outcome = done(f"{url}/set/kub%20ett.gltf?version=2", allow_http=True)
+    outcome = done(f"{url}/set/kub%20ett.gltf?version=2", **WEB)
     local = done(path)
     assert (outcome.content, outcome.columns, outcome.files) == (local.content, local.columns, [])
 
@@ -369,14 +501,14 @@ def test_web_servers_are_used_only_if_allowed(server: tuple[str, Path, list[str]
 def test_answers_of_web_servers(server: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = server
     write(folder / "moved" / "a.glb", FILES["glb"])
-    assert done(f"{url}/away/a.glb", allow_http=True).columns["format"] == "glb"
-    refused(f"{url}/none.glb", "not_found", allow_http=True)
-    assert refused(f"{url}/busy.glb", "fetch_failed", allow_http=True).transient
-    assert refused(f"{url}/short.glb", "fetch_failed", allow_http=True).transient
-    assert refused("http://127.0.0.1:9/a.glb", "fetch_failed", allow_http=True).transient
-    refused(f"{url}/endless.glb", "too_large", allow_http=True, max_bytes=10_000_000)
+    assert done(f"{url}/away/a.glb", **WEB).columns["format"] == "glb"
+    refused(f"{url}/none.glb", "not_found", **WEB)
+    assert refused(f"{url}/busy.glb", "fetch_failed", **WEB).transient
+    assert refused(f"{url}/short.glb", "fetch_failed", **WEB).transient
+    assert refused("http://127.0.0.1:9/a.glb", "fetch_failed", **WEB).transient
+    refused(f"{url}/endless.glb", "too_large", **WEB, max_bytes=10_000_000)
     write(folder / "big.glb", FILES["glb"])
-    refused(f"{url}/big.glb", "too_large", allow_http=True, max_bytes=100)
+    refused(f"{url}/big.glb", "too_large", **WEB, max_bytes=100)
 
 
 def test_urls_are_encoded_once(server: tuple[str, Path, list[str]]) -> None:
@@ -388,14 +520,14 @@ def test_urls_are_encoded_once(server: tuple[str, Path, list[str]]) -> None:
         "St%C3%BChle%20100%25/kub%20ett.gltf",
         "Stühle%20100%/kub ett.gltf?a=ü b",
     ):
-        assert done(f"{url}/{place}", allow_http=True).content == local.content
-    refused(f"{url}/Stühle 100%/kein.glb", "not_found", allow_http=True)
+        assert done(f"{url}/{place}", **WEB).content == local.content
+    refused(f"{url}/Stühle 100%/kein.glb", "not_found", **WEB)
     assert "/St%C3%BChle%20100%25/kub%20ett.gltf?a=%C3%BC%20b" in asked
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:port", "a..b"])
 def test_an_invalid_url_is_not_tried_again(host: str) -> None:
-    assert not refused(f"http://{host}/a.glb", "unreadable", allow_http=True).transient
+    assert not refused(f"http://{host}/a.glb", "unreadable", **WEB).transient
 
 
 def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, list[str]]) -> None:
@@ -403,12 +535,105 @@ def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, li
     write(folder / "secret.png", b"")
     for uri in ("../secret.png", f"{url}/secret.png", "/secret.png"):
         write(folder / "set" / "a.glb", meshes.cube_gltf(texture=uri).glb())
-        refused(f"{url}/set/a.glb", "external_reference", allow_http=True)
+        refused(f"{url}/set/a.glb", "external_reference", **WEB)
     assert set(asked) == {"/set/a.glb"}
     write(folder / "away" / "a.glb", b"")
     shutil.copy(write(folder / "b.glb", meshes.cube_gltf(texture="away.png").glb()), folder / "c.glb")
-    refused(f"{url}/c.glb", "external_reference", allow_http=True)
+    refused(f"{url}/c.glb", "external_reference", **WEB)
     assert "/moved/x.png" not in asked
+
+
+def test_private_addresses_are_reached_only_if_allowed(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    port = url.rpartition(":")[2]
+    write(folder / "a.glb", FILES["glb"])
+    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"):
+        error = refused(f"http://{host}:{port}/a.glb", "address_not_allowed", allow_http=True)
+        assert "ingest.allow_private_addresses" in error.detail and not error.transient
+    assert asked == []
+    assert done(f"http://127.0.0.1:{port}/a.glb", **WEB).columns["format"] == "glb"
+
+
+def test_a_redirect_is_checked_as_its_address_is(
+    server: tuple[str, Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder, asked = server
+    write(folder / "a.glb", FILES["glb"])
+    resolve, port = socket.getaddrinfo, url.rpartition(":")[2]
+    lookups: list[str] = []
+
+    def rebound(host: Any, *words: Any, **more: Any) -> Any:
+        """The name is public when it is looked up first, and private ever after, as in an attack by DNS."""
+        if host == "name.test":
+            lookups.append(host)
+            host = "127.0.0.1" if len(lookups) > 1 else "93.184.215.14"
+        return resolve(host, *words, **more)
+
+    connected: list[Any] = []
+
+    def connect(address: tuple[str, int], *words: Any) -> socket.socket:
+        connected.append(address)
+        return local(("127.0.0.1", int(port)), *words)
+
+    local = socket.create_connection
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", rebound)
+        patch.setattr(socket, "create_connection", lambda address, *words: connect(address, *words))
+        assert done(f"http://name.test:{port}/a.glb", allow_http=True).columns["format"] == "glb"
+        assert connected == [("93.184.215.14", int(port))] and lookups == ["name.test"]
+        inside = b"http://169.254.169.254/latest/".hex()
+        lookups.clear()
+        error = refused(f"http://name.test:{port}/to/{inside}", "address_not_allowed", allow_http=True)
+        assert "169.254.169.254" in error.detail and len(connected) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("file:///etc/passwd", "fetch_failed"),
+        ("ftp://127.0.0.1:9/a.glb", "external_reference"),
+        ("http://[1/a.glb", "unreadable"),
+        ("http://me:SECRET@127.0.0.1:9/a.glb", "unreadable"),
+        ("http://127.0.0.1:port/a.glb", "unreadable"),
+        ("gopher://127.0.0.1/", "fetch_failed"),
+    ],
+)
+def test_hostile_redirects(server: tuple[str, Path, list[str]], target: str, reason: str) -> None:
+    error = refused(f"{server[0]}/to/{target.encode().hex()}", reason, **WEB)
+    assert "SECRET" not in error.detail
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "²", "1e3", "9" * 19])
+def test_hostile_lengths(server: tuple[str, Path, list[str]], length: str) -> None:
+    outcome = ingest(f"{server[0]}/length/{quote(length, safe='')}", **WEB)
+    assert isinstance(outcome, Done) or outcome.reason in ("too_large", "fetch_failed"), outcome
+
+
+def test_a_proxy_is_used_only_where_private_addresses_are_allowed(
+    server: tuple[str, Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder, asked = server
+    write(folder / "a.glb", FILES["glb"])
+    monkeypatch.setenv("http_proxy", url)
+    error = refused("http://name.test/a.glb", "address_not_allowed", allow_http=True)
+    assert "proxy" in error.detail and asked == []
+    refused("http://name.test/a.glb", "not_found", **WEB)
+    assert asked == ["http://name.test/a.glb"]
+
+
+def test_a_texture_that_a_server_refuses_is_missing(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    write(folder / "a.glb", meshes.cube_gltf(texture="forbidden.png").glb())
+    assert done(f"{url}/a.glb", **WEB).columns["warnings"] == ["missing file: forbidden.png"]
+    refused(f"{url}/forbidden.glb", "unreadable", **WEB)
+
+
+def test_a_detail_has_no_credentials(server: tuple[str, Path, list[str]]) -> None:
+    url, folder, asked = server
+    address = url.replace("http://", "http://me:SECRET@")
+    for uri in (f"{address}/a.glb", f"{url}/none.glb?X-Amz-Signature=SECRET", f"{url}/busy.glb?sig=SECRET"):
+        outcome = ingest(uri, **WEB)
+        assert isinstance(outcome, StageError) and "SECRET" not in outcome.detail
 
 
 def test_outcome_is_plain_data(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from manifests import dataset as contract
+from manifests.addresses import open_files
 from manifests.store import LocalStore, Store, open_store
 from manifests.text import message
 from stages.clip_gs.data.columns import VECTORS, unusable, vectors, without
@@ -202,10 +202,9 @@ class Dataset:
         path = self.path(shard)
         if isinstance(self._store, LocalStore):
             return pa.OSFile(path)
-        import fsspec
-
         # Only the columns asked for pass the network: pyarrow puts their ranges together, so no cache is of use.
-        return fsspec.filesystem(urlsplit(path).scheme).open(path, "rb", cache_type="none")
+        files, name = open_files(path)
+        return files.open(name, "rb", cache_type="none")
 
     def _is_damaged(self, shard: str) -> bool:
         expected = next(entry["sha256"] for entry in self.index["shards"] if entry["shard"] == shard)

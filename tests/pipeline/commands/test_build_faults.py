@@ -114,7 +114,7 @@ def test_damaged_parts_of_the_log_are_left_out_and_mended(tmp_path: Path, caplog
     assert reasons(tmp_path / "run") == {}
 
 
-ONE_SPLIT = ["--splits.shares", "{all: 1.0}", "--splits.rows_per_shard"]
+ONE_SPLIT = ["--splits.shares", "{train: 1.0}", "--splits.rows_per_shard"]
 
 
 def spoil(run: Path, name: str) -> None:
@@ -139,7 +139,7 @@ def test_a_block_that_cannot_be_packed_brings_no_row_twice(tmp_path: Path) -> No
     build(source, tmp_path / "run", *ONE_SPLIT, "4")
     spoil(tmp_path / "run", names[0])
     build(source, tmp_path / "run", *ONE_SPLIT, "2", code=1)
-    assert reasons(tmp_path / "run") == {"all-00000": "not_finite"}
+    assert reasons(tmp_path / "run") == {"train-00000": "not_finite"}
     assert ids_in_dataset(tmp_path / "run") == set(names)
     assert rows_in_index(tmp_path / "run") == 4
 
@@ -152,7 +152,7 @@ def test_a_block_that_cannot_be_packed_keeps_its_shard_as_long_as_it_fits(tmp_pa
     build(source, run, "--only", "fit", "--limit", "4")
     spoil(run, names[3])
     build(source, run, *ONE_SPLIT, "2", "--limit", "6", code=1)
-    assert reasons(run) == {"all-00001": "not_finite"}
+    assert reasons(run) == {"train-00001": "not_finite"}
     assert ids_in_dataset(run) == {*names[:3], *names[4:6]}
     build(source, run, *ONE_SPLIT, "2", "--limit", "7", code=1)
     assert ids_in_dataset(run) == {*names[:3], *names[4:7]}

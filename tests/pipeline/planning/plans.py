@@ -22,7 +22,7 @@ from stages.contract.stage import Row, Stage
 from stages.pack import Pack
 
 FOUR = [{"id": name, "uri": f"/nowhere/{name}"} for name in "abcd"]
-PAIRS = Splits(shares={"all": 1.0}, rows_per_shard=2)
+PAIRS = Splits(shares={"train": 1.0}, rows_per_shard=2)
 
 
 class Ingest(Stage):

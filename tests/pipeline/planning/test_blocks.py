@@ -7,14 +7,14 @@ from pathlib import Path
 from manifests.splits import Splits
 from tests.pipeline.planning.plans import FOUR, PAIRS, Planned, three_steps
 
-FIRST, SECOND = ("pack", "all-00000"), ("pack", "all-00001")
+FIRST, SECOND = ("pack", "train-00000"), ("pack", "train-00001")
 
 
 def packed(root: Path) -> dict[str, str]:
     """A run of two packed blocks: a and b, c and d. The shards by block."""
     plan = Planned(root, splits=PAIRS)
     plan.finish("a", "b", "c", "d")
-    return {name: plan.pack(name) for name in ("all-00000", "all-00001")}
+    return {name: plan.pack(name) for name in ("train-00000", "train-00001")}
 
 
 def test_a_block_is_packed_when_all_of_it_is_ingested_and_its_members_are_settled(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_block_is_packed_when_all_of_it_is_ingested_and_its_members_are_settle
     assert plan.apply("ingest", "b") == {("shape", "b")}
     plan.apply("shape", "b")
     assert plan.apply("words", "b") == {FIRST}
-    assert plan.members("all-00000") == ["a", "b"]
+    assert plan.members("train-00000") == ["a", "b"]
     assert plan.finish("d") == {SECOND}
 
 
@@ -33,15 +33,15 @@ def test_a_row_that_is_still_to_be_ingested_holds_up_later_blocks(tmp_path: Path
     plan.apply("ingest", "b")
     assert plan.finish("c", "d") == set()
     assert plan.apply("ingest", "a", content="c") == {("shape", "a"), SECOND}
-    assert plan.members("all-00001") == ["d"]
+    assert plan.members("train-00001") == ["d"]
 
 
 def test_a_row_that_failed_leaves_its_block_unless_the_stage_is_optional(tmp_path: Path) -> None:
     plan = Planned(tmp_path, splits=PAIRS)
     plan.finish("a", shape="too_many")
-    assert plan.finish("b") == {FIRST} and plan.members("all-00000") == ["b"]
+    assert plan.finish("b") == {FIRST} and plan.members("train-00000") == ["b"]
     plan.finish("c", words="no_words")
-    assert plan.finish("d") == {SECOND} and plan.members("all-00001") == ["c", "d"]
+    assert plan.finish("d") == {SECOND} and plan.members("train-00001") == ["c", "d"]
 
 
 def test_a_block_without_members_is_not_packed(tmp_path: Path) -> None:
@@ -64,34 +64,34 @@ def test_a_later_build_packs_what_changed_and_nothing_else(tmp_path: Path) -> No
     same = Planned(tmp_path, splits=PAIRS)
     assert same.to_pack == set() and same.shards() == set(shards.values())
     fewer = Planned(tmp_path, [FOUR[0], *FOUR[2:]], splits=PAIRS)
-    assert fewer.to_pack == {FIRST} and fewer.members("all-00000") == ["a"]
-    assert fewer.shards() == {shards["all-00001"]}
+    assert fewer.to_pack == {FIRST} and fewer.members("train-00000") == ["a"]
+    assert fewer.shards() == {shards["train-00001"]}
 
 
 def test_a_block_whose_shard_is_gone_is_packed_again(tmp_path: Path) -> None:
     shards = packed(tmp_path)
-    (tmp_path / shards["all-00001"]).unlink()
+    (tmp_path / shards["train-00001"]).unlink()
     later = Planned(tmp_path, splits=PAIRS)
-    assert later.to_pack == {SECOND} and later.shards() == {shards["all-00000"]}
+    assert later.to_pack == {SECOND} and later.shards() == {shards["train-00000"]}
 
 
 def test_a_block_that_cannot_be_packed_keeps_the_shard_whose_rows_it_still_has(tmp_path: Path) -> None:
     rows = FOUR[:3]
     plan = Planned(tmp_path, rows, splits=PAIRS)
     plan.finish("a", "b", "c")
-    first, second = plan.pack("all-00000"), plan.pack("all-00001")
+    first, second = plan.pack("train-00000"), plan.pack("train-00001")
     grown = Planned(tmp_path, splits=PAIRS)
     assert grown.to_pack == set()  # nothing is known of d
     assert grown.finish("d") == {SECOND}
-    grown.pack("all-00001", reason="not_finite")
+    grown.pack("train-00001", reason="not_finite")
     assert grown.shards() == {first, second}
     assert grown.plan.blocks.count()["reasons"] == {"not_finite": 1}
     again = Planned(tmp_path, splits=PAIRS)  # also where the failure is the last that was recorded of the block
     assert again.to_pack == {SECOND}
-    again.pack("all-00001", reason="not_finite")
+    again.pack("train-00001", reason="not_finite")
     assert again.shards() == {first, second}
     without = Planned(tmp_path, [*FOUR[:2], FOUR[3]], splits=PAIRS)
-    without.pack("all-00001", reason="not_finite")
+    without.pack("train-00001", reason="not_finite")
     assert without.shards() == {first}
 
 
@@ -102,8 +102,8 @@ def test_a_shard_of_another_shape_is_not_kept_beside_new_ones(tmp_path: Path) ->
     for name in "abcd":
         changed.apply("shape", name)
         changed.apply("words", name)
-    new = changed.pack("all-00000", gaussians=16)
-    changed.pack("all-00001", reason="not_finite")
+    new = changed.pack("train-00000", gaussians=16)
+    changed.pack("train-00001", reason="not_finite")
     assert changed.shards() == {new}
 
 
@@ -117,12 +117,12 @@ def test_renamed_splits_have_shards_of_the_new_name_only(tmp_path: Path) -> None
 def test_a_block_whose_input_is_gone_is_packed_after_its_rows_were_worked_again(tmp_path: Path) -> None:
     plan = Planned(tmp_path, splits=PAIRS)
     plan.finish("a", "b")
-    assert plan.redo_block("all-00000", b=("shape",)) == {("shape", "b")}
+    assert plan.redo_block("train-00000", b=("shape",)) == {("shape", "b")}
     assert plan.apply("shape", "b") == {FIRST}  # what the others made stands
 
 
 def test_a_block_that_misses_an_input_of_no_member_is_tried_again_itself(tmp_path: Path) -> None:
     plan = Planned(tmp_path, splits=PAIRS)
     plan.finish("a", "b")
-    assert plan.redo_block("all-00000") == {FIRST}
-    assert plan.redo_block("all-00000", **{"all-00000": ("shape",)}) == {FIRST}
+    assert plan.redo_block("train-00000") == {FIRST}
+    assert plan.redo_block("train-00000", **{"train-00000": ("shape",)}) == {FIRST}

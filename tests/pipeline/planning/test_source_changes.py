@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from manifests.addresses import address_seen
+from manifests.records import Seen
 from pipeline.planning.source_changes import SourceChanges, stamp
 
 
@@ -30,3 +32,22 @@ def test_uris_are_read_again_only_where_that_is_asked_for(refresh: bool | None, 
     row = {"uri": "s3://bucket/a.glb"}
     assert SourceChanges(refresh).is_unchanged(row, {"uri": "s3://bucket/a.glb"}) == unchanged
     assert not SourceChanges(refresh).is_unchanged(row, {"uri": "s3://bucket/b.glb"})
+
+
+def test_another_signature_is_no_change_unless_the_ingest_failed() -> None:
+    def signed(signature: str) -> str:
+        return f"https://h.test/a.glb?file=1&X-Amz-Signature={signature}"
+
+    def seen(ok: bool) -> Seen:
+        return {"uri": address_seen(signed("one"), ok), "files": []}
+
+    changes = SourceChanges()
+    assert changes.is_unchanged({"uri": signed("two")}, seen(ok=True))
+    assert changes.is_unchanged({"uri": signed("one")}, seen(ok=False))
+    assert not changes.is_unchanged({"uri": signed("two")}, seen(ok=False))
+    assert not changes.is_unchanged({"uri": signed("two").replace("file=1", "file=2")}, seen(ok=True))
+    assert changes.is_unchanged({"uri": signed("one")}, {"uri": signed("one"), "files": []})  # of an older version
+
+
+def test_a_name_that_no_file_can_have_is_no_file() -> None:
+    assert stamp("a\0.glb") == stamp("n" * 300) == (None, None)

@@ -107,19 +107,19 @@ def test_a_damaged_input_is_withdrawn(run: Run, store: Store) -> None:
 def block_of(kept: dict[str, Result]) -> Row:
     """A block as the plan gives it."""
     members: list[Member] = [{"id": name, "source": {}, "needed": {"keep": kept[name].key}} for name in kept]
-    return {"id": "all-00000", "key": "0" * 32, "failure_key": "0" * 32, "members": members}
+    return {"id": "train-00000", "key": "0" * 32, "failure_key": "0" * 32, "members": members}
 
 
 def test_a_block_is_worked_with_what_was_made_of_its_members(run: Run) -> None:
     kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
-    assert run(Gather(), block_of(kept))["all-00000"].columns == {"gathered": ["a", "b", "c"]}
+    assert run(Gather(), block_of(kept))["train-00000"].columns == {"gathered": ["a", "b", "c"]}
 
 
 def test_a_block_names_all_members_whose_input_is_gone(run: Run, tmp_path: Path) -> None:
     kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
     (tmp_path / kept["a"].columns["kept"]).unlink()
     next((tmp_path / "artifacts").rglob(f"{kept['c'].key}.json")).unlink()
-    result = run(Gather(), block_of(kept))["all-00000"]
+    result = run(Gather(), block_of(kept))["train-00000"]
     assert (result.reason, result.lost) == (MISSING_INPUT, {"a": ("keep",), "c": ("keep",)})
 
 
@@ -128,13 +128,13 @@ def test_a_block_does_without_artifacts_that_its_stage_does_not_read(run: Run, s
     unread = Outcomes(store).publish("other", "1" * 32, {}, b"unread", "other", ".bin")
     store.delete(unread["other"])
     block["members"][0]["needed"]["other"] = "1" * 32
-    assert run(Gather(), block)["all-00000"].columns == {"gathered": ["a"]}
+    assert run(Gather(), block)["train-00000"].columns == {"gathered": ["a"]}
 
 
 def test_of_a_block_only_the_member_with_a_damaged_input_is_made_again(run: Run, store: Store) -> None:
     kept = {name: run(Keep(), item(Keep(), name))[name] for name in "abc"}
     store.replace(kept["b"].columns["kept"], b"spoilt")
-    result = run(Gather(), block_of(kept))["all-00000"]
+    result = run(Gather(), block_of(kept))["train-00000"]
     assert (result.reason, result.lost) == (MISSING_INPUT, {"b": ("keep",)}) and "b: " in result.detail
     assert [Outcomes(store).find("keep", kept[name].key) is None for name in "abc"] == [False, True, False]
 
