@@ -25,7 +25,8 @@ TEXTS = (
     "data:image/png,%00%ff", "data:application/octet-stream;base64,AAAA", "mesh.glb", "mesh.gltf", ".", "..",
     "%2e%2e/%2e%2e/a", "%", "%00", "a%zzb", "https://user:password@host/a?X-Amz-Signature=abc",
     "token=hf_abcdefghijklmnopqrstuvwxyz", "<script>alert(1)</script>", "{}", "[]", "NaN", "None", "SCALAR",
-    "VEC3", "MAT4", "OPAQUE", "BLEND", "KHR_draco_mesh_compression", "é" * 300, "a-" * 4000, "access-key" * 800, "x" * 100_000,
+    "VEC3", "MAT4", "OPAQUE", "BLEND", "KHR_draco_mesh_compression", "é" * 300, "a-" * 4000, "access-key" * 800,
+    "x" * 100_000,
 )  # fmt: skip
 WORDS = (  # numbers in text formats, and what is not one
     b"nan", b"-nan", b"inf", b"-inf", b"NaN(1)", b"-0", b"1e400", b"-1e400", b"1e-400", b"1e38", b"1e300",
