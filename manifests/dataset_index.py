@@ -58,7 +58,7 @@ def make_index(shards: Iterable[Shard], *, provenance: Mapping[str, Any], weak_p
             "below": weak.bounds((shard["scores"] for shard in ordered), weak_percent),
         },
         "provenance": dict(provenance),
-        "shards": [_listed(shard) for shard in ordered],
+        "shards": [listed(shard) for shard in ordered],
     }
     return json.loads(_text(index))
 
@@ -67,7 +67,7 @@ def _text(index: DatasetIndex) -> str:
     return json.dumps(index, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-def _listed(shard: Shard) -> ListedShard:
+def listed(shard: Shard) -> ListedShard:
     return {
         "shard": shard["shard"].removeprefix(f"{dataset.FOLDER}/"),
         "split": shard["split"],

@@ -14,11 +14,12 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from typing_extensions import TypedDict
 
+from manifests.forms import check_form
 from manifests.log import list_parts
 from manifests.store import Store
 
@@ -62,23 +63,21 @@ class Beat(TypedDict):
     status: NotRequired[dict[str, Any]]
 
 
-_CLAIM, _BEAT = TypeAdapter(Claim), TypeAdapter(Beat)
-_Content = TypeVar("_Content")
-
-
-def _read(store: Store, name: str, form: TypeAdapter[_Content]) -> _Content | None:
-    """The content of a file; None if there is no such file, or if it is damaged."""
+def _read(store: Store, name: str, form: Any) -> dict[str, Any]:
+    """The content of a file; empty if there is no such file, or if it is damaged."""
     try:
-        return form.validate_json(store.read(name), strict=True)
-    except (FileNotFoundError, ValueError):
-        return None
+        content = json.loads(store.read(name))
+        check_form(form, content)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return content
 
 
 def damaged_files(store: Store) -> list[str]:
     """The files of the newest lease that are missing or damaged."""
     epoch = newest_epoch(store)
-    forms: dict[str, TypeAdapter[Any]] = {_name(epoch): _CLAIM, _beat_name(epoch): _BEAT} if epoch else {}
-    return [name for name, form in forms.items() if _read(store, name, form) is None]
+    forms = {_name(epoch): Claim, _beat_name(epoch): Beat} if epoch else {}
+    return [name for name, form in forms.items() if not _read(store, name, form)]
 
 
 def newest_epoch(store: Store) -> int:
@@ -132,17 +131,17 @@ def find_holder(store: Store) -> Holder:
     epoch = newest_epoch(store)
     if epoch == 0:
         return Holder(0)
-    claim = _read(store, _name(epoch), _CLAIM)
-    beat = _read(store, _beat_name(epoch), _BEAT)
-    return Holder(epoch, **(claim or Claim(host="", pid=0)), beat={**beat} if beat else {})
+    claim = _read(store, _name(epoch), Claim)
+    fields = {name: claim[name] for name in ("host", "pid", "place", "process") if name in claim}
+    return Holder(epoch, **fields, beat=_read(store, _beat_name(epoch), Beat))
 
 
 def read_bounds(store: Store) -> dict[int, int]:
     """By epoch, for all but the newest: the sequence number of the last part of the log that counts."""
     for epoch in range(newest_epoch(store), 0, -1):
-        beat = _read(store, _beat_name(epoch), _BEAT)
-        if beat and "bounds" in beat:
-            return {int(key): value for key, value in beat["bounds"].items()}
+        bounds = _read(store, _beat_name(epoch), Beat).get("bounds")
+        if bounds is not None:
+            return {int(key): value for key, value in bounds.items()}
     return {}
 
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NotRequired
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from manifests.dataset import DATA, FloatType
+from manifests.forms import check_form
 
 
 class Shard(TypedDict):
@@ -76,20 +76,16 @@ def marks(members: Iterable[tuple[str, str]]) -> str:
     return " ".join(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in named)
 
 
-_SHARD = TypeAdapter(Shard)
-_INDEX = TypeAdapter(DatasetIndex)
-
-
 def check_shard(columns: Any) -> Shard:
     """Return what is known of a shard; raise ValueError where it cannot be that."""
-    _SHARD.validate_python(columns, strict=True)
+    check_form(Shard, columns)
     _check_name(columns["shard"], f"{DATA}/")
     return columns
 
 
 def check_index(index: Any) -> DatasetIndex:
     """Return the content of index.json; raise ValueError where it cannot be that."""
-    _INDEX.validate_python(index, strict=True)
+    check_form(DatasetIndex, index)
     for shard in index["shards"]:
         _check_name(shard["shard"], "data/")
     return index

@@ -96,6 +96,9 @@ class Align(Stage):
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Align:
         return self.model_copy(update={"teacher": (earlier or {}).get("embed")})
 
+    def check_artifact(self, data: bytes) -> None:
+        from_bytes(data)
+
     def open(self, context: Context) -> Work:
         from stages.embedding.batches import Batches
 

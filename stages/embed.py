@@ -96,6 +96,9 @@ class Embed(Stage):
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
         return {"view_vectors": list(artifact(from_bytes)), "teacher": outcome.get("teacher")}
 
+    def check_artifact(self, data: bytes) -> None:
+        from_bytes(data)
+
     def open(self, context: Context) -> Work:
         from stages.embedding.batches import Batches
 

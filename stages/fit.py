@@ -180,6 +180,11 @@ class Fit(Stage):
         parts = {column.name: getattr(splat, column.name) for column in cls.columns if column.padding is not None}
         return super().entry(outcome, artifact, row) | parts | {"gaussian_count": len(splat)}
 
+    def check_artifact(self, data: bytes) -> None:
+        from stages.artifacts.splat import Splat
+
+        Splat.from_ply(data)
+
     def open(self, context: Context) -> Work:
         engine = open_engine(self.engine, context.device)
         return lambda rows: self._work(rows, context, engine)

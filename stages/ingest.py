@@ -121,6 +121,9 @@ class Ingest(Stage):
         licence = row["licence"] or outcome.get("licence")
         return {"content_hash": content_hash, "group": row["group"] or content_hash, "licence": licence}
 
+    def check_artifact(self, data: bytes) -> None:
+        bundle.unpack(data)
+
     def open(self, context: Context) -> Work:
         return each(self.fetch)
 

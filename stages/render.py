@@ -164,6 +164,9 @@ class Render(Stage):
         cameras = ("depth_scale", "intrinsics", "camera_to_world", "normalization")
         return {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
 
+    def check_artifact(self, data: bytes) -> None:
+        Views.from_bytes(data)
+
     def open(self, context: Context) -> Work:
         from stages.rendering.drawing import Renderer
 

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 
 from pipeline.command_line.called import program
 from pipeline.command_line.suggestions import did_you_mean
-from pipeline.commands import build, clean, encode, evaluate, export, sheet, status, train
+from pipeline.commands import build, clean, encode, evaluate, export, sheet, status, train, verify
 from pipeline.settings import RecipeError, setting_paths, take_overrides
 
 COMMANDS: dict[str, ModuleType] = {
     "build": build,
     "status": status,
     "sheet": sheet,
+    "verify": verify,
     "clean": clean,
     "train": train,
     "evaluate": evaluate,

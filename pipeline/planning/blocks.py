@@ -158,6 +158,10 @@ class Blocks:
         block.shard = self._last[block.id]
         return True
 
+    def packed_key(self, name: str) -> str:
+        """The key under which a block was packed last, "" if it was not."""
+        return self._packed.get(name, "")
+
     def last_shard(self, name: str) -> Row:
         """The outcome of a block's last shard; the record of a failure keeps it."""
         return {**self._last.get(name, {})}

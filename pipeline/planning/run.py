@@ -42,6 +42,10 @@ def absolute_location(given: str, field: str) -> str:
     return str(path.absolute())
 
 
+class DamagedRecipe(RunError):
+    """The recipe of a run cannot be read."""
+
+
 @dataclass(frozen=True)
 class Run:
     store: Store
@@ -80,11 +84,13 @@ def open_run(root: str) -> Run:
     except FileNotFoundError:
         raise RunError(f"--run {root}: no run there ({RECIPE} is missing); make one with `build`") from None
     except yaml.YAMLError as error:
-        raise RunError(f"{root}/{RECIPE} is damaged: {message(error)}; the build command writes it again") from error
+        raise DamagedRecipe(
+            f"{root}/{RECIPE} is damaged: {message(error)}; the build command writes it again"
+        ) from error
     try:
         recipe = parse_recipe(settings)
     except RecipeError as error:
-        raise RunError(f"{root}/{RECIPE}: cannot be read by this version: {error}") from error
+        raise DamagedRecipe(f"{root}/{RECIPE}: cannot be read by this version: {error}") from error
     for _ in range(3):
         try:
             return _open(store, recipe)

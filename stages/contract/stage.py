@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
+from manifests.forms import check_form
 from manifests.outcomes import Recorded, is_artifact
 from manifests.store import Store
 from manifests.text import message
@@ -29,6 +30,7 @@ Parsed = TypeVar("Parsed")
 
 # Reasons that belong to no one stage.
 MISSING_INPUT = "missing_input"  # what an earlier stage made is gone: it is made again
+DAMAGED = "damaged"  # `verify` found that what it made is damaged or gone: the next build makes it again
 DISK_FULL = "disk_full"
 STORE_FAILED = "store_failed"  # it could not be read, or what was made could not be stored
 
@@ -225,9 +227,12 @@ class Stage(BaseModel):
 
     def check_outcome(self, key: str, columns: Row) -> None:
         """Raise ValueError if these cannot be the columns of its outcome under this key."""
-        _validator(self.outcome).validate_python(columns, strict=True)
+        check_form(self.outcome, columns)
         if self.artifact and not is_artifact(str(columns.get(self.artifact)), self.name, key, self.suffix):
             raise ValueError(f"{self.artifact}: {columns.get(self.artifact)!r} is not the name of its artifact")
+
+    def check_artifact(self, data: bytes) -> None:
+        """Raise ValueError if this is not an artifact of this stage."""
 
     def recorded(self, columns: Row) -> Recorded | None:
         """What the columns of an outcome themselves say of its artifact's size and checksum."""
@@ -254,11 +259,6 @@ class Stage(BaseModel):
         read = [row.get(column) for column in (*self.reads, *self.also_reads)]
         text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-@cache
-def _validator(form: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(form)
 
 
 def each(work_one: Callable[[Row], Done]) -> Work:
