@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from rich.table import Table
 
+from manifests.addresses import is_uri
 from manifests.lease import Lease
 from manifests.listing import mend_listing
 from manifests.log import FOLDER as LOG
 from manifests.log import Log, read_object
 from manifests.records import FAILED, Record, Seen
-from manifests.store import is_uri
 from pipeline.command_line.called import program
 from pipeline.command_line.console import plain_console
 from pipeline.planning.damage import MANIFEST, Damage, Findings, find_damage, manifest_damage
