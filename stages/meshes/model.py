@@ -21,10 +21,12 @@ class Limits:
     max_texture_pixels: int = 1 << 27  # of all textures together
     max_nodes: int = 100_000
 
-    def check(self, what: str, count: int) -> None:
+    def check(self, what: str, count: int, things: str = "") -> None:
+        """Refuse more than max_{what}. things: what is counted, if its name is another."""
         limit = getattr(self, f"max_{what}")
         if count > limit:
-            raise StageError("too_large", f"the mesh has {count:,} {what.replace('_', ' ')}; max_{what} is {limit:,}")
+            things = things or what.replace("_", " ")
+            raise StageError("too_large", f"the mesh has {count:,} {things}; max_{what} is {limit:,}")
 
 
 @dataclass(frozen=True, eq=False)

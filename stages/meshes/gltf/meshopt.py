@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from stages.contract.stage import StageError
+from stages.meshes.gltf.fields import Fields
 
 EXTENSIONS = ("EXT_meshopt_compression", "KHR_meshopt_compression")  # the same to a reader
 _MODES = ("ATTRIBUTES", "TRIANGLES", "INDICES")
 _FILTERS = ("NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL", "COLOR")
 
 
-def compressed(entry: dict[str, Any]) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Packing:
+    """How a buffer view is compressed."""
+
+    count: int
+    stride: int
+    mode: str
+    filter: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the decompressed view."""
+        return self.count * self.stride
+
+
+def compressed(entry: Fields) -> Fields | None:
     """The extension's object in a buffer view (where its bytes are), or in a buffer (whether it is a fallback)."""
-    extensions = entry.get("extensions")
-    found = [extensions[name] for name in EXTENSIONS if name in extensions] if isinstance(extensions, dict) else []
-    return found[0] if found and isinstance(found[0], dict) else None
+    return entry.extension(*EXTENSIONS)
 
 
-def is_fallback(buffer: dict[str, Any]) -> bool:
+def is_fallback(buffer: Fields) -> bool:
     """Whether a buffer only repeats what compressed views hold; it may have no bytes, and is never read."""
-    return bool((compressed(buffer) or {}).get("fallback"))
+    extension = compressed(buffer)
+    return extension is not None and extension.flag("fallback")
 
 
-def unpacked_bytes(packed: dict[str, Any], view: str) -> int:
-    """The size of a decompressed view. packed: the extension's object; view: the view's name in messages."""
-    count, stride = packed["count"], packed["byteStride"]
-    if not (isinstance(count, int) and isinstance(stride, int) and count > 0 and stride > 0):
-        raise StageError("corrupt_file", f"{view}: count {count!r} and byteStride {stride!r} must be positive integers")
-    return count * stride
+def packing(extension: Fields) -> Packing:
+    count, stride = extension.whole("count"), extension.whole("byteStride")
+    if not (count and stride):
+        raise StageError("corrupt_file", f"{extension.path}: count {count} and byteStride {stride} must be positive")
+    return Packing(count, stride, extension.text("mode"), extension.text("filter", "NONE"))
 
 
-def unpacked(packed: dict[str, Any], data: memoryview, view: str) -> memoryview:
+def unpacked(packing: Packing, data: memoryview, view: str) -> memoryview:
+    """The bytes of a compressed view. view: its name in messages."""
     import meshopt
 
-    mode, kind = packed["mode"], packed.get("filter", "NONE")
+    mode, kind = packing.mode, packing.filter
     if mode not in _MODES or kind not in _FILTERS:
-        raise StageError("unsupported", f"{view} has the unknown meshopt mode {mode!r} or filter {kind!r}")
+        detail = f"{view} has the unknown meshopt mode {mode[:60]!r} or filter {kind[:60]!r}"
+        raise StageError("unsupported", detail)
     try:
-        rows = meshopt.decode_gltf_buffer(data, packed["count"], packed["byteStride"], mode, kind)
+        rows = meshopt.decode_gltf_buffer(data, packing.count, packing.stride, mode, kind)
     except (ValueError, RuntimeError) as error:
         raise StageError("corrupt_file", f"{view}: meshopt data cannot be decoded: {error}") from None
     return memoryview(rows.reshape(-1).view(np.uint8))

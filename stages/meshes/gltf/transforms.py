@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from stages.meshes.gltf.data import dequantized
+from stages.contract.stage import StageError
+from stages.meshes.gltf.fields import Fields
+
+_CHUNK = 1 << 16  # vertices that are skinned at once
+_SIZES = {"translation": 3, "rotation": 4, "scale": 3}
 
 
-def local(node: dict[str, Any]) -> np.ndarray:
+def local(node: Fields) -> np.ndarray:
     """[4, 4] float64: the transform of a node relative to its parent."""
     if "matrix" in node:
-        return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    parts = {name: np.array([node[name]], np.float64) for name in ("translation", "rotation", "scale") if name in node}
+        return np.array(node.reals("matrix", 16)).reshape(4, 4).T
+    parts = {name: np.array([node.reals(name, size)]) for name, size in _SIZES.items() if name in node}
     return matrices(**parts)[0] if parts else np.eye(4)
 
 
@@ -58,20 +60,32 @@ def instanced(
 
 
 def skinned(
-    positions: np.ndarray, normals: np.ndarray, values: dict[str, np.ndarray], skin: np.ndarray
+    positions: np.ndarray, normals: np.ndarray, influences: list[tuple[np.ndarray, np.ndarray]], skin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """By up to four joints per vertex and set; the transform of the skinned node itself is ignored."""
-    blend = np.zeros((len(positions), 4, 4))
-    total = np.zeros(len(positions))
-    for index in range(8):
-        joints, weights = values.get(f"JOINTS_{index}"), values.get(f"WEIGHTS_{index}")
-        if joints is None or weights is None:
-            break
-        weights = dequantized(weights).astype(np.float64)
+    """Move vertices by their joints; the transform of the skinned node itself is ignored.
+
+    influences: sets of [N, 4] joints and [N, 4] weights; skin: [J, 4, 4].
+    """
+    for joints, _ in influences:
+        if len(joints) and not 0 <= joints.min() <= joints.max() < len(skin):
+            raise StageError("corrupt_file", f"a vertex names joint {joints.max():,}, but the skin has {len(skin):,}")
+    moved, turned = np.empty_like(positions), np.empty_like(normals)
+    for start in range(0, len(positions), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        blend = _blend([(joints[rows], weights[rows]) for joints, weights in influences], skin)
+        moved[rows] = np.einsum("nij,nj->ni", blend[:, :3, :3], positions[rows]) + blend[:, :3, 3]
+        turned[rows] = np.einsum("nij,nj->ni", blend[:, :3, :3], normals[rows])
+    return moved, turned
+
+
+def _blend(influences: list[tuple[np.ndarray, np.ndarray]], skin: np.ndarray) -> np.ndarray:
+    """[N, 4, 4]: the mean of the joints' transforms by their weights."""
+    count = len(influences[0][0])
+    blend, total = np.zeros((count, 4, 4)), np.zeros(count)
+    for joints, weights in influences:
         for column in range(weights.shape[1]):
-            blend += weights[:, column, None, None] * skin[joints[:, column].astype(np.int64)]
+            blend += weights[:, column, None, None] * skin[joints[:, column]]
         total += weights.sum(1)
     blend /= np.where(total > 0, total, 1)[:, None, None]
     blend[total <= 0] = np.eye(4)
-    moved = np.einsum("nij,nj->ni", blend[:, :3, :3], positions) + blend[:, :3, 3]
-    return moved, np.einsum("nij,nj->ni", blend[:, :3, :3], normals)
+    return blend
