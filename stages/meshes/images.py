@@ -9,11 +9,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stages.contract.stage import StageError
-from stages.meshes import ktx2
+from stages.meshes import image_files, ktx2
 from stages.meshes.model import Limits
 from stages.meshes.unknown_files import describe
 
 Image.MAX_IMAGE_PIXELS = None  # decode() checks the size in the header against a setting
+# Pillow reads more formats: some start other programs (EPS), others hold images of another size than they declare (BLP)
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TGA", "TIFF", "DDS", "PPM")
+_MOST_SIDE = 65_535  # pixels; Pillow takes memory for each row too
+_TILE_TAGS = (322, 323)  # width and length of a tile of TIFF, which are not bound to those of the image
 
 
 class ImageDecoder:
@@ -35,21 +39,38 @@ def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:
     if data.startswith(ktx2.IDENTIFIER[:8]):
         return np.array(_reduced(Image.fromarray(ktx2.decode(data, name, limits, max_side)), max_side))
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            limits.check("texture_pixels", image.width * image.height)
+        with Image.open(io.BytesIO(image_files.prepared(data, name)), formats=FORMATS) as image:
+            _check_size(image, name, limits)
             if image.mode == "F":
                 raise StageError("unsupported", f"texture {name} has floating-point pixels; 8 and 16 bits are read")
             if image.format == "JPEG":
                 image.draft("RGB", (max_side, max_side))
+            size = image.size
             image.load()
+            if image.size != size:
+                raise ValueError(f"it declares {size} pixels, but has {image.size}")
             return np.array(_reduced(_rgba(image), max_side))
     except UnidentifiedImageError:  # its message contains a memory address
-        raise StageError("bad_texture", f"texture {name} is not an image that can be read ({describe(data)})") from None
+        detail = f"{', '.join(FORMATS)} and KTX2 are read; it {describe(data)}"
+        raise StageError("bad_texture", f"texture {name} is not an image of a known format: {detail}") from None
     except (StageError, MemoryError):
         raise
     except Exception as error:  # each of Pillow's decoders raises errors of its own
         detail = " ".join(str(error).split())[:200]
         raise StageError("bad_texture", f"texture {name} cannot be decoded: {detail}") from None
+
+
+def _check_size(image: Image.Image, name: str, limits: Limits) -> None:
+    """Refuse an image that declares too large a size."""
+    limits.check("texture_pixels", image.width * image.height)
+    if max(image.size) > _MOST_SIDE:
+        detail = f"texture {name} has {image.width:,} x {image.height:,} pixels; a side has at most {_MOST_SIDE:,}"
+        raise StageError("too_large", detail)
+    tags = getattr(image, "tag_v2", {})
+    width, length = (tags.get(tag, 1) for tag in _TILE_TAGS)
+    if not (isinstance(width, int) and isinstance(length, int)):
+        raise ValueError("the size of its tiles is not two whole numbers")
+    limits.check("texture_pixels", width * length)
 
 
 def _reduced(image: Image.Image, max_side: int) -> Image.Image:
