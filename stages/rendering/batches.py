@@ -1,4 +1,4 @@
-"""Upload a Model to the OpenGL driver: the vertices and indices of each material, and textures."""
+"""Upload a Model to the OpenGL driver: the vertices and indices of each material, images, and how they are sampled."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from stages.contract.stage import StageError
 from stages.meshes.model import Material, Model, Part, Texture
 
 _FLOATS = 17  # position 3, normal 3, uv 4, colour 4, emission 3
+_MOST_BATCHES = 20_000  # each is drawn twice for every view
 _LAYOUT = ((0, 3, 0), (1, 3, 3), (2, 4, 6), (3, 4, 10), (4, 3, 14))  # location, components, offset in floats
 
 
@@ -34,7 +36,8 @@ class Batches:
 
     def __init__(self, gl: Any):
         self._gl = gl
-        self._textures: dict[int, int] = {}
+        self._images: dict[int, int] = {}  # GL's names by the ids of pixels: textures share an image
+        self._samplers: dict[tuple[int, ...], int] = {}
         self.batches: list[Batch] = []
 
     def upload(self, model: Model, to_sphere: np.ndarray) -> None:
@@ -42,6 +45,9 @@ class Batches:
         for part in model.parts:
             if len(part.faces):
                 groups.setdefault(part.material, []).append(part)
+        if len(groups) > _MOST_BATCHES:
+            detail = f"the mesh has parts of {len(groups):,} different materials; at most {_MOST_BATCHES:,} are drawn"
+            raise StageError("too_large", detail)
         for material, parts in sorted(groups.items(), key=lambda item: item[0].alpha == "BLEND"):
             self.batches.append(self._upload_batch(material, parts, to_sphere))
 
@@ -49,13 +55,19 @@ class Batches:
         for batch in self.batches:
             self._gl.glDeleteVertexArrays(1, [batch.array])
             self._gl.glDeleteBuffers(2, batch.buffers)
-        if self._textures:
-            self._gl.glDeleteTextures(list(self._textures.values()))
-        self._textures.clear()
+        if self._images:
+            self._gl.glDeleteTextures(list(self._images.values()))
+        if self._samplers:
+            self._gl.glDeleteSamplers(len(self._samplers), list(self._samplers.values()))
+        self._images.clear()
+        self._samplers.clear()
         self.batches.clear()
 
-    def texture(self, texture: Texture) -> int:
-        return self._textures[id(texture)]
+    def bind(self, texture: Texture, unit: int) -> None:
+        GL = self._gl
+        GL.glActiveTexture(GL.GL_TEXTURE0 + unit)
+        GL.glBindTexture(GL.GL_TEXTURE_2D, self._images[id(texture.pixels)])
+        GL.glBindSampler(unit, self._samplers[_sampling(texture)])
 
     def _upload_batch(self, material: Material, parts: list[Part], to_sphere: np.ndarray) -> Batch:
         GL = self._gl
@@ -71,8 +83,10 @@ class Batches:
         GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, buffers[1])
         GL.glBufferData(GL.GL_ELEMENT_ARRAY_BUFFER, faces.nbytes, faces, GL.GL_STATIC_DRAW)
         for texture in (material.color_texture, material.emission_texture):
-            if texture is not None and id(texture) not in self._textures:
-                self._textures[id(texture)] = self._upload_texture(texture)
+            if texture is not None and id(texture.pixels) not in self._images:
+                self._images[id(texture.pixels)] = self._upload_image(texture.pixels)
+            if texture is not None and _sampling(texture) not in self._samplers:
+                self._samplers[_sampling(texture)] = self._sampler(texture)
         used = np.zeros(len(vertices), bool)
         used[faces] = True
         features = _features(material, glowing=bool(vertices[:, 14:17].any()))
@@ -80,21 +94,30 @@ class Batches:
         centres = vertices[:, 0:3][kept].mean(1)
         return Batch(material, array, buffers, faces.size, features, vertices[used, 0:3], kept, centres)
 
-    def _upload_texture(self, texture: Texture) -> int:
+    def _upload_image(self, pixels: np.ndarray) -> int:
         GL = self._gl
         name = GL.glGenTextures(1)
         GL.glBindTexture(GL.GL_TEXTURE_2D, name)
-        height, width = texture.pixels.shape[:2]
-        pixels = np.ascontiguousarray(texture.pixels)
+        height, width = pixels.shape[:2]
         GL.glTexImage2D(
-            GL.GL_TEXTURE_2D, 0, GL.GL_SRGB8_ALPHA8, width, height, 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, pixels
-        )
+            GL.GL_TEXTURE_2D, 0, GL.GL_SRGB8_ALPHA8, width, height, 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE,
+            np.ascontiguousarray(pixels),
+        )  # fmt: skip
         GL.glGenerateMipmap(GL.GL_TEXTURE_2D)
-        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_WRAP_S, texture.wrap[0])
-        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_WRAP_T, texture.wrap[1])
-        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_MAG_FILTER, texture.magnify)
-        GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_MIN_FILTER, texture.minify)
         return int(name)
+
+    def _sampler(self, texture: Texture) -> int:
+        GL = self._gl
+        name = int(GL.glGenSamplers(1))
+        GL.glSamplerParameteri(name, GL.GL_TEXTURE_WRAP_S, texture.wrap[0])
+        GL.glSamplerParameteri(name, GL.GL_TEXTURE_WRAP_T, texture.wrap[1])
+        GL.glSamplerParameteri(name, GL.GL_TEXTURE_MAG_FILTER, texture.magnify)
+        GL.glSamplerParameteri(name, GL.GL_TEXTURE_MIN_FILTER, texture.minify)
+        return name
+
+
+def _sampling(texture: Texture) -> tuple[int, ...]:
+    return (*texture.wrap, texture.magnify, texture.minify)
 
 
 def _joined(parts: list[Part], to_sphere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -111,8 +111,7 @@ class Renderer:
         for unit, name in enumerate(("color_texture", "emission_texture")):
             texture = getattr(material, name)
             if texture is not None:
-                GL.glActiveTexture(GL.GL_TEXTURE0 + unit)
-                GL.glBindTexture(GL.GL_TEXTURE_2D, self._uploaded.texture(texture))
+                self._uploaded.bind(texture, unit)
                 GL.glUniform1i(program.at(name), unit)
         if material.double_sided:
             GL.glDisable(GL.GL_CULL_FACE)

@@ -17,7 +17,9 @@ from manifests.store import open_store
 from stages.artifacts.views import Views
 from stages.contract.stage import Context, Done, Outcome, StageError, Work
 from stages.ingest import Ingest
+from stages.meshes.model import Material, Model, make_part
 from stages.render import Render
+from stages.rendering.batches import Batches
 from stages.rendering.normalization import normalization
 from tests.stages import meshes
 from tests.stages.meshes import model_of
@@ -135,6 +137,71 @@ def test_missing_texture_leaves_its_factor_and_a_warning(draw: Draw, tmp_path: P
     assert isinstance(outcome, Done)
     assert outcome.columns["warnings"] == ["missing file: gone.png"]
     assert near(Views.from_bytes(outcome.artifact or b"").color_pixels()[0][32, 32], (255, 0, 0))
+
+
+_contexts: list[Any] = []
+
+
+def _uploads(data: bytes, folder: str) -> list[str]:
+    """In the drawing process: OpenGL's calls that upload an image or make a sampler, of one object."""
+    from stages.rendering.context import open_context
+
+    _contexts.append(open_context(16))  # it stays: deleting it would end those of the renderers
+    from OpenGL import GL
+
+    calls: list[str] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            if name in ("glTexImage2D", "glGenSamplers"):
+                calls.append(name)
+            return getattr(GL, name)
+
+    batches = Batches(Counting())
+    batches.upload(model_of(data, Path(folder)), np.eye(4))
+    batches.release()
+    return sorted(calls)
+
+
+def test_textures_of_one_image_share_its_upload(
+    process: ProcessPoolExecutor, views: Callable[..., Views], tmp_path: Path
+) -> None:
+    def made(*wraps: int) -> meshes.Gltf:
+        """A square that faces +z and one that faces -z, with one image, repeated or clamped, of twice its size."""
+        made = meshes.quad_gltf({}, meshes.png(meshes.blocks(meshes.QUARTERS, 4)))
+        document = made.document
+        document["samplers"] = [{"wrapS": wrap, "wrapT": wrap} for wrap in wraps]
+        document["textures"] = [{"source": 0, "sampler": number} for number in (0, 1)]
+        (primitive,) = document["meshes"][0]["primitives"]
+        twice = {"KHR_texture_transform": {"scale": [2, 2]}}
+        for number in (0, 1):
+            reference = {"baseColorTexture": {"index": number, "extensions": twice}}
+            material = made.add("materials", {"pbrMetallicRoughness": reference})
+            back = {"rotation": [0, 1, 0, 0]} if number else {}
+            made.node(mesh=made.add("meshes", {"primitives": [{**primitive, "material": material}]}), **back)
+        del document["scenes"][0]["nodes"][0]
+        return made
+
+    repeat, clamp = 10497, 33071
+    mixed = made(repeat, clamp).glb()
+    assert process.submit(_uploads, mixed, str(tmp_path)).result() == ["glGenSamplers"] * 2 + ["glTexImage2D"]
+    assert process.submit(_uploads, made(clamp, clamp).glb(), str(tmp_path)).result() == [
+        "glGenSamplers",
+        "glTexImage2D",
+    ]
+    both, repeated, clamped = (
+        views(made(*wraps).glb(), **BARE) for wraps in ((repeat, clamp), (repeat,) * 2, (clamp,) * 2)
+    )
+    assert both.colors[0] == repeated.colors[0] != clamped.colors[0]
+    assert both.colors[2] == clamped.colors[2] != repeated.colors[2]
+
+
+def test_materials_that_are_drawn_have_a_limit() -> None:
+    corners = np.eye(3)
+    parts = [make_part(corners, np.arange(3), Material(cutoff=number / 1e6)) for number in range(20_001)]
+    with pytest.raises(StageError, match="20,001 different materials") as caught:
+        Batches(None).upload(Model(parts), np.eye(4))
+    assert caught.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("scale", [[-1, 1, 1], [1, 1, -1], [-2, -2, -2]])
