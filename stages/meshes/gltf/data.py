@@ -11,7 +11,7 @@ from stages.meshes import references
 from stages.meshes.gltf import draco, meshopt
 from stages.meshes.gltf.document import Document
 from stages.meshes.gltf.fields import Fields
-from stages.meshes.gltf.layout import Elements, View, elements_of, sparse_of, view_of
+from stages.meshes.gltf.layout import Elements, Layout, View
 from stages.meshes.model import Limits
 
 _VERTEX_BYTES = 128  # of decompressed views, for each vertex that max_vertices allows: plenty with skins and colours
@@ -20,11 +20,14 @@ _VERTEX_BYTES = 128  # of decompressed views, for each vertex that max_vertices 
 class GltfData:
     """A glTF document and its binary data."""
 
-    def __init__(self, name: str, document: Document, chunk: bytes | None, members: Mapping[str, bytes], limits: Limits):
+    def __init__(
+        self, name: str, document: Document, chunk: bytes | None, members: Mapping[str, bytes], limits: Limits
+    ):
         self.name = name
         self.document = document
         self.members = members
         self.limits = limits
+        self._layout = Layout(document)
         self._chunk = chunk
         self._buffers: dict[int, bytes] = {}
         self._unpacked: dict[int, memoryview] = {}  # by view
@@ -38,7 +41,7 @@ class GltfData:
         return self.members[name] if name is not None else None
 
     def view(self, number: int) -> memoryview:
-        view = view_of(self.document, number)
+        view = self._layout.view(number)
         if view.packing is None:
             return self._slice(view)
         if number not in self._unpacked:
@@ -71,7 +74,7 @@ class GltfData:
         elements are read, and there have to be as many.
         """
         accessor = self.document.entry("accessors", number)
-        elements = elements_of(self.document, accessor)
+        elements = self._layout.elements(accessor)
         if elements.width not in widths:
             expected = " or ".join(map(str, widths))
             detail = f"{accessor.path} has elements of {elements.width} numbers, expected {expected}"
@@ -95,7 +98,7 @@ class GltfData:
 
     def _replaced(self, accessor: Fields, elements: Elements, values: np.ndarray) -> np.ndarray:
         """The values with those that a sparse accessor replaces."""
-        which, by = sparse_of(self.document, accessor, elements)
+        which, by = self._layout.replaced(accessor, elements)
         if which.count > elements.count:
             detail = f"{which.path} replaces {which.count:,} of {elements.count:,} elements"
             raise StageError("corrupt_file", detail)

@@ -13,7 +13,7 @@ _LARGEST_REAL = sys.float_info.max
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
 _SHORT.maxlist = _SHORT.maxdict = 4
-_SHORT.maxlevel = 2
+_SHORT.maxlevel = 1
 
 
 class Fields:

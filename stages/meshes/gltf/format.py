@@ -10,7 +10,7 @@ from stages.contract.stage import StageError
 from stages.meshes import references
 from stages.meshes.gltf.document import Document
 from stages.meshes.gltf.fields import Fields
-from stages.meshes.gltf.layout import elements_of, view_of
+from stages.meshes.gltf.layout import Layout
 from stages.meshes.gltf.meshopt import is_fallback
 from stages.meshes.mesh_file import Companion, MeshFile
 from stages.meshes.model import Limits, Model
@@ -53,14 +53,15 @@ class GltfFile(MeshFile):
         """Refuse buffer views that exceed their buffers, and accessors that exceed their views."""
         buffers = enumerate(self.document.entries("buffers"))
         sizes = [self._buffer_size(buffer, None if index else self.chunk, companions) for index, buffer in buffers]
+        layout = Layout(self.document)
         for number in range(self.document.count("bufferViews")):
-            view = view_of(self.document, number)
+            view = layout.view(number)
             self.document.entry("buffers", view.buffer)
             size = sizes[view.buffer]
             if size is not None:
                 view.check_end(size)
         for accessor in self.document.entries("accessors"):
-            elements_of(self.document, accessor)
+            layout.elements(accessor)
 
     def _buffer_size(self, buffer: Fields, chunk: bytes | None, companions: Mapping[str, bytes]) -> int | None:
         """The size of a buffer; None where it has no bytes, or none that are read."""

@@ -50,8 +50,49 @@ class Elements:
         return self.dtype.itemsize * self.width
 
 
-def view_of(document: Document, number: int) -> View:
-    view = document.entry("bufferViews", number)
+class Layout:
+    """The buffer views and accessors of a document."""
+
+    def __init__(self, document: Document):
+        self._document = document
+        self._views: dict[int, View] = {}
+
+    def view(self, number: int) -> View:
+        if number not in self._views:
+            self._views[number] = _view(self._document.entry("bufferViews", number))
+        return self._views[number]
+
+    def elements(self, accessor: Fields) -> Elements:
+        """The elements of an accessor, before those that a sparse accessor replaces."""
+        count, dtype = accessor.whole("count"), _component(accessor)
+        kind = accessor.text("type")
+        if kind not in _WIDTHS:
+            raise wrong(f"{accessor.path}.type", kind, f"one of {', '.join(_WIDTHS)}")
+        if "bufferView" in accessor:
+            return self._within(accessor, dtype, _WIDTHS[kind], count)
+        if count > _MOST_WITHOUT_VIEW:
+            raise StageError("too_large", f"{accessor.path} declares {count:,} elements, but has no data")
+        return Elements(accessor.path, dtype, _WIDTHS[kind], count, None)
+
+    def replaced(self, accessor: Fields, elements: Elements) -> tuple[Elements, Elements]:
+        """Which elements a sparse accessor replaces, and by which."""
+        sparse = accessor.inner("sparse")
+        count, indices, values = sparse.whole("count"), sparse.inner("indices"), sparse.inner("values")
+        return (
+            self._within(indices, _component(indices), 1, count),
+            self._within(values, elements.dtype, elements.width, count),
+        )
+
+    def _within(self, owner: Fields, dtype: np.dtype, width: int, count: int) -> Elements:
+        number, start = owner.whole("bufferView"), owner.whole("byteOffset", 0)
+        view = self.view(number)
+        found = Elements(owner.path, dtype, width, count, number, start, view.stride or dtype.itemsize * width)
+        if count and start + (count - 1) * found.stride + found.row_bytes > view.size:
+            raise StageError("corrupt_file", f"{owner.path} declares {count:,} elements, more than its view can hold")
+        return found
+
+
+def _view(view: Fields) -> View:
     size, stride = view.whole("byteLength"), view.whole("byteStride", 0)
     extension = meshopt.compressed(view)
     packing = meshopt.packing(extension) if extension is not None else None
@@ -62,40 +103,8 @@ def view_of(document: Document, number: int) -> View:
     return View(view.path, stored.whole("buffer"), start, length, size, stride, packing)
 
 
-def elements_of(document: Document, accessor: Fields) -> Elements:
-    """The elements of an accessor, before those that a sparse accessor replaces."""
-    count, dtype = accessor.whole("count"), _component(accessor)
-    kind = accessor.text("type")
-    if kind not in _WIDTHS:
-        raise wrong(f"{accessor.path}.type", kind, f"one of {', '.join(_WIDTHS)}")
-    if "bufferView" in accessor:
-        return _within(document, accessor, dtype, _WIDTHS[kind], count)
-    if count > _MOST_WITHOUT_VIEW:
-        raise StageError("too_large", f"{accessor.path} declares {count:,} elements, but has no data")
-    return Elements(accessor.path, dtype, _WIDTHS[kind], count, None)
-
-
-def sparse_of(document: Document, accessor: Fields, elements: Elements) -> tuple[Elements, Elements]:
-    """Which elements a sparse accessor replaces, and by which."""
-    sparse = accessor.inner("sparse")
-    count, indices, values = sparse.whole("count"), sparse.inner("indices"), sparse.inner("values")
-    return (
-        _within(document, indices, _component(indices), 1, count),
-        _within(document, values, elements.dtype, elements.width, count),
-    )
-
-
 def _component(owner: Fields) -> np.dtype:
     kind = owner.whole("componentType")
     if kind not in _COMPONENTS:
         raise wrong(f"{owner.path}.componentType", kind, f"one of {', '.join(map(str, _COMPONENTS))}")
     return np.dtype(_COMPONENTS[kind])
-
-
-def _within(document: Document, owner: Fields, dtype: np.dtype, width: int, count: int) -> Elements:
-    number, start = owner.whole("bufferView"), owner.whole("byteOffset", 0)
-    view = view_of(document, number)
-    found = Elements(owner.path, dtype, width, count, number, start, view.stride or dtype.itemsize * width)
-    if count and start + (count - 1) * found.stride + found.row_bytes > view.size:
-        raise StageError("corrupt_file", f"{owner.path} declares {count:,} elements, more than its view can hold")
-    return found

@@ -129,7 +129,9 @@ class Materials:
             pixels,
             wrap=(_wrap(sampler, "wrapS"), _wrap(sampler, "wrapT")),
             magnify=9728 if sampler.whole("magFilter", 9729) == 9728 else 9729,
-            minify=9987 if sampler.whole("minFilter", 9987) != 9728 else 9984,  # always with mipmaps, against shimmering
+            minify=9987
+            if sampler.whole("minFilter", 9987) != 9728
+            else 9984,  # always with mipmaps, against shimmering
         )
 
 

@@ -233,7 +233,8 @@ class _Attributes:
             joints, weights = self.get(f"JOINTS_{index}", 4), self.get(f"WEIGHTS_{index}", 4)
             if joints is None or weights is None:
                 break
-            found.append((joints.astype(np.int64), dequantized(weights).astype(np.float64)))
+            with np.errstate(invalid="ignore"):  # of what is not a number; it names no joint
+                found.append((joints.astype(np.int64), dequantized(weights).astype(np.float64)))
         return found
 
     def _read(self, name: str, *widths: int) -> np.ndarray:
