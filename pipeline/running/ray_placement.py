@@ -24,8 +24,12 @@ from pipeline.running.placement import Capacity, Placement, PlacementError, Work
 from pipeline.running.supervisor import Supervisor
 from stages.contract.stage import Row
 
+_RESUME = "run the same command again to resume"
 _TOKEN_CPUS = 0.001  # keeps actors off nodes without CPUs
 _ANSWER_SECONDS = 10.0
+_SILENCE_SECONDS = (
+    30.0  # a head that does not answer for so long is gone; after 60 Ray ends this process with no reason
+)
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -49,8 +53,11 @@ def connect(address: str | None = None) -> None:
     # In a submitted job Ray has copied the working directory to every node; elsewhere nodes share this checkout.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     options: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": 200 * 2**20}
-    if address:
-        _require_answer(address)
+    try:
+        if address:
+            _require_answer(address)
+    except OSError as error:
+        raise PlacementError(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
     try:
         with contextlib.chdir(_ROOT):  # Ray's workers import from this folder first; the user's may have other `stages`
             ray.init(
@@ -66,14 +73,10 @@ def connect(address: str | None = None) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Raise PlacementError if nothing answers at the address: Ray itself would try for ten minutes."""
+    """Raise OSError if nothing answers at the address: Ray itself would try for ten minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if not colon or not port.isdecimal():  # such as "auto"
-        return
-    try:
+    if colon and port.isdecimal():  # unlike "auto"
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
-    except OSError as error:
-        raise PlacementError(f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}") from error
 
 
 class RayPlacement(Placement):
@@ -83,10 +86,37 @@ class RayPlacement(Placement):
         connect(address)
         self._actors: dict[WorkerId, ray.actor.ActorHandle] = {}
         self._streams: dict[ray.ObjectRefGenerator, WorkerId] = {}
+        self._head = ray.get_runtime_context().gcs_address
+        self._node = ray.get_runtime_context().get_node_id()
+        self._answered_at = time.monotonic()
+        self._lost = False
+        self._capacity = Capacity(cpus=0.0, gpus=0.0)
 
     def capacity(self) -> Capacity:
-        total = ray.cluster_resources()
-        return Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+        """What the cluster has now; what it had, while its head does not answer."""
+        if self._head_answers():
+            self._require_node()
+            total = ray.cluster_resources()
+            self._capacity = Capacity(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+        return self._capacity
+
+    def _head_answers(self) -> bool:
+        """Whether the head can be asked: with none, Ray's own functions wait, then end this process."""
+        try:
+            _require_answer(self._head)
+        except OSError as error:
+            if time.monotonic() - self._answered_at < _SILENCE_SECONDS:
+                return False
+            self._lost = True
+            raise PlacementError(f"the head of the Ray cluster, {self._head}, has ended: {error}; {_RESUME}") from error
+        self._answered_at = time.monotonic()
+        return True
+
+    def _require_node(self) -> None:
+        """Raise PlacementError if this process's node has ended: no result of any worker would arrive."""
+        if not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == self._node):
+            self._lost = True
+            raise PlacementError(f"the Ray node of this process ({self._node[:8]}) has ended; {_RESUME}")
 
     def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
         # Ask Ray for GPUs but not for CPUs: the scheduler counts CPUs itself, for busy workers only. Idle actors that
@@ -130,6 +160,8 @@ class RayPlacement(Placement):
             actor.__ray_terminate__.remote()
 
     def close(self) -> None:
+        if self._lost:  # Ray would wait for what has ended; the workers end with their node
+            return
         for actor in self._actors.values():
             ray.kill(actor)
         self._actors.clear()

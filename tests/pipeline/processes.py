@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,33 @@ def is_alive(pid: int) -> bool:
 def children_of(pid: int) -> list[int]:
     found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
     return [child for child in found if is_alive(child) and _stat(child)[1:2] == [str(pid)]]
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Children, their children and so on, with those that have ended but were not waited for left out."""
+    children = defaultdict(list)
+    for folder in Path("/proc").glob("[0-9]*"):
+        state, parent, *_ = _stat(int(folder.name)) or ("Z", "0")
+        if state != "Z":
+            children[int(parent)].append(int(folder.name))
+    found, following = [], [pid]
+    while following:
+        found += (below := children[following.pop()])
+        following += below
+    return sorted(found)
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parent has ended, so that none is lost sight of."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1)
 
 
 def wait_until(condition: Callable[[], object], what: str, process: subprocess.Popen | None = None) -> None:

@@ -15,8 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.building import BLOCKS, ROOT, SMALL, call, dataset_files, ids_in_dataset, write_meshes
-from tests.pipeline.processes import wait_for_files, wait_until
+from tests.pipeline.building import (
+    BLOCKS,
+    ROOT,
+    SMALL,
+    call,
+    command,
+    dataset_files,
+    ids_in_dataset,
+    start,
+    write_meshes,
+)
+from tests.pipeline.processes import command_of, descendants_of, wait_for_files, wait_until
 
 RAY = Path(sys.executable).parent / "ray"
 TROUBLE = """
@@ -120,6 +130,22 @@ def test_a_ray_that_cannot_be_had_is_told_in_one_line(tmp_path: Path) -> None:
     assert error.startswith("error: cannot connect to the Ray cluster nowhere: ") and error.count("\n") == 1
     error = call(words, code=2, RAY_TMPDIR=str(tmp_path / "missing")).stderr
     assert error.startswith("error: cannot start Ray: ") and error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [("/raylet/raylet ", "the Ray node of this process"), ("/gcs/gcs_server ", "the head of the Ray cluster")],
+)
+def test_a_build_stops_with_a_reason_when_its_ray_has_ended(tmp_path: Path, process: str, reason: str) -> None:
+    source = write_meshes(tmp_path / "source", count=12)
+    words = [*command("build", "cpu", "--source", source, "--run", tmp_path / "run"), *SMALL, *BLOCKS]
+    driver = start([*words, "--fit.steps", "2000"])
+    wait_for_files(tmp_path / "run" / "artifacts" / "render", "*.json", 4, driver)
+    os.kill(next(pid for pid in descendants_of(driver.pid) if process in command_of(pid)), signal.SIGKILL)
+    _, error = driver.communicate()
+    assert driver.returncode == 2
+    assert f"error: {reason}" in error.decode() and "to resume" in error.decode()
 
 
 @pytest.mark.slow
