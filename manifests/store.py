@@ -82,9 +82,9 @@ class LocalStore(Store):
         try:
             with file:
                 file.write(data)
-        except OSError:
+        except OSError as error:  # a full disk: the system names no file
             os.unlink(draft)
-            raise
+            raise OSError(error.errno, error.strerror, target) from error
         return draft
 
     def create(self, name: str, data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import uuid
 from pathlib import Path
@@ -83,3 +84,14 @@ def test_errors_of_an_object_store_out_of_reach_are_os_errors(monkeypatch: pytes
             open_store("s3://nowhere/run").read("x/y")
     finally:
         del fsspec.config.conf["s3"]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    store, (soft, hard) = open_store(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))  # as a full disk, the system then names no file
+    try:
+        with pytest.raises(OSError, match="a/big.bin"):
+            store.replace("a/big.bin", b"1" * 2_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.list("") == {}
