@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow fuzz test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
+.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
 
 fuzz: $(STAMP) ## Build and decode 10,000 hostile meshes (ARGS="--count 300 --formats gltf", "--help")
 	@$(RUN) -m tests.fuzz $(ARGS)
+
+chaos: $(STAMP) ## Kill, stop, fill and damage builds, and compare their datasets (ARGS="--seed 7 --builds 2 --harms 10", "--help")
+	@$(RUN) -m tests.chaos $(ARGS)
 
 test-render: $(STAMP) ## Compare renders with three.js in Chromium (ARGS=FOLDER for its meshes too); needs chromium and npm
 	@[ -d tests/render/node_modules/three ] || npm ci --prefix tests/render --no-audit --no-fund --loglevel=error
