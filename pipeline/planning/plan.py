@@ -71,6 +71,20 @@ class Plan(RowStates):
         """Whether a row that was ready still has to be worked."""
         return self.states[task.stage][task.row] == State.TODO and not self.duplicates[task.row]
 
+    def may_come(self, stage: str, rows: int | slice = slice(None)) -> np.ndarray:
+        """Whether a row, or each row of a slice, is to be worked at a stage, now or after earlier stages."""
+        able = (self.states[stage][rows] == State.TODO) & ~self.duplicates[rows]
+        for earlier in self._ancestors[stage]:
+            able = able & (self.states[earlier][rows] != State.FAILED)
+        return able
+
+    def leading_to(self, task: RowTask) -> list[Task]:
+        """The tasks that can start now and that a task waits for; the task itself if it can start."""
+        stages = [task.stage]
+        for stage in stages:
+            stages += [needed for needed in self.steps[stage].needs if needed not in stages]
+        return self._ready_tasks(stages, task.row)
+
     def items(self, tasks: Sequence[Task]) -> list[Row]:
         """Rows or blocks of one stage as a worker gets them: with their keys, and the keys of what they need."""
         items: list[Row] = []

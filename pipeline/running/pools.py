@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.planning.plan import Plan
 from pipeline.planning.tasks import RowTask, Task
 from pipeline.running.placement import Capacity, WorkerId
+from pipeline.running.suspicion import Suspicion
 from pipeline.step import Step
 
 _ROUNDING = 0.001  # tolerance for sums of fractions of a GPU
@@ -37,11 +38,11 @@ class Pool:
     taken: int = 0  # how many of the backlog were taken
     queue: deque[Task] = field(default_factory=deque)
     suspects: deque[list[Task]] = field(default_factory=deque)  # parts of batches whose worker died
+    urgent: deque[Task] = field(default_factory=deque)  # worked before all others, one by one, and without waiting
     workers: dict[WorkerId, Batch] = field(default_factory=dict)  # what each has left to do
     idle_since: dict[WorkerId, float] = field(default_factory=dict)  # of the workers without a batch
     waiting_since: float = 0.0
-    has_worked: bool = False  # some row has succeeded, or failed for a reason of its own
-    broken: set[str] = field(default_factory=set)  # ids of rows that failed for a reason that may be the stage's
+    suspicion: Suspicion = field(default_factory=Suspicion)
     open_failures: int = 0
 
     @property
@@ -55,7 +56,19 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        return len(self.backlog) - self.taken + len(self.queue) + sum(len(tasks) for tasks in self.suspects)
+        queued = len(self.queue) + len(self.urgent) + sum(len(tasks) for tasks in self.suspects)
+        return len(self.backlog) - self.taken + queued
+
+    @property
+    def can_be_given(self) -> bool:
+        """Whether there is a task that may be given to a worker now."""
+        return bool(self.urgent) or bool(self.waiting) and not self.suspicion.active
+
+    @property
+    def at_work(self) -> set[Task]:
+        """The tasks that workers have, and those of batches whose worker died."""
+        batches = [batch.values() for batch in self.workers.values()]
+        return {task for tasks in (*batches, *self.suspects) for task in tasks}
 
     def most_workers(self, capacity: Capacity) -> int:
         schedule, gpus = self.step.schedule, self.step.gpus
@@ -73,6 +86,8 @@ class Pool:
 
     def next_batch(self, workers: int, may_take: Callable[[RowTask], bool]) -> list[Task]:
         """Take the tasks of the next batch; those of the backlog only if they still have to be done."""
+        if self.urgent:
+            return [self.urgent.popleft()]
         if self.suspects:
             return self.suspects.popleft()
         # Near the end, divide the remaining rows among all workers.
@@ -108,7 +123,7 @@ class Pools(dict[str, Pool]):
         super().__init__({step.name: Pool(step, plan.ready(step.name)) for step in plan.all_steps})
         self.capacity = capacity  # of all workers together
         for name, pool in self.items():
-            pool.has_worked = plan.has_worked(name)
+            pool.suspicion.cleared = plan.has_worked(name)
         self._consumers = {name: [other for other in self.values() if name in other.step.needs] for name in self}
 
     def most_workers(self, pool: Pool) -> int:
@@ -116,11 +131,17 @@ class Pools(dict[str, Pool]):
 
     def can_start_batch(self, pool: Pool) -> bool:
         """Whether the pool should start a batch now, if it has an idle worker."""
-        return bool(pool.waiting) and self._has_room(pool) and self._is_batch_due(pool) and self._has_cpus(pool)
+        due = bool(pool.urgent) or self._has_room(pool) and self._is_batch_due(pool)
+        return pool.can_be_given and due and self._has_cpus(pool)
 
     def _has_room(self, pool: Pool) -> bool:
-        """Whether fewer than two batches per worker wait before each stage that reads the results."""
+        """Whether fewer than two batches per worker wait before each stage that reads the results.
+
+        A stage that is under suspicion takes few rows, and those it waits for may have to come through this one.
+        """
         for consumer in self._consumers[pool.step.name]:
+            if consumer.suspicion.active:
+                continue
             allowed = 2 * consumer.step.schedule.batch * self.most_workers(consumer)
             if consumer.waiting + pool.running >= allowed:
                 return False

@@ -12,16 +12,15 @@ from collections.abc import Callable
 
 from pipeline.planning.plan import Plan
 from pipeline.planning.tasks import Result, RowTask, Task
-from pipeline.running.messages import DEATHS, EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Message, WorkerDied, WorkerSpec
+from pipeline.running.messages import EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Placement, WorkerId
 from pipeline.running.pools import Pool, Pools
+from pipeline.running.suspicion import FIRST, PROBES
 from stages.contract.stage import MISSING_INPUT
 
-_SUSPICIOUS = 10  # if this many rows fail before any succeeds, the stage has a bug, not the rows
 _OPEN_ATTEMPTS = 3  # consecutive, without a result between them
 _MISSING_ROUNDS = 3  # how often missing inputs are made again for one task
 _IDLE_SECONDS = 30.0
-_NOT_DATA = {EXCEPTION, *DEATHS}  # reasons that the data may not be to blame for
 
 
 class RunStopped(Exception):
@@ -55,7 +54,10 @@ class Scheduler:
         for task in tasks:
             if task not in self._active:
                 self._active.add(task)
-                self.pools[task.stage].add(task)
+                if self._is_urgent(task):
+                    self.pools[task.stage].urgent.append(task)
+                else:
+                    self.pools[task.stage].add(task)
 
     @property
     def done(self) -> bool:
@@ -66,6 +68,7 @@ class Scheduler:
         self._send_batches()
         for worker, message in self.placement.wait(seconds):
             self._handle_message(worker, message)
+        self._examine_suspicions()
         self._stop_idle()
 
     # -- sending batches -----------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ class Scheduler:
         left = [*pool.workers[worker].values()]
         pool.set_idle(worker)
         if isinstance(message, BatchEnd):
-            pool.queue.extendleft(reversed(left))
+            self._put_back(pool, left)
             return
         if message.reason == LOST:
             self._forget(pool, worker)
@@ -148,7 +151,7 @@ class Scheduler:
 
     def _handle_result(self, pool: Pool, worker: WorkerId, result: Result) -> None:
         task = pool.workers[worker].pop(result.id)
-        self._check_stage_works(pool, result)
+        self._note_result(pool, task, result, may_be_broken=result.reason == EXCEPTION)
         self._finish(pool, task, result, f"{self.placement.name}-{worker}")
 
     def _finish(self, pool: Pool, task: Task, result: Result, worker: str) -> None:
@@ -169,32 +172,76 @@ class Scheduler:
         self.record(task, result, tries, worker)
         self.add(self.plan.apply(task, result))
 
-    def _check_stage_works(self, pool: Pool, result: Result) -> None:
-        if result.ok or result.reason not in _NOT_DATA:
-            pool.has_worked = True
+    def _note_result(self, pool: Pool, task: Task, result: Result, may_be_broken: bool) -> None:
+        """Note whether a stage works. `may_be_broken`: the row failed for a reason that may be the stage's."""
+        if may_be_broken:
+            pool.suspicion.note_failure(task, result)
+        else:
+            pool.suspicion.clear()
             pool.open_failures = 0
-            return
-        pool.broken.add(result.id)
-        if not pool.has_worked and len(pool.broken) >= _SUSPICIOUS:
-            raise RunStopped(
-                f"{pool.step.name}: the first {_SUSPICIOUS} rows all failed with {result.reason}, so the stage or "
-                f"the set-up is broken; last error: {result.detail}"
-            )
 
     def _handle_worker_death(self, pool: Pool, died: WorkerDied, left: list[Task]) -> None:
         if died.reason == OPEN_FAILED:
             pool.open_failures += 1
             if pool.open_failures >= _OPEN_ATTEMPTS:
                 raise RunStopped(f"{pool.step.name} cannot start: {died.detail}")
-            pool.queue.extendleft(reversed(left))
+            self._put_back(pool, left)
         elif len(left) > 1:
             middle = len(left) // 2
             pool.suspects += [left[:middle], left[middle:]]
         elif left:
             item = self.plan.items(left)[0]
             result = Result(item["id"], item["failure_key"], False, died.reason, died.detail, transient=True)
-            self._check_stage_works(pool, result)
+            self._note_result(pool, left[0], result, may_be_broken=True)
             self._finish(pool, left[0], result, self.placement.name)
+
+    def _put_back(self, pool: Pool, tasks: list[Task]) -> None:
+        """Put tasks back that a worker was given and has not worked."""
+        for task in reversed(tasks):
+            (pool.urgent if self._is_urgent(task) else pool.queue).appendleft(task)
+
+    # -- stages whose first rows fail ----------------------------------------------------------------------------
+
+    def _is_urgent(self, task: Task) -> bool:
+        return any(pool.suspicion.covers(task) for pool in self.pools.values())
+
+    def _examine_suspicions(self) -> None:
+        """Where the first rows of a stage have failed, try others; stop the build if these fail as well."""
+        for pool in self.pools.values():
+            suspicion = pool.suspicion
+            if suspicion.confirmed:
+                raise RunStopped(
+                    f"{pool.step.name}: the first {FIRST} rows and {PROBES} others from all over the list failed, so "
+                    f"the stage or the set-up is broken; last error: {suspicion.error}"
+                )
+            if suspicion.active:
+                self._examine(pool)
+
+    def _examine(self, pool: Pool) -> None:
+        suspicion, stage = pool.suspicion, pool.step.name
+        suspicion.forget_lost(self.plan)
+        if suspicion.probes:
+            return
+        probes = suspicion.choose(self.plan, stage, list(pool.queue), pool.at_work)
+        suspicion.probes = set(probes)
+        for probe in probes:
+            self._hurry(probe)
+        if not probes and not self._more_blocks_may_come(pool):
+            suspicion.clear()  # all rows were tried: each has its reason
+
+    def _more_blocks_may_come(self, pool: Pool) -> bool:
+        if pool.step.name in self.plan.steps:
+            return False
+        return any(other.waiting or other.running for other in self.pools.values() if other is not pool)
+
+    def _hurry(self, probe: Task) -> None:
+        """Let a task be worked next, or what it waits for."""
+        for task in self.plan.leading_to(probe) if isinstance(probe, RowTask) else [probe]:
+            pool = self.pools[task.stage]
+            if task in pool.queue:
+                pool.queue.remove(task)
+                self._active.discard(task)
+            self.add([task])
 
     def _stop_idle(self) -> None:
         """Stop workers that have been idle for long, even if rows wait for them that cannot be sent now.

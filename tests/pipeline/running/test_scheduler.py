@@ -152,10 +152,43 @@ def test_what_went_before_is_made_again_from_the_start_where_all_is_lost(tmp_pat
     assert run_steps(tmp_path, rows, changed).ok("finish") == {"a", "b", "c"}
 
 
-def test_a_stage_whose_first_rows_all_fail_without_a_reason_stops_the_build(tmp_path: Path) -> None:
-    rows = make_rows(**{f"row{number}": "" for number in range(30)})
-    with pytest.raises(RunStopped, match="buggy: the first 10 rows all failed with exception.*no_such_column"):
-        run_steps(tmp_path, rows, [Step(Buggy(), QUICK)])
+def test_a_stage_that_fails_without_a_reason_on_rows_from_all_over_the_list_stops_the_build(tmp_path: Path) -> None:
+    rows, placement = make_rows(**{f"row{number:02}": "" for number in range(60)}), Watched()
+    with pytest.raises(
+        RunStopped, match="buggy: the first 10 rows and 10 others .* failed.* exception:.*no_such_column"
+    ):
+        run_steps(tmp_path, rows, [Step(Buggy(), QUICK)], placement)
+    first, others = placement.batches[:3], placement.batches[3:]
+    assert sum(first, []) == [f"row{number:02}" for number in range(12)]  # three batches, which are recorded as usual
+    assert {len(batch) for batch in others} == {1} and len(others) == 10
+    assert {"row59", "row38", "row12"} < {name for batch in others for name in batch}
+
+
+@pytest.mark.parametrize(
+    ("deed", "ahead"),  # ahead: rows that the first stage works in a batch
+    [("raise", 1), ("raise", 1000), pytest.param("exit", 1000, marks=pytest.mark.slow)],
+)
+def test_bad_rows_at_the_start_of_a_list_do_not_stop_a_build(tmp_path: Path, deed: str, ahead: int) -> None:
+    bad = {f"bad{number:02}": deed for number in range(24)}
+    rows = make_rows(**bad, **{f"good{number}": "" for number in range(12)})
+    three = [Step(Start(), QUICK.model_copy(update={"batch": ahead})), *steps(attempts=1, batch=2)[1:]]
+    placement = Watched()
+    ran = run_steps(tmp_path, rows, three, placement)
+    assert ran.ok("finish") == {f"good{number}" for number in range(12)}
+    assert {ran.reason("trouble", name) for name in bad} == {REASONS[deed]}
+    good = next(number for number, batch in enumerate(placement.batches) if "good11" in batch)
+    assert ahead > 1 or not any("bad20" in batch for batch in placement.batches[:good])  # the last row overtook it
+
+
+def test_where_no_other_row_is_left_every_row_is_tried_and_has_its_reason(tmp_path: Path) -> None:
+    rows = make_rows(**{f"row{number}": "" for number in range(19)})
+    ran = run_steps(tmp_path, rows, [Step(Buggy(), QUICK)])
+    assert len(ran.records) == 19 and {record.reason for record in ran.records.values()} == {"exception"}
+
+
+def test_rows_that_ask_for_too_much_memory_say_nothing_about_their_stage(tmp_path: Path) -> None:
+    ran = run_steps(tmp_path, make_rows(**{f"row{number}": "refused" for number in range(30)}), steps(batch=8))
+    assert {record.reason for (stage, _), record in ran.records.items() if stage == "trouble"} == {"out_of_memory"}
 
 
 def test_rows_that_fail_again_in_a_later_build_do_not_stop_it(tmp_path: Path) -> None:
