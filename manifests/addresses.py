@@ -50,11 +50,14 @@ def scheme_of(address: str) -> str:
     if scheme not in (*OBJECT_STORES, *WEB):
         raise AddressError(address, f"this scheme is not accepted; expected {ACCEPTED}")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not host:
+        raise AddressError(address, "a host or a bucket is missing")
     user, at, _ = host.rpartition("@")
     if at and (":" in user or not scheme.startswith("abfs")):  # abfs://CONTAINER@ACCOUNT
         raise AddressError(address, "an address must have no user and no password; credentials are set by environment")
-    if scheme in WEB and re.search(r":[^:\]]*[^:\]\d][^:\]]*$", host):
-        raise AddressError(address, "the port is not a number")
+    port = host.rpartition("]")[2].partition(":")[2]
+    if scheme in WEB and port and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
+        raise AddressError(address, "the port is not a number below 65,536")
     if scheme in OBJECT_STORES and "::" in address:
         raise AddressError(address, "chained addresses are not accepted; give the address of the file itself")
     return scheme
@@ -90,10 +93,10 @@ def unsigned(address: str) -> str:
     return f"{public}?{'&'.join(sorted(kept) if signed else kept)}" if kept else public
 
 
-def row_id(address: str) -> str:
+def row_id(address: str, digits: int = 8) -> str:
     """The id of a row that has none: its public address, and a hash of what distinguishes it in the query."""
     public, rest = public_address(address), unsigned(address)
-    return public if rest == public else f"{public}#{_digest(rest)}"
+    return public if rest == public else f"{public}#{_digest(rest, digits)}"
 
 
 def address_seen(address: str, ok: bool) -> str:
@@ -105,5 +108,5 @@ def address_seen(address: str, ok: bool) -> str:
     return plain if ok or plain == address else f"{plain}#{_digest(address)}"
 
 
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+def _digest(text: str, digits: int = 8) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass")).hexdigest()[:digits]

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
-from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of
+from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.folders import SourceError, find
 from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
 from manifests.text import encodable, message, published, without_queries
@@ -95,8 +95,12 @@ def _mark_surplus_splits(rows: list[SourceRow]) -> None:
 def _mark_duplicate_ids(rows: list[SourceRow]) -> None:
     given_ids = {row["id"] for row in rows}
     seen: Counter[str] = Counter()
+    first: dict[str, str] = {}  # the address of the first row of an id
     for row in rows:
         given = row["id"]
+        if "#" in given and unsigned(row["uri"]) != first.setdefault(given, unsigned(row["uri"])):
+            longer = row_id(row["uri"], digits=32)
+            given = row["id"] = longer if longer.startswith(given) else given  # two queries have equal short hashes
         seen[given] += 1
         if seen[given] > 1:
             while (name := f"{given}#{seen[given]}") in given_ids:

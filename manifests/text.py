@@ -33,7 +33,7 @@ SIGNATURE = re.compile(
     r".*(signature|token|secret|passw(or)?d|credential|jwt|hmac|(api|access)[-_]?key).*|hdne[at]s?"
 )
 # and of others that may be a secret, but are also used for what is none
-_MAYBE_SECRET = re.compile(r"(?i)auth.*|code|key|pass|pwd|session.*|sign|user(name)?")
+_MAYBE_SECRET = re.compile(r"(?i).*auth.*|code|hm|.*key|md5|oh|pass|pwd|.*session.*|sign|user(name)?")
 
 
 def encodable(value: Any) -> Any:

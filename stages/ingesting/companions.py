@@ -11,6 +11,7 @@ from stages.meshes.mesh_file import Companion
 from stages.meshes.references import names_of
 
 _MOST_COMPANIONS = 10_000
+_NAMES = 4  # by which a companion is looked for at most
 _LONGEST_NAME = 1_024  # bytes; no object store has longer ones
 
 
@@ -20,24 +21,27 @@ class Companions:
     def __init__(self, origin: Origin):
         self._origin = origin
         self.found: dict[str, bytes] = {}
-        self.missing: list[str] = []
+        self.missing: dict[str, None] = {}
+        self._absent: set[str] = set()  # names without a file
+        self._followed: set[str] = set()
 
     def fetch(self, companions: Iterable[Companion], owner: str, folder: str = "") -> None:
         """Fetch companions and what they refer to. owner: the file that refers to them, in `folder`."""
         wanted: dict[str, Companion] = {}
         for companion in companions:
             wanted.setdefault(companion.uri, companion)
-        self._check_count(len(wanted) + len(self.found))
+        self._check_count(len(wanted) + len(self.found) + len(self.missing))
         names = {uri: names_of(uri, owner, folder) for uri in wanted}  # all are checked before the first is opened
         for uri, companion in wanted.items():
             found = self._fetch(names[uri])
             if found is not None:
-                if companion.companions is not None:
+                if companion.companions is not None and found not in self._followed:
+                    self._followed.add(found)
                     self.fetch(companion.companions(self.found[found]), found, posixpath.dirname(found))
             elif companion.needed:
                 raise StageError("missing_file", f"{owner} needs {uri[:200]!r}, but there is no such file")
             else:
-                self.missing.append(uri[:200])
+                self.missing[uri[:200]] = None
 
     def _check_count(self, count: int) -> None:
         if count > _MOST_COMPANIONS:
@@ -47,12 +51,14 @@ class Companions:
     def _fetch(self, names: list[str]) -> str | None:
         """The first of the names that has a file, which is fetched once."""
         for name in names:
-            if len(name.encode()) > _LONGEST_NAME:
+            if name in self.found:
+                return name
+            if name in self._absent or len(name.encode()) > _LONGEST_NAME:
                 continue
-            if name not in self.found:
-                data = self._origin.companion(name)
-                if data is None:
-                    continue
+            data = self._origin.companion(name)
+            if data is not None:
                 self.found[name] = data
-            return name
+                return name
+            self._absent.add(name)
+            self._check_count(len(self._absent) // _NAMES)
         return None

@@ -77,7 +77,8 @@ class LocalOrigin(Origin):
         super().__init__(os.path.basename(path), max_bytes)
         self.path = os.path.abspath(path)
         self.folder = os.path.dirname(self.path)
-        self._listings: dict[str, list[str]] = {}
+        self._inside = os.path.join(os.path.realpath(self.folder), "")
+        self._listings: dict[str, dict[str, list[str]]] = {}  # names in a folder, by how they read without case
 
     def main(self) -> bytes:
         try:
@@ -111,11 +112,8 @@ class LocalOrigin(Origin):
         for part in PurePosixPath(name).parts:
             self._check_inside(os.path.realpath(folder), name)
             if folder not in self._listings:
-                try:
-                    self._listings[folder] = sorted(os.listdir(folder))
-                except OSError:  # no folder, or one that may not be listed
-                    self._listings[folder] = []
-            found = [entry for entry in self._listings[folder] if entry.casefold() == part.casefold()]
+                self._listings[folder] = _by_lower_case(folder)
+            found = self._listings[folder].get(part.casefold(), [])
             if not found:
                 return None
             parts.append(part if part in found else found[0])
@@ -123,7 +121,7 @@ class LocalOrigin(Origin):
         return "/".join(parts)
 
     def _check_inside(self, real: str, name: str) -> None:
-        if not os.path.join(real, "").startswith(os.path.join(os.path.realpath(self.folder), "")):
+        if not os.path.join(real, "").startswith(self._inside):
             detail = f"{self.name} refers to {name!r}, a link that leads out of its own folder"
             raise StageError("external_reference", detail)
 
@@ -147,6 +145,16 @@ class LocalOrigin(Origin):
                 return self.read_all(file, path)
         finally:
             os.close(place)
+
+
+def _by_lower_case(folder: str) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    try:
+        for name in sorted(os.listdir(folder)):
+            names.setdefault(name.casefold(), []).append(name)
+    except OSError:  # not a folder, or one that may not be listed
+        return {}
+    return names
 
 
 class RemoteOrigin(Origin):

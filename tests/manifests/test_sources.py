@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests import sources
+from manifests.addresses import row_id
 from manifests.listing import update_listing
 from manifests.sources import SourceError
 from manifests.store import open_store
@@ -330,6 +331,16 @@ def test_another_signature_changes_no_id_and_another_query_does(tmp_path: Path) 
         return [row["id"] for row in read_source(str(path))]
 
     assert ids("a") == ids("b") and len(set(ids("a"))) == 2
+
+
+def test_addresses_whose_short_hashes_are_equal_are_two_rows(tmp_path: Path) -> None:
+    other, uri = (f"https://h.test/get?file={number}" for number in (51204, 69113))
+    assert row_id(other) == row_id(uri)
+    path = tmp_path / "list.jsonl"
+    path.write_text("\n".join(json.dumps({"uri": each}) for each in (other, uri, uri)))
+    rows = read_source(str(path))
+    assert [row.get("problem") for row in rows] == [None, None, "duplicate_id"]
+    assert rows[1]["id"].startswith(rows[0]["id"]) and rows[2]["id"] == f"{rows[1]['id']}#2"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ import pytest
 
 from stages.contract.stage import Done, Outcome, StageError
 from stages.ingest import Ingest
-from stages.ingesting import origins
+from stages.ingesting import companions, origins
 from tests.stages import meshes
 
 
@@ -264,6 +264,17 @@ def test_a_folder_that_may_not_be_listed_costs_its_textures_alone(
 def test_endless_files_have_a_limit() -> None:
     refused("/dev/zero", "not_a_file")
     refused("/proc/self/maps", "too_large", max_bytes=10)  # its size is said to be 0
+
+
+def test_references_of_all_libraries_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(companions, "_MOST_COMPANIONS", 100)
+    libraries = [f"{number}/{number}.mtl" for number in range(10)]
+    for name in libraries:
+        write(tmp_path / name, b"".join(b"newmtl a\nmap_Kd %d.png\n" % texture for texture in range(80)))
+    path = write(tmp_path / "a.obj", meshes.obj_cube("".join(f"mtllib {name}\n" for name in libraries)))
+    refused(path, "too_large")
+    path = write(tmp_path / "b.obj", meshes.obj_cube("".join(f"mtllib {'./' * n}0/0.mtl\n" for n in range(19))))
+    assert len(done(path).columns["warnings"]) == 80
 
 
 def test_a_data_uri_that_is_no_text_is_corrupt(tmp_path: Path) -> None:
@@ -525,7 +536,7 @@ def test_urls_are_encoded_once(server: tuple[str, Path, list[str]]) -> None:
     assert "/St%C3%BChle%20100%25/kub%20ett.gltf?a=%C3%BC%20b" in asked
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:port", "a..b"])
+@pytest.mark.parametrize("host", ["127.0.0.1:port", "127.0.0.1:99999", "127.0.0.1:" + "9" * 5000, "a..b", ""])
 def test_an_invalid_url_is_not_tried_again(host: str) -> None:
     assert not refused(f"http://{host}/a.glb", "unreadable", **WEB).transient
 
