@@ -64,11 +64,50 @@ class Listing:
         return rows
 
 
-def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
-    """Number the rows, write the listing if it changed, and return the present rows.
+@dataclass(frozen=True)
+class RowChanges:
+    """How many rows were listed before, and how many a source adds, withdraws and changes."""
 
-    Known rows keep their numbers, new rows get the next ones, and rows no longer in the source are kept as withdrawn.
-    """
+    before: int
+    added: int
+    withdrawn: int
+    changed: int
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The rows of a source beside those that were listed last, before they are written."""
+
+    store: Store
+    before: pa.Table
+    after: pa.Table
+    damaged: bool  # the file that was written last cannot be read
+
+    @property
+    def listing(self) -> Listing:
+        return _present(self.after)
+
+    def count(self) -> RowChanges:
+        old, new = _present(self.before).table, _present(self.after).table
+        both, in_old, in_new = np.intersect1d(
+            old.column("sequence").to_numpy(), new.column("sequence").to_numpy(), return_indices=True
+        )
+        changed = np.zeros(len(both), bool)
+        for name in SCHEMA.names[: SCHEMA.get_field_index("sequence")]:
+            first, second = (_comparable(table.column(name)).take(at) for table, at in ((old, in_old), (new, in_new)))
+            changed |= ~pc.equal(first, second).to_numpy(zero_copy_only=False)
+        return RowChanges(len(old), len(new) - len(both), len(old) - len(both), int(changed.sum()))
+
+    def write(self, epoch: int) -> Listing:
+        """Write the listing if it changed, and return the present rows."""
+        if self.damaged or not self.after.equals(self.before):
+            _write(self.store, self.after, epoch)
+        return self.listing
+
+
+def revise(store: Store, rows: list[SourceRow]) -> Revision:
+    """Number the rows. Known rows keep their numbers, new rows get the next ones; a row that is no longer in the source
+    is kept as withdrawn."""
     before, whole_file = _read_newest(store)
     numbers = dict(zip(before.column("id").to_pylist(), before.column("sequence").to_pylist(), strict=True))
     following = max(numbers.values(), default=-1) + 1
@@ -85,9 +124,17 @@ def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
         SCHEMA.get_field_index("withdrawn"), "withdrawn", pa.array([True] * withdrawn.num_rows, pa.bool_())
     )
     whole = pa.concat_tables([table, withdrawn]).sort_by("sequence")
-    if not whole.equals(before) or not whole_file:
-        _write(store, whole, epoch)
-    return _present(whole)
+    return Revision(store, before, whole, damaged=not whole_file)
+
+
+def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
+    return revise(store, rows).write(epoch)
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as text, without nulls."""
+    text = pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column
+    return pc.fill_null(text, "\0")
 
 
 def read_listing(store: Store) -> Listing:

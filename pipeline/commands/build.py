@@ -12,7 +12,7 @@ from pipeline.commands.build_summary import print_summary
 from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_location
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.running.build import BuildRequest, build
+from pipeline.running.build import BuildRequest, build, preview
 from pipeline.running.report import Report
 from pipeline.settings import OF_BUILD, describe
 
@@ -57,6 +57,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the same as --ingest.allow_private_addresses true",
     )
+    make.add_argument("--dry-run", action="store_true", help="say what the build would change and do, and leave")
+    make.add_argument(
+        "--yes", action="store_true", help="withdraw many rows, or take another source, without being refused"
+    )
     make.add_argument("--print-config", action="store_true", help="print all settings and exit")
 
 
@@ -81,8 +85,12 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         limit=options.limit,
         retry=Retry(options.retry_failed is not None, options.retry_failed or ""),
         refresh=options.refresh,
+        confirmed=options.yes,
     )
     print(f"{describe(Recipe, options.recipe, overrides, OF_BUILD)}; run folder {request.run}", file=sys.stderr)
+    if options.dry_run:
+        print("\n".join(preview(request).lines()) or "Nothing to do: everything is up to date.")
+        return 0
     report = build(request)
     print_summary(request, report)
     return _exit_code(report, allowed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,16 @@ class Plan(RowStates):
 
     def begin(self) -> list[Task]:
         """The blocks that are complete before any work and have to be packed."""
+        return self._first_tasks
+
+    @cached_property
+    def _first_tasks(self) -> list[Task]:
         return [*self._block_plan.begin()] if self._block_plan else []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to do, seen before any work."""
+        return not self.begin() and not any(len(self.ready(stage)) for stage in self.steps)
 
     def ready(self, stage: str) -> np.ndarray:
         """The rows that can be worked at a stage now, in the order of the listing."""

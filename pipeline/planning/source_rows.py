@@ -12,12 +12,14 @@ from rich.progress import Progress
 from manifests.listing import Listing, read_listing, require_listing
 from manifests.sources import SourceRow, read_source
 from manifests.store import LocalStore, Store
+from manifests.text import public_address
 from pipeline.planning.run import RunError
 from pipeline.recipe import Recipe
 from stages.corpus.corpus import Corpus
 from stages.meshes.formats import ENDINGS
 
 _FOLDER = "corpus"
+_LAST_SOURCE = "manifest/source.txt"
 
 
 def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | None:
@@ -58,3 +60,20 @@ def limited(rows: list[SourceRow], limit: int | None, before: Listing) -> list[S
         return rows
     kept = set(before.ids.to_pylist())
     return [row for number, row in enumerate(rows) if number < limit or row["id"] in kept]
+
+
+def source_of(recipe: Recipe, source: str) -> str:
+    """What the rows of a build come from, for a person; empty where they are those last listed."""
+    return f"the demo corpus with seed {recipe.corpus.seed}" if recipe.corpus else public_address(source)
+
+
+def last_source(store: Store) -> str:
+    """What the rows of the run come from; empty where nobody knows."""
+    try:
+        return store.read(_LAST_SOURCE).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def write_source(store: Store, source: str) -> None:
+    store.replace(_LAST_SOURCE, source.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from dataclasses import dataclass
@@ -12,23 +13,25 @@ import yaml
 
 from manifests import dataset_index
 from manifests.addresses import address_seen, is_uri
-from manifests.lease import BEAT_SECONDS, Lease
-from manifests.listing import read_listing, update_listing
+from manifests.lease import BEAT_SECONDS, Lease, read_bounds
+from manifests.listing import Listing, Revision, read_listing, revise
 from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
 from manifests.shards import DatasetIndex
+from manifests.sources import SourceRow
 from manifests.store import Store, open_store
-from manifests.text import message
+from manifests.text import masked, message
+from pipeline.planning.changes import Changes, changed_settings, count_work
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
 from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import Retry
-from pipeline.planning.run import RECIPE, make_plan
+from pipeline.planning.run import RECIPE, RunError, make_plan
 from pipeline.planning.source_changes import SourceChanges, stamp
-from pipeline.planning.source_rows import limited, make_corpus, read_rows
+from pipeline.planning.source_rows import last_source, limited, make_corpus, read_rows, source_of, write_source
 from pipeline.planning.tasks import BlockTask, Result, Task
 from pipeline.recipe import DECLARED, Recipe, RecipeError, parse_recipe
-from pipeline.running.display import Display
+from pipeline.running.display import Display, tell, tell_if_slow
 from pipeline.running.placement import Placement
 from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler
@@ -53,31 +56,89 @@ class BuildRequest:
     limit: int | None = None
     retry: Retry = Retry()
     refresh: bool | None = None
+    confirmed: bool = False  # --yes: rows may be withdrawn, and the source be another
 
 
 def build(request: BuildRequest) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_store(request.run)
-    rows = read_rows(request.recipe, request.source, store)
-    lease = Lease.acquire(store)
+    with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
+        rows = read_rows(request.recipe, request.source, store)
+    with tell_if_slow("Waiting for the run to be free"):
+        lease = Lease.acquire(store)
     try:
         if request.recipe.corpus:
             rows = make_corpus(request.recipe.corpus, store)
-        before = read_listing(store)
-        listing = before if rows is None else update_listing(store, limited(rows, request.limit, before), lease.epoch)
-        placement = _open_placement(request.engine)
-        try:
-            recipe = request.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
-            lease.check()
-            store.replace(RECIPE, recipe.to_yaml().encode())
-            log, records = open_log(store, lease)
-            changes = SourceChanges(request.refresh)
-            plan = make_plan(store, recipe, listing, records, changes, request.retry, request.only)
-            return Build(plan, placement, log, lease, recipe).run()
-        finally:
-            placement.close()
+        with tell_if_slow("Reading what the run has"):
+            prepared = _prepare(request, store, rows, LogReader(store, lease.bounds))
+        if not request.confirmed and (refusal := prepared.changes.refusal(request.run)):
+            raise RunError(refusal)
+        for line in prepared.changes.lines():
+            tell(line)
+        return _work(request, store, prepared, lease)
     finally:
         lease.release()
+
+
+def preview(request: BuildRequest) -> Changes:
+    """What a build would change. Nothing is written, and the demo's corpus is not made."""
+    store = open_store(request.run)
+    rows = read_rows(request.recipe, request.source, store)
+    return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What is known before workers are started."""
+
+    listing: Listing
+    revision: Revision | None  # None: the rows are those last listed
+    changes: Changes
+    recipe: Recipe | None = None  # resolved as the last build had it, and its plan; None in a new run
+    plan: Plan | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.plan is not None and self.plan.is_finished
+
+
+def _prepare(request: BuildRequest, store: Store, rows: list[SourceRow] | None, records: LogReader) -> _Prepared:
+    before, last = read_listing(store), _last_recipe(store)
+    revision = None if rows is None else revise(store, limited(rows, request.limit, before))
+    listing = revision.listing if revision else before
+    counts = revision.count() if revision else None
+    if last is None:
+        return _Prepared(listing, revision, Changes(rows=counts))
+    recipe = request.recipe.resolve(math.inf, last)
+    plan = make_plan(store, recipe, listing, records, SourceChanges(request.refresh), request.retry, request.only)
+    done = make_plan(store, last, before, records, SourceChanges(False), only=request.only, as_recorded=True)
+    sources = last_source(store), source_of(request.recipe, request.source)
+    other = sources if all(sources) and sources[0] != sources[1] else None
+    changes = Changes(counts, other, changed_settings(last, recipe), count_work(plan, done))
+    return _Prepared(listing, revision, changes, recipe, plan)
+
+
+def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease) -> Report:
+    if prepared.revision:
+        prepared.revision.write(lease.epoch)
+    if source := source_of(request.recipe, request.source):
+        write_source(store, source)
+    engine = "local" if prepared.is_finished else request.engine  # no Ray is started for nothing
+    with tell_if_slow("Starting Ray"):
+        placement = _open_placement(engine)
+    try:
+        recipe = prepared.recipe if prepared.is_finished else None
+        recipe = recipe or request.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
+        lease.check()
+        store.replace(RECIPE, recipe.to_yaml().encode())
+        log, records = open_log(store, lease)
+        plan = prepared.plan if recipe == prepared.recipe else None
+        if plan is None:
+            changes = SourceChanges(request.refresh)
+            plan = make_plan(store, recipe, prepared.listing, records, changes, request.retry, request.only)
+        return Build(plan, placement, log, lease, recipe).run()
+    finally:
+        placement.close()
 
 
 def _last_recipe(store: Store) -> Recipe | None:

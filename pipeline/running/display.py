@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.live import Live
@@ -13,6 +16,24 @@ from pipeline.planning.figures import Figures, to_line, to_table
 
 _LIVE_SECONDS = 0.5
 _LINE_SECONDS = 10.0
+_SLOW_SECONDS = 2.0
+
+
+def tell(text: str) -> None:
+    """Print a sentence about what a build does or is going to do."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def tell_if_slow(what: str) -> Iterator[None]:
+    """Say what is going on if it takes longer than two seconds."""
+    timer = threading.Timer(_SLOW_SECONDS, tell, [f"{what} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Display:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.listing import read_listing, update_listing
+from manifests.listing import RowChanges, read_listing, revise, update_listing
 from manifests.store import open_store
 
 
@@ -54,3 +54,14 @@ def test_a_damaged_listing_falls_back_to_the_one_before(tmp_path: Path) -> None:
     for newest in sorted((tmp_path / "manifest" / "rows").iterdir())[-2:]:
         newest.write_bytes(b"PAR1 no more")
     assert numbers(tmp_path) == {"a": 0, "b": 1}
+
+
+def test_a_revision_counts_what_it_would_change_and_writes_nothing(tmp_path):
+    store = open_store(tmp_path)
+    update_listing(store, [{**row, "tags": ["x"]} for row in rows("a", "b", "c")], epoch=1)
+    named = [{**rows("a")[0], "tags": ["x"]}, {**rows("b")[0], "tags": ["x", "y"]}, *rows("d", "e")]
+    revision = revise(store, named)
+    assert revision.count() == RowChanges(before=3, added=2, withdrawn=1, changed=1)
+    assert revision.listing.ids.to_pylist() == ["a", "b", "d", "e"]
+    assert read_listing(store).ids.to_pylist() == ["a", "b", "c"]
+    assert revise(store, [{**row, "tags": ["x"]} for row in rows("a", "b", "c")]).count() == RowChanges(3, 0, 0, 0)

@@ -106,7 +106,7 @@ def test_a_changed_file_an_added_and_a_withdrawn_row(copy: Path) -> None:
     (copy / "source" / names[1]).unlink()  # withdrawn
     (copy / "source" / "new one.glb").write_bytes(others[1].read_bytes())  # added
     before = len(list((copy / "run" / "artifacts" / "fit").rglob("*.ply")))
-    build(copy / "source", copy / "run")
+    build(copy / "source", copy / "run", "--yes")
     assert ids_in_dataset(copy / "run") == {names[0], *names[2:], "new one.glb"}
     assert len(list((copy / "run" / "artifacts" / "fit").rglob("*.ply"))) == before + 2
 
@@ -128,11 +128,11 @@ def test_a_changed_texture_beside_the_mesh_is_seen(tmp_path: Path) -> None:
 def test_duplicate_content_keeps_the_first_row_and_marks_the_others(copy: Path) -> None:
     names = sorted(path.name for path in (copy / "source").iterdir())
     shutil.copy(copy / "source" / names[0], copy / "source" / "zz copy.glb")
-    build(copy / "source", copy / "run")
+    build(copy / "source", copy / "run", "--yes")
     assert reasons(copy / "run") == {"zz copy.glb": "duplicate"}
     assert ids_in_dataset(copy / "run") == set(names)
     (copy / "source" / names[0]).unlink()  # the first is withdrawn: the copy takes its place
-    build(copy / "source", copy / "run")
+    build(copy / "source", copy / "run", "--yes")
     assert ids_in_dataset(copy / "run") == {*names[1:], "zz copy.glb"}
 
 
