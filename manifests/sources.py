@@ -37,7 +37,8 @@ _LONGEST_LINE = 16 << 20  # characters of a line of a list
 _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
 _NAMES = ("id", "group", "category", "licence", "up")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what breaks lines, or steers a terminal
+# what breaks lines, steers a terminal, or turns the direction of the text after it
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class SourceRow(TypedDict, total=False):

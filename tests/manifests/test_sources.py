@@ -368,6 +368,7 @@ def test_splits_by_the_thousand_are_bad_rows(tmp_path: Path) -> None:
     [
         ({"id": "i" * 1001}, "the id has 1,001 characters"),
         ({"id": "a\x1b[31m"}, "the id has control characters"),
+        ({"id": "a\u202egpj.exe"}, "the id has control characters"),
         ({"id": "a\0"}, "the id has control characters"),
         ({"uri": "a\0.glb"}, "null character"),
         ({"uri": "a\n.glb"}, "the id has control characters"),
