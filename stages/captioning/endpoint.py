@@ -55,7 +55,7 @@ class Endpoint:
                 async with asyncio.timeout_at(deadline):
                     return await self._send(body)
             except (_TransientError, aiohttp.ClientError, ConnectionError) as error:  # aiohttp's own time-outs too
-                fault = self._scrub(str(error) or type(error).__name__)
+                fault = _one_line(self._without_key(str(error) or type(error).__name__))
                 wait = _pause(attempt, error.wait if isinstance(error, _TransientError) else 0.0)
             except TimeoutError:
                 fault = "no response" if attempt == 0 else fault
@@ -80,7 +80,7 @@ class Endpoint:
                 data += chunk
                 if len(data) > _MOST_BYTES:
                     raise _TransientError(f"an answer of more than {_MOST_BYTES} bytes")
-            text = data.decode("utf-8", "replace")
+            text = self._without_key(data.decode("utf-8", "replace"))  # before a part of it is quoted
             if response.status == 200:
                 return _answer(text, response.content_type)
             raise self._error(response.status, response.headers.get("Retry-After", ""), text)
@@ -90,18 +90,21 @@ class Endpoint:
             variable = f"the environment variable {self.settings.api_key_variable} of the workers"
             fault = f"the key in {variable} is not accepted" if self._key else f"no key was sent; set {variable}"
             return StageError("not_authorised", f"{self.url}: status {status}: {fault}")
-        message = f"status {status}: {self._scrub(_message(text))}"
+        message = f"status {status}: {_one_line(_message(text))}"
         if status in _TRANSIENT:
             return _TransientError(message, _seconds(retry_after))
         reason = "prompt_too_long" if any(words in text.lower() for words in _TOO_LONG) else "endpoint_refused"
         return StageError(reason, f"{self.url}: {message}")
 
-    def _scrub(self, text: str) -> str:
-        line = " ".join(text.split())
-        return (line.replace(self._key, "(the key)") if self._key else line)[:300]
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "(the key)") if self._key else text
 
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30)  # `ask` limits the time
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
 
 
 def _pause(attempt: int, asked: float) -> float:

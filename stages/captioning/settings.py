@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from manifests.text import published
 from stages.captioning.engines import ENGINES
 from stages.captioning.prompts import Prompts
 from stages.common.choices import one_of
@@ -73,4 +74,4 @@ class CaptionSettings(BaseModel):
     @property
     def model_name(self) -> str:
         """What captions name as their model: NAME@HASH of a folder, OWNER/NAME@COMMIT of a model on the hub."""
-        return self.checkpoint or (f"{self.model}@{self.revision}" if self.revision else str(self.model))
+        return published(self.checkpoint or (f"{self.model}@{self.revision}" if self.revision else str(self.model)))

@@ -147,3 +147,10 @@ def test_a_recipe_is_described_by_its_preset_and_what_differs(tmp_path: Path) ->
     changed = "fit.steps 7 (full: 2000), schedule.fit.cpus 2 (full: 4.0)"
     assert described(own) == f"Recipe {own}, on the preset full; changed: {changed}"
     assert described("demo", {"caption.endpoint": "http://me:pass@h.test/v1"}).count("pass") == 0
+
+
+def test_the_provenance_in_card_and_index_has_no_credentials() -> None:
+    caption = {"engine": "served", "model": "https://me:SECRET@h.test/m?token=SECRET", "endpoint": "http://h.test/v1"}
+    recipe = Recipe.model_validate({"caption": caption})
+    assert "SECRET" not in str(recipe.provenance()) and "https://h.test/m" in str(recipe.provenance())
+    assert recipe.caption is not None and "SECRET" not in recipe.caption.model_name

@@ -151,6 +151,8 @@ def test_a_key_that_is_not_accepted_is_final_and_never_shown(run_folder, status,
 def test_a_server_that_repeats_the_key_is_not_quoted(run_folder, status):
     outcome = ask(run_folder, Server(Reply(status, f"no {KEY}".encode())), tries=1)["a"]
     assert "no (the key)" in outcome.detail and KEY not in outcome.detail
+    cut = ask(run_folder, Server(Reply(status, b"x" * 190 + KEY.encode())), tries=1)["a"]
+    assert "(the key" in cut.detail and KEY[:9] not in cut.detail
 
 
 @pytest.mark.parametrize(

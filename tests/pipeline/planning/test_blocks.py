@@ -126,3 +126,16 @@ def test_a_block_that_misses_an_input_of_no_member_is_tried_again_itself(tmp_pat
     plan.finish("a", "b")
     assert plan.redo_block("train-00000") == {FIRST}
     assert plan.redo_block("train-00000", **{"train-00000": ("shape",)}) == {FIRST}
+
+
+def test_what_an_older_version_listed_is_packed_without_credentials(tmp_path: Path) -> None:
+    row = {
+        "id": "a",
+        "uri": "/nowhere/a",
+        "source": "https://me:SECRET@h.test/a?sig=SECRET",
+        "extra": {"p": "s3://S@b"},
+    }
+    plan = Planned(tmp_path, [row], splits=PAIRS)
+    plan.finish("a")
+    (member,) = plan.plan.items([plan.blocks["train-00000"]])[0]["members"]
+    assert member["source"] == {"id": "a", "source": "https://h.test/a", "p": "s3://b"}
