@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from manifests.addresses import is_uri
 from manifests.outcomes import DamagedFile
 from manifests.text import message, messages
 from pipeline.command_line.options import positive
+from pipeline.commands.sheet_pictures import CHOSEN, choose_views, draw_fitted
 from pipeline.commands.status import list_failed
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
@@ -28,6 +30,8 @@ _LINE = 12  # pixels from one line of text to the next
 _TEXT_LINES = 3
 _GROUND = (226, 229, 235)  # neither white nor grey, so that white objects and missing colours are visible
 _INK, _WARNING, _FAILED = (20, 20, 20), (160, 84, 0), (180, 0, 0)
+
+_EMPTY = Image.new("RGBA", (_TILE, _TILE))
 
 _Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -46,32 +50,59 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("sheet", parents=[common], help="draw all objects of a run on contact sheets")
     parser.add_argument("--run", required=True, help="the run folder: a path or a URI")
     parser.add_argument(
-        "--out", type=Path, default=Path("sheet.png"), help="image file; several pages get numbers (default: sheet.png)"
+        "--out",
+        type=Path,
+        help="image file; several pages get numbers (default: sheet.png in the run folder; here, if that is a URI)",
     )
-    parser.add_argument("--views", default="0,8", help="numbers of the views to show (default: 0,8)")
+    parser.add_argument(
+        "--views", default="", help="numbers of the views to show, such as 0,8 (default: two that show the object well)"
+    )
+    parser.add_argument("--splats", action="store_true", help="draw the fitted splat beside each view")
     parser.add_argument("--columns", type=positive, metavar="N", help="objects per row")
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
-    for path in write_sheet(options.run, options.out, parse_views(options.views), options.columns):
+    out = options.out or Path("" if is_uri(options.run) else options.run) / "sheet.png"
+    layout = Layout(parse_views(options.views) if options.views else [], options.splats)
+    for path in write_sheet(options.run, out, layout, options.columns):
         print(path)
     return 0
 
 
-def write_sheet(root: str, out: Path, views: list[int], columns: int | None) -> list[Path]:
+@dataclass(frozen=True)
+class Layout:
+    """Which pictures each object has on the sheet."""
+
+    views: list[int]  # none: those that show the object well
+    splats: bool = False
+
+    @property
+    def tiles(self) -> int:
+        """How many pictures an object has on the sheet."""
+        return (len(self.views) or CHOSEN) * (2 if self.splats else 1)
+
+
+def write_sheet(root: str, out: Path, layout: Layout, columns: int | None) -> list[Path]:
     """Write the sheet; return its files: `out`, or `out` with numbers if there are several pages."""
+    _check_ending(out)
     run = open_run(root)
-    columns = columns or max(1, 12 // len(views))
+    columns = columns or max(1, 12 // layout.tiles)
     per_page = columns * _LINES_PER_PAGE
     count = -(-_count(run) // per_page)
     if not count:
         raise RunError(f"--run {root}: nothing is rendered yet")
     paths = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number:03}") for number in range(1, count + 1)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    cells = _cells(run, views)
+    cells = _cells(run, layout)
     for path in paths:
-        _page(list(islice(cells, per_page)), len(views), columns).save(path)
+        _page(list(islice(cells, per_page)), layout.tiles, columns).save(path)
     return paths
+
+
+def _check_ending(out: Path) -> None:
+    known = Image.registered_extensions()
+    if known.get(out.suffix.lower()) not in Image.SAVE:
+        raise RunError(f"--out {out}: {out.suffix or 'no ending'} is not an image format; use .png, .jpg or .webp")
 
 
 def parse_views(text: str) -> list[int]:
@@ -109,29 +140,35 @@ def _failures(run: Run) -> dict[str, str]:
     return {row["id"]: f"{row['stage']}: {row['reason']}: {row['detail']}" for row in rows}
 
 
-def _cells(run: Run, views: list[int]) -> Iterator[Cell]:
+def _cells(run: Run, layout: Layout) -> Iterator[Cell]:
     """Yield the cells in the order of the listing, without rows that are still to be worked."""
     failures, drawn = _failures(run), _is_drawn(run)
     for index, name in enumerate(run.listing.ids.to_pylist()):
         if drawn[index]:
-            yield _cell(run, index, name, views)
+            yield _cell(run, index, name, layout)
         elif name in failures:
             yield Cell(name, failure=failures[name])
 
 
-def _cell(run: Run, index: int, name: str, views: list[int]) -> Cell:
+def _cell(run: Run, index: int, name: str, layout: Layout) -> Cell:
     stage = _drawn(run)
     try:
         stored = run.plan.outcomes.read(stage.name, run.plan.key(stage.name, index))
         seen = Views.from_bytes(run.plan.outcomes.read_artifact(stored))
-        pictures = [open_png(seen.colors[view]).convert("RGBA") for view in views if view < len(seen.colors)]
+        views = [view for view in layout.views or choose_views(seen) if view < len(seen.colors)]
+        pictures = [open_png(seen.colors[view]).convert("RGBA") for view in views]
     except FileNotFoundError:
         return Cell(name, failure="the views were deleted by `clean`")
     except DamagedFile as error:
         return Cell(name, failure=f"the views are damaged, which `verify` sets right: {error}")
-    if max(views) >= len(seen.colors):
-        raise RunError(f"--views {max(views)}: {name} has views 0 to {len(seen.colors) - 1}")
-    return Cell(name, pictures, warnings=messages(stored.columns.get("warnings")))
+    if layout.views and max(layout.views) >= len(seen.colors):
+        raise RunError(f"--views {max(layout.views)}: {name} has views 0 to {len(seen.colors) - 1}")
+    warnings = messages(stored.columns.get("warnings"))
+    if layout.splats:
+        fitted = draw_fitted(run, index, seen, views)
+        pictures = [picture for pair in zip(pictures, fitted or [_EMPTY] * len(views), strict=True) for picture in pair]
+        warnings += [] if fitted else ["no splat"]
+    return Cell(name, pictures, warnings=warnings)
 
 
 def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:

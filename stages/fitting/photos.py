@@ -36,7 +36,11 @@ class Photos:
 
 def read_photos(name: str, data: bytes) -> Photos:
     """Read the artifact of render; raise DamagedFile if it is damaged, StageError if it cannot be fitted."""
-    views = Views.from_bytes(data)
+    return photos_of(Views.from_bytes(data), name)
+
+
+def photos_of(views: Views, name: str = "the object") -> Photos:
+    """The arrays of some views; raise DamagedFile or StageError as `read_photos` does."""
     if not views.colors:
         raise StageError("empty_views", f"{name} has no views: expected at least one")
     try:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.commands.sheet_pictures import choose_views
+from stages.artifacts.views import Views
 from tests.pipeline.building import build, say, write_meshes
 from tests.stages.meshes import cube_gltf
 
@@ -46,7 +48,7 @@ def test_a_large_run_takes_pages(run: Path, tmp_path: Path, monkeypatch: pytest.
     from pipeline.commands import sheet
 
     monkeypatch.setattr(sheet, "_LINES_PER_PAGE", 2)
-    pages = sheet.write_sheet(str(run), tmp_path / "a.png", [0], 1)
+    pages = sheet.write_sheet(str(run), tmp_path / "a.png", sheet.Layout([0]), 1)
     assert [page.name for page in pages] == ["a-001.png", "a-002.png", "a-003.png"]
     assert pixels(pages[0]).shape[0] > pixels(pages[2]).shape[0] > 128
 
@@ -63,3 +65,38 @@ def test_a_run_without_views_says_so(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     build(write_meshes(tmp_path / "source", count=1), tmp_path / "run", "--only", "ingest")
     assert "nothing is rendered yet" in say("sheet", "--run", tmp_path / "run", code=2).stderr
+
+
+def test_a_sheet_is_written_into_the_run(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert say("sheet", "--run", run).stdout == f"{run}/sheet.png\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.foo", "a", "a.svg"])
+def test_an_ending_that_is_no_image_is_refused(run: Path, tmp_path: Path, name: str) -> None:
+    ended = say("sheet", "--run", run, "--out", tmp_path / "new" / name, code=2)
+    assert f"{name}: " in ended.stderr and "use .png, .jpg or .webp" in ended.stderr and ended.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_views_on_a_sheet_show_the_object_from_two_sides() -> None:
+    cameras = {"top": (0, 1, 0), "below": (0, -1, 0), "front": (0, 0.3, 1), "side": (1, 0.3, 0), "hidden": (-1, 0.3, 0)}
+    poses = np.tile(np.eye(4, dtype=np.float32), (5, 1, 1))
+    poses[:, :3, 3] = list(cameras.values())
+    sizes = {"top": 900, "below": 900, "front": 1000, "side": 600, "hidden": 20}
+    seen = Views([b"x" * size for size in sizes.values()], [], np.zeros((5, 3, 3)), poses, 1.0, np.eye(4))
+    assert [list(cameras)[view] for view in choose_views(seen)] == ["front", "side"]
+
+
+def test_a_sheet_can_show_splats_beside_views(tmp_path: Path) -> None:
+    source = write_meshes(tmp_path / "source", count=1)
+    (source / "torn.glb").write_bytes(b"glTF" + b"\2" * 40)
+    build(source, tmp_path / "run", "--only", "fit", "--fit.steps", "200", "--fit.gaussians", "600")
+    say("sheet", "--run", tmp_path / "run", "--splats", "--views", "1")
+    seen = pixels(tmp_path / "run" / "sheet.png")[6 : 6 + 128]
+    view, splat = seen[:, 6 : 6 + 128], seen[:, 6 + 128 : 6 + 256]
+    background = np.array((226, 229, 235))
+    covered = (np.abs(view - background).max(-1) > 12, np.abs(splat - background).max(-1) > 12)
+    assert (covered[0] & covered[1]).sum() > 0.7 * (covered[0] | covered[1]).sum() > 500
+    assert np.abs(view - splat)[covered[0] & covered[1]].mean() < 40
