@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,13 @@ class Listing:
     @property
     def sequences(self) -> np.ndarray:
         return self.table.column("sequence").to_numpy()
+
+    @cached_property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes of the rows' URIs; "" for paths."""
+        found = pc.extract_regex(self.table.column("uri"), r"^(?P<scheme>[A-Za-z0-9+.-]+)://")
+        schemes = pc.unique(pc.struct_field(found, "scheme")).to_pylist()
+        return tuple(sorted({(scheme or "").lower() for scheme in schemes}))
 
     def rows(self, indices: list[int]) -> list[dict[str, Any]]:
         """Rows as dicts, without their null fields."""

@@ -86,6 +86,10 @@ class Align(Stage):
     def on_gpu(self) -> bool:
         return self.teacher is not None and self.teacher.on_gpu
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.teacher.secrets if self.teacher else ()
+
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
         """With the scores of the captions that the stage caption gave."""

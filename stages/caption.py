@@ -91,6 +91,10 @@ class Caption(CaptionSettings, Stage):
         return self._engine.reads(self)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        return self._engine.secrets(self)
+
+    @property
     def may_need(self) -> tuple[str, ...]:
         return ("embed",) if self._engine.uses_views and self.typical_views else ()
 

@@ -21,7 +21,7 @@ from manifests.dataset import TEXT, VECTORS, Column
 from manifests.store import Store
 from stages.artifacts.vectors import from_bytes, to_bytes
 from stages.artifacts.views import Views
-from stages.common.models import PICTURES, TEXTS, Checkpoint, ModelError, find, require
+from stages.common.models import HUB_TOKENS, PICTURES, TEXTS, Checkpoint, ModelError, find, require
 from stages.contract.schedule import Schedule
 from stages.contract.stage import (
     Context,
@@ -85,6 +85,10 @@ class Embed(Stage):
     @property
     def on_gpu(self) -> bool:
         return self.device == "gpu"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return HUB_TOKENS if self.revision else ()  # which a model on the hub has, once it is found
 
     def resolve(self, gpus: float, before: Stage | None = None, earlier: Mapping[str, Stage] | None = None) -> Embed:
         found = find(self.model, self.revision)

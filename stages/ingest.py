@@ -103,6 +103,7 @@ class Ingest(Stage):
             "put the companion into the mesh's folder and refer to it by its name",
         ),
     )
+    opens_sources: ClassVar[bool] = True
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.25, batch=32, workers=4, memory_gb=4)
 
     max_bytes: int = Field(512 << 20, gt=0)

@@ -33,6 +33,7 @@ class WorkerSpec:
     open_timeout_seconds: float
     renew_rows: int
     makers: tuple[Stage, ...] = ()  # the stages whose outcomes it reads
+    source_schemes: tuple[str, ...] = ()  # of the sources that it opens, such as s3: it needs credentials for them
 
 
 @dataclass(frozen=True)

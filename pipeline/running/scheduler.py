@@ -108,6 +108,7 @@ class Scheduler:
             timeout_seconds=schedule.timeout_seconds,
             open_timeout_seconds=schedule.open_timeout_seconds,
             renew_rows=schedule.renew_rows,
+            source_schemes=self.plan.listing.schemes if pool.step.stage.opens_sources else (),
             makers=self.plan.makers(pool.step),
         )
         self.placement.start(self._next_worker, spec)

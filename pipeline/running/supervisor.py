@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from manifests.lease import pid_space
+from pipeline.running.environment import without_secrets
 from pipeline.running.messages import (
     CRASHED,
     EXITED,
@@ -115,8 +116,10 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         path = os.pathsep.join([_ROOT, *[entry for entry in sys.path if entry]])
         threads = str(self.spec.threads)
+        spec = self.spec
+        schemes = [spec.run.partition("://")[0] if "://" in spec.run else "", *spec.source_schemes]
         environment = {
-            **os.environ,
+            **without_secrets(os.environ, schemes, spec.stage.secrets),
             "PYTHONPATH": path,
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,

@@ -50,6 +50,11 @@ class CaptionEngine(ABC):
         return COLUMNS if "hint" in cls.uses and settings.hint else ()
 
     @classmethod
+    def secrets(cls, settings: CaptionSettings) -> tuple[str, ...]:
+        """Environment variables with credentials that the workers need."""
+        return ()
+
+    @classmethod
     def on_gpu(cls, settings: CaptionSettings) -> bool:
         """Whether the workers need a GPU, once `auto` is resolved."""
         return False

@@ -20,6 +20,7 @@ from manifests.text import message
 _ROOT = Path(__file__).resolve().parents[2]
 _EMBEDDED = ("stages", "embedded")
 _CONFIG = "config.json"
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # environment variables that let a worker load a model of the hub
 _KEPT = (
     "*.json",
     "*.jinja",

@@ -176,6 +176,7 @@ class Stage(BaseModel):
     gpu_field: ClassVar[str] = "engine"  # the field that says whether its workers take GPUs
     environment: ClassVar[dict[str, str]] = {}  # set before the worker's interpreter starts
     outcome: ClassVar[Any] = dict[str, Any]  # a TypedDict of its outcomes' columns; one of another form is damaged
+    opens_sources: ClassVar[bool] = False  # whether its workers open what the source list names
     columns: ClassVar[tuple[Column, ...]] = ()  # those that it gives the dataset
     reasons: ClassVar[tuple[Reason, ...]] = ()  # every reason that it may give
     default_schedule: ClassVar[Schedule] = Schedule()
@@ -189,6 +190,11 @@ class Stage(BaseModel):
     @property
     def also_reads(self) -> tuple[str, ...]:
         """Columns of the source list that it reads besides `reads`, as its settings have it."""
+        return ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Environment variables with credentials that its workers need, besides those for the run and the sources."""
         return ()
 
     @property

@@ -235,6 +235,26 @@ class ShowCards(Stage):
         return each(lambda row: Done({"cards": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": context.device}))
 
 
+class Reveal(Stage):
+    """Says what its process has inherited.  out: variables, files"""
+
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+    opens_sources: ClassVar[bool] = True
+    variable: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.variable,) if self.variable else ()
+
+    def open(self, context: Context) -> Work:
+        return each(lambda row: Done({"variables": dict(os.environ), "files": _open_files()}))
+
+
+def _open_files() -> list[str]:
+    folder = "/proc/self/fd"
+    return sorted(os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.lexists(f"{folder}/{name}"))
+
+
 class Hold(Stage):
     """Has the one card to itself from its opening until its process has ended, which takes a while.  out: held"""
 

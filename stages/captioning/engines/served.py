@@ -54,6 +54,10 @@ class Engine(CaptionEngine):
     )
 
     @classmethod
+    def secrets(cls, settings: CaptionSettings) -> tuple[str, ...]:
+        return (settings.api_key_variable,)
+
+    @classmethod
     def open(cls, settings: CaptionSettings, context: Context) -> Work:
         from stages.captioning.endpoint import Endpoint
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.captioning.engine import VIEW_REASONS, VIEW_SETTINGS, CaptionEngine
 from stages.captioning.settings import CaptionSettings
-from stages.common.models import PICTURES, TEXTS, Checkpoint, ModelError, find, require
+from stages.common.models import HUB_TOKENS, PICTURES, TEXTS, Checkpoint, ModelError, find, require
 from stages.common.prefetch import prefetch
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Context, Outcome, Reason, Row, RowId, StageError, Work
@@ -37,6 +37,10 @@ class Engine(CaptionEngine):
     default_schedule: ClassVar[Schedule] = Schedule(
         cpus=1, gpus=1, batch=16, memory_gb=24, timeout_seconds=600, optional=True
     )
+
+    @classmethod
+    def secrets(cls, settings: CaptionSettings) -> tuple[str, ...]:
+        return HUB_TOKENS if settings.revision else ()
 
     @classmethod
     def on_gpu(cls, settings: CaptionSettings) -> bool:
