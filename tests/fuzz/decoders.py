@@ -12,11 +12,11 @@ import select
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 from stages.artifacts import bundle, vectors
+from stages.artifacts.bundle import DamagedFile
 from stages.artifacts.splat import Splat
 from stages.artifacts.views import Views
 from stages.contract.stage import StageError
@@ -59,28 +59,26 @@ def _mesh(files: Files) -> None:
     read_mesh(done.artifact or b"", done.columns["mesh_name"], done.columns["format"], Limits(**LIMITS), _TEXTURE_SIDE)
 
 
-# By the first file of an artifact: how it is read, and which exceptions say that it is damaged.
-_ARTIFACTS: dict[str, tuple[Callable[[bytes], Any], tuple[type[Exception], ...]]] = {
-    "zip": (bundle.unpack, (zipfile.BadZipFile,)),
-    "views": (Views.from_bytes, (zipfile.BadZipFile,)),
-    "vectors": (vectors.from_bytes, (ValueError,)),
-    "splat": (Splat.from_ply, (ValueError,)),
+# by kind: how an artifact is read, and the exception that says that it is damaged
+_ARTIFACTS: dict[str, tuple[Callable[[bytes], Any], type[Exception]]] = {
+    "zip": (bundle.unpack, DamagedFile),
+    "views": (Views.from_bytes, DamagedFile),
+    "vectors": (vectors.from_bytes, DamagedFile),
+    "splat": (Splat.from_ply, ValueError),
 }
 
 
 def outcome_of(files: Files) -> str:
     """ "ok", a reason, or "EXCEPTION: " and which."""
     kind = next(iter(files))
-    read, damaged = _ARTIFACTS.get(kind, (None, ()))
+    read, damaged = _ARTIFACTS.get(kind, (None, StageError))
     try:
         if read is not None:
             read(files[kind])
         else:
             _mesh(files)
-    except StageError as error:
-        return error.reason
-    except damaged:
-        return "damaged"
+    except damaged as error:
+        return error.reason if isinstance(error, StageError) else "damaged"
     except (Exception, Reached) as error:
         return f"EXCEPTION: {type(error).__name__}: {str(error)[:300]}"
     return "ok"
