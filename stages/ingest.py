@@ -74,7 +74,7 @@ class Ingest(Stage):
         Reason("empty_file", "a file of 0 bytes", "fetch the file again"),
         Reason(
             "too_large",
-            "more than `ingest.max_bytes` with companions, or more than 10,000 of them",
+            "more than `ingest.max_bytes` with companions, more than 10,000 of them, or JSON or MTL above 64 MiB",
             "raise `ingest.max_bytes`, or reduce the mesh",
         ),
         Reason(

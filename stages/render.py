@@ -115,7 +115,7 @@ class Render(Stage):
         ),
         Reason(
             "too_large",
-            "more than `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes` allow",
+            "more than `max_faces`, `max_vertices`, `max_texture_pixels` or `max_nodes` allow, or a fixed limit",
             "raise the limit that the detail names, or reduce the mesh",
         ),
         Reason(
@@ -156,7 +156,7 @@ class Render(Stage):
     max_texture_pixels: int = Field(1 << 27, gt=0)
     """Largest number of pixels of all textures of one mesh."""
     max_nodes: int = Field(100_000, gt=0)
-    """Largest number of nodes of one scene."""
+    """Largest number of nodes of one scene, of parts of one mesh, and of materials in its libraries."""
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:

@@ -30,7 +30,7 @@ class Companions:
         wanted: dict[str, Companion] = {}
         for companion in companions:
             wanted.setdefault(companion.uri, companion)
-        self._check_count(len(wanted) + len(self.found) + len(self.missing))
+            self._check_count(len(wanted) + len(self.found) + len(self.missing))
         names = {uri: names_of(uri, owner, folder) for uri in wanted}  # all are checked before the first is opened
         for uri, companion in wanted.items():
             found = self._fetch(names[uri])

@@ -29,9 +29,15 @@ class ImageDecoder:
 
     def decode(self, data: bytes, name: str) -> np.ndarray:
         pixels = decode(data, name, self._limits, self._max_side)
-        left = self._limits.max_texture_pixels - pixels.shape[0] * pixels.shape[1]
-        self._limits = replace(self._limits, max_texture_pixels=left)
+        self.count(pixels)
         return pixels
+
+    def count(self, pixels: np.ndarray) -> None:
+        """Count pixels that are decoded, or made of those."""
+        height, width = pixels.shape[:2]
+        self._limits.check("texture_pixels", height * width)
+        left = self._limits.max_texture_pixels - height * width
+        self._limits = replace(self._limits, max_texture_pixels=left)
 
 
 def decode(data: bytes, name: str, limits: Limits, max_side: int) -> np.ndarray:

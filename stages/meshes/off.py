@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -12,9 +14,11 @@ from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
 from stages.meshes.mesh_file import MeshFile
 from stages.meshes.model import Limits, Material, Model, make_part
 from stages.meshes.polygons import triangles
-from stages.meshes.text_numbers import numbers_of, table_of
+from stages.meshes.text_numbers import LONG_LINE, most_words, numbers_of, table_of
 
 _KEYWORD = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
+_LINE = re.compile(rb"[^\r\n]+")
+_FURTHER_WORDS = 16  # the most words of a face's line besides a corner for each triangle; no colour has as many
 
 
 class OffFile(MeshFile):
@@ -59,27 +63,25 @@ def _read(data: bytes, name: str, limits: Limits) -> Model:
     kind = _KEYWORD.match(text)
     if kind is None or kind.group(4):
         raise StageError("unsupported", f"{name} starts with {text[:12]!r}; OFF, COFF, NOFF and STOFF are read")
-    lines = [line for line in text[kind.end() :].splitlines() if line.strip()]
-    vertex_count, face_count = (int(word) for word in lines[0].split()[:2])
+    words = (line[0] for line in _LINE.finditer(text, kind.end()) if not line[0].isspace())
+    vertex_count, face_count = (int(word) for word in next(words, b"").split(None, 2)[:2])
     limits.check("vertices", vertex_count)
     limits.check("faces", face_count)
-    if len(lines) < 1 + vertex_count + face_count:
-        detail = f"{vertex_count + face_count:,} lines, but has {len(lines) - 1:,}"
+    lines = list(islice(words, vertex_count + face_count))
+    if len(lines) < vertex_count + face_count:
+        detail = f"{vertex_count + face_count:,} lines, but has {len(lines):,}"
         raise StageError("corrupt_file", f"{name} declares {detail}")
     if not face_count:
         raise StageError("no_faces", "the file has points and no triangles")
-    table = table_of(lines[1 : 1 + vertex_count], 3, 10)
-    corners, counts, extras = _polygons(lines[1 + vertex_count : 1 + vertex_count + face_count])
-    limits.check("faces", int(np.maximum(counts - 2, 0).sum()))
+    table = table_of(lines[:vertex_count], 3, 10)
+    corners, counts, extras = _polygons(lines[vertex_count:], limits)
     if len(corners) and (corners.min() < 0 or corners.max() >= vertex_count):
         wrong = corners.min() if corners.min() < 0 else corners.max()
         raise StageError("corrupt_file", f"{name}: a face uses vertex {wrong:,}, but there are {vertex_count:,}")
     return _model(kind, table, corners, counts, extras)
 
 
-def _model(
-    kind: re.Match[bytes], table: np.ndarray, corners: np.ndarray, counts: np.ndarray, extras: list[np.ndarray]
-) -> Model:
+def _model(kind: re.Match[bytes], table: np.ndarray, corners: np.ndarray, counts: np.ndarray, extras: _Extras) -> Model:
     positions, normals, column = table[:, :3], None, 3
     if kind.group(3) and table.shape[1] >= 6:
         normals, column = table[:, 3:6], 6
@@ -98,9 +100,22 @@ def _model(
     return model
 
 
-def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+@dataclass(frozen=True)
+class _Extras:
+    """The numbers behind the corners on the line of each polygon."""
+
+    numbers: np.ndarray  # of all lines
+    starts: np.ndarray  # [P] where those behind the corners start
+    counts: np.ndarray  # [P]
+
+
+def _polygons(lines: list[bytes], limits: Limits) -> tuple[np.ndarray, np.ndarray, _Extras]:
     """[C] vertex of each corner, [P] corners of each polygon, and the further numbers on each polygon's line."""
+    for line in lines:
+        if len(line) > LONG_LINE:
+            limits.check("faces", most_words(line) - _FURTHER_WORDS)
     widths = np.fromiter(map(len, map(bytes.split, lines)), np.int64, len(lines))
+    limits.check("faces", int(np.maximum(widths - _FURTHER_WORDS, 0).sum()))
     numbers = numbers_of(b" ".join(lines))
     if len(numbers) != widths.sum():
         raise ValueError("a face line has a word that is not a number")
@@ -108,24 +123,24 @@ def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[np.ndarr
     counts = numbers[starts].astype(np.int64)
     if (counts < 0).any() or (counts >= widths).any():
         raise ValueError("a face has fewer corners than its line declares")
+    limits.check("faces", int(np.maximum(counts - 2, 0).sum()))
     firsts = np.cumsum(counts) - counts
     corners = numbers[np.repeat(starts + 1 - firsts, counts) + np.arange(counts.sum())].astype(np.int64)
-    if (widths == counts + 1).all():
-        return corners, counts, []
-    ends = starts + widths
-    return corners, counts, [numbers[start:end] for start, end in zip(starts + counts + 1, ends, strict=True)]
+    return corners, counts, _Extras(numbers, starts + counts + 1, widths - counts - 1)
 
 
-def _face_colors(extras: list[np.ndarray], model: Model) -> np.ndarray | None:
+def _face_colors(extras: _Extras, model: Model) -> np.ndarray | None:
     """[P, 4] float32 linear, grey where a face has none; None where no face has one."""
-    painted = np.array([len(numbers) >= 3 for numbers in extras], bool)
-    if any(len(numbers) == 1 for numbers in extras):
+    if (extras.counts == 1).any():
         model.warn("colours that are numbers of a colour map are not known")
+    painted = extras.counts >= 3
     if not painted.any():
         return None
-    colors = np.tile(np.array(UNPAINTED, np.float32), (len(extras), 1))
-    alphas = [numbers[3] if len(numbers) > 3 else np.nan for numbers in extras if len(numbers) >= 3]
-    values = np.array([numbers[:3] for numbers in extras if len(numbers) >= 3])
-    opaque = np.where(np.isnan(alphas), 255.0 if values.max() > 2 else 1.0, alphas)
+    colors = np.tile(np.array(UNPAINTED, np.float32), (len(painted), 1))
+    firsts = extras.starts[painted]
+    values = extras.numbers[firsts[:, None] + np.arange(3)]
+    with_alpha = extras.counts[painted] > 3
+    opaque = np.full(len(firsts), 255.0 if values.max() > 2 else 1.0)
+    opaque[with_alpha] = extras.numbers[firsts[with_alpha] + 3]
     colors[painted] = srgb_colors(np.column_stack([values, opaque]))
     return colors

@@ -51,7 +51,9 @@ class StlFile(MeshFile):
         count = _declared(self.data)
         binary = b"\0" in self.data[:1024] or len(self.data) == _binary_size(count)
         if not binary:
-            count = self.data.lower().count(b"endfacet")
+            text = self.data.lower()
+            count = text.count(b"endfacet")
+            limits.check("vertices", text.count(b"vertex"))
         if not count:
             raise StageError("no_faces", f"{self.name} has no triangles")
         limits.check("faces", count)

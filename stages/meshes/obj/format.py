@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from stages.contract.stage import StageError
 from stages.meshes.mesh_file import Companion, MeshFile
 from stages.meshes.model import Limits, Model
 from stages.meshes.obj import mtl
@@ -12,6 +13,8 @@ from stages.meshes.references import decoded
 
 _LINE = re.compile(rb"^[ \t]*(v|vn|vt|f|o|g|s|mtllib|usemtl)[ \t]+\S", re.MULTILINE)
 _LIBRARY = re.compile(rb"(?:^|\r)(?:\xef\xbb\xbf)?[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
+_MOST_LIBRARIES = 1000
+_LONGEST = 1 << 16  # bytes of names on one line
 
 
 class ObjFile(MeshFile):
@@ -24,11 +27,18 @@ class ObjFile(MeshFile):
 
     def companions(self) -> Iterable[Companion]:
         """The libraries after `mtllib`: one whose name may contain spaces, or several that each end in .mtl."""
-        names: list[str] = []
-        if b"mtllib" in self.data:
-            for line in _LIBRARY.findall(self.data):
-                names += re.split(r"(?<=\.mtl)\s+", decoded(line).strip().strip('"'), flags=re.IGNORECASE)
-        return [Companion(name, companions=mtl.companions) for name in dict.fromkeys(names)]
+        names: dict[str, None] = {}
+        seen: set[bytes] = set()
+        for line in _LIBRARY.finditer(self.data) if b"mtllib" in self.data else ():
+            text = line[1][:_LONGEST]
+            if text not in seen:
+                seen.add(text)
+                found = re.split(r"(?<=\.mtl)\s+", decoded(text).strip().strip('"'), flags=re.IGNORECASE)
+                names |= dict.fromkeys(found)
+            if len(names) > _MOST_LIBRARIES:
+                detail = f"{self.name} names more than {_MOST_LIBRARIES:,} material libraries"
+                raise StageError("too_large", detail)
+        return [Companion(name, companions=mtl.companions) for name in names]
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.obj import reader

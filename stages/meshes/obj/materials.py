@@ -16,7 +16,7 @@ from PIL import Image
 from stages.meshes import references
 from stages.meshes.colors import UNPAINTED, linear_of_srgb
 from stages.meshes.images import ImageDecoder
-from stages.meshes.model import Material, Model, Texture
+from stages.meshes.model import Limits, Material, Model, Texture
 from stages.meshes.obj import mtl
 
 if TYPE_CHECKING:
@@ -81,23 +81,26 @@ class Surface:
         return tuple(linear_of_srgb(np.array(self.emission)))
 
 
-def read_libraries(file: MeshFile, members: Mapping[str, bytes], model: Model) -> dict[str, Surface]:
+def read_libraries(file: MeshFile, members: Mapping[str, bytes], model: Model, limits: Limits) -> dict[str, Surface]:
     """The surfaces of all libraries that the OBJ file names, by their names."""
     surfaces: dict[str, Surface] = {}
     for uri in (companion.uri for companion in file.companions()):
         library = references.find(uri, file.name, members)
         if library is not None:
-            _read_library(members, library, surfaces, model)
+            _read_library(members, library, surfaces, model, limits)
         else:
             model.warn(f"missing file: {uri[:200]}")
     return surfaces
 
 
-def _read_library(members: Mapping[str, bytes], library: str, surfaces: dict[str, Surface], model: Model) -> None:
+def _read_library(
+    members: Mapping[str, bytes], library: str, surfaces: dict[str, Surface], model: Model, limits: Limits
+) -> None:
     surface = Surface()
     for keyword, rest in mtl.lines(members[library]):
         if keyword == "newmtl":
             surface = surfaces.setdefault(rest, Surface())
+            limits.check("nodes", len(surfaces), "materials")
         elif keyword in ("kd", "ke", "d", "tr"):
             _read_factor(surface, keyword, rest, model)
         elif keyword in _MAPS:
@@ -162,6 +165,8 @@ class _Textures:
         self._images = images
         self._pixels: dict[str, np.ndarray] = {}
         self._textures: dict[tuple, Texture] = {}
+        self._whites: dict[str, np.ndarray] = {}  # white pixels with the opacity of an image
+        self._opacities: dict[tuple[str, bool], tuple[np.ndarray, str]] = {}
 
     def _image(self, name: str) -> np.ndarray:
         if name not in self._pixels:
@@ -177,6 +182,7 @@ class _Textures:
             pixels = self._image(line.name)
             if opacity is not None:
                 size = (pixels.shape[1], pixels.shape[0])
+                self._images.count(pixels)
                 pixels = pixels.copy()
                 pixels[..., 3] = np.asarray(Image.fromarray(opacity).resize(size, Image.Resampling.BILINEAR))
             wrap = _CLAMP if line.clamped else _REPEAT
@@ -188,19 +194,28 @@ class _Textures:
         color, cutout = maps.get("map_kd"), maps.get("map_d")
         if cutout is None:
             return self.texture(color), "OPAQUE"
-        pixels = self._image(cutout.name)
         same = color is not None and color.name == cutout.name
-        opacity = pixels[..., 3] if same or pixels[..., 3].min() < 255 else pixels[..., 1]
-        if opacity.min() == 255:
-            return self.texture(color), "OPAQUE"
-        translucent = float(((opacity > 25) & (opacity < 230)).mean())
-        alpha = "BLEND" if translucent > _MOST_TRANSLUCENT else "MASK"
+        opacity, alpha = self._opacity(cutout.name, same)
+        if alpha == "OPAQUE":
+            return self.texture(color), alpha
         if color is None:
             return self._white(cutout, opacity), alpha
         return self.texture(color, None if same else np.ascontiguousarray(opacity), cutout.name), alpha
 
+    def _opacity(self, name: str, same: bool) -> tuple[np.ndarray, str]:
+        """[H, W] uint8 of an image, and the alpha mode that it needs."""
+        if (name, same) not in self._opacities:
+            pixels = self._image(name)
+            opacity = pixels[..., 3] if same or pixels[..., 3].min() < 255 else pixels[..., 1]
+            translucent = float(((opacity > 25) & (opacity < 230)).mean())
+            alpha = "BLEND" if translucent > _MOST_TRANSLUCENT else "MASK"
+            self._opacities[name, same] = opacity, "OPAQUE" if opacity.min() == 255 else alpha
+        return self._opacities[name, same]
+
     def _white(self, line: TextureLine, opacity: np.ndarray) -> Texture:
-        pixels = np.full((*opacity.shape, 4), 255, np.uint8)
-        pixels[..., 3] = opacity
+        if line.name not in self._whites:
+            self._whites[line.name] = np.full((*opacity.shape, 4), 255, np.uint8)
+            self._whites[line.name][..., 3] = opacity
+            self._images.count(self._whites[line.name])
         wrap = _CLAMP if line.clamped else _REPEAT
-        return Texture(pixels, wrap=(wrap, wrap))
+        return Texture(self._whites[line.name], wrap=(wrap, wrap))

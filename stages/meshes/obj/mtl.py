@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from stages.contract.stage import StageError
 from stages.meshes.mesh_file import Companion
 from stages.meshes.references import decoded
 
+_MOST_BYTES = 64 << 20  # of a library
+_LONGEST = 8192  # characters of a line; a path has fewer
 _TEXTURES = re.compile(r"^(map_\w+|bump|disp|decal|norm|refl)$")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # the most words that follow each option of a texture line; those of -o, -s and -t are numbers, and may be fewer
@@ -19,8 +22,11 @@ _OPTIONS = {
 
 def lines(data: bytes) -> Iterator[tuple[str, str]]:
     """(keyword in lower case, the rest) of each line."""
-    for line in re.split(r"[\r\n]+", decoded(data)):
-        keyword, _, rest = line.strip().replace("\t", " ").partition(" ")
+    if len(data) > _MOST_BYTES:
+        detail = f"a material library has {len(data):,} bytes; at most {_MOST_BYTES:,} are read"
+        raise StageError("too_large", detail)
+    for line in re.finditer(r"[^\r\n]+", decoded(data)):
+        keyword, _, rest = line[0].strip()[:_LONGEST].replace("\t", " ").partition(" ")
         if rest.strip():
             yield keyword.lower(), rest.strip()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,11 @@ from stages.meshes.model import Limits, Model, make_part
 from stages.meshes.obj.materials import Surface, read_libraries, read_textures
 from stages.meshes.polygons import triangles
 from stages.meshes.references import decoded
-from stages.meshes.text_numbers import numbers_of, table_of
+from stages.meshes.text_numbers import CHUNK, LONG_LINE, most_words, numbers_of, table_of
 
 if TYPE_CHECKING:
     from stages.meshes.mesh_file import MeshFile
 
-_LONG = 1 << 16  # bytes; a longer line is checked before it is split
 _FREE_FORM = "free-form curves and surfaces are not drawn"
 _UNDRAWN = {
     b"l": "points and lines are not drawn", b"p": "points and lines are not drawn",
@@ -42,19 +42,41 @@ class _Faces:
     """The face lines of one material."""
 
     lines: list[bytes] = field(default_factory=list)
-    # (index of a line; how many vertices, texture coordinates and normals come before it), wherever these have changed
-    counted: list[tuple[int, int, int, int]] = field(default_factory=list)
+    # four numbers wherever the last three have changed: the index of a line, and how many vertices, texture coordinates
+    # and normals come before it
+    counted: array[int] = field(default_factory=lambda: array("q"))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # of corners on each line
 
 
 @dataclass
 class _Statements:
     """The lines of an OBJ file, by kind."""
 
+    limits: Limits
     vertices: list[bytes] = field(default_factory=list)
     uv: list[bytes] = field(default_factory=list)
     normals: list[bytes] = field(default_factory=list)
     faces: dict[bytes, _Faces] = field(default_factory=lambda: defaultdict(_Faces))  # by material
     undrawn: set[str] = field(default_factory=set)
+    face_count: int = 0
+    changed: bool = True  # since the last face: what comes before it, or the material
+
+    def add_vertex(self, rest: bytes) -> None:
+        self.vertices.append(rest)
+        self.changed = True
+        if len(self.vertices) > self.limits.max_vertices:
+            self.limits.check("vertices", len(self.vertices))
+
+    def add_face(self, material: bytes, rest: bytes) -> None:
+        faces = self.faces[material]
+        if self.changed:
+            self.limits.check("nodes", len(self.faces), "parts of different materials")
+            faces.counted.extend((len(faces.lines), len(self.vertices), len(self.uv), len(self.normals)))
+            self.changed = False
+        faces.lines.append(rest.split(b"#", 1)[0] if b"#" in rest else rest)
+        self.face_count += 1
+        if self.face_count > self.limits.max_faces:
+            self.limits.check("faces", self.face_count)
 
 
 @dataclass(frozen=True)
@@ -72,10 +94,10 @@ def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side:
         vertices, uv = table_of(statements.vertices, 3, 6), table_of(statements.uv, 1, 2)
         uv = uv if uv.shape[1] == 2 else np.hstack([uv, np.zeros_like(uv)])
         tables = _Tables(vertices, uv, table_of(statements.normals, 3, 3))
+        _count_faces(statements, limits)
         groups = {key: _corners(faces) for key, faces in statements.faces.items()}
     except (ValueError, OverflowError) as error:
         raise StageError("corrupt_file", f"{name}: {' '.join(str(error).split())[:200]}") from None
-    limits.check("faces", sum(int(np.maximum(counts - 2, 0).sum()) for _, counts in groups.values()))
     if not groups and statements.undrawn == {_FREE_FORM}:
         raise StageError("unsupported", f"{name} has only free-form curves or surfaces; only polygons are drawn")
     if not groups:
@@ -83,7 +105,7 @@ def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side:
     for text in sorted(statements.undrawn):
         model.warn(text)
     titles = {key: decoded(key) for key in groups}
-    surfaces = read_libraries(file, members, model)
+    surfaces = read_libraries(file, members, model, limits)
     read_textures(surfaces, list(titles.values()), members, ImageDecoder(limits, max_side))
     for key, (corners, counts) in groups.items():
         if titles[key] not in surfaces and titles[key] and surfaces:
@@ -107,67 +129,68 @@ def _statements(text: bytes, limits: Limits) -> _Statements:
     limits.check("faces", text.count(b"\nf "))
     if text.count(b"\n") > 2 * (limits.max_vertices + limits.max_faces):
         raise StageError("too_large", "the file has more lines than max_vertices and max_faces allow")
-    found = _Statements()
-    material, changed = b"", True
+    found = _Statements(limits)
+    material = b""
     for line in io.BytesIO(text):
         words = line.split(None, 1)
         if len(words) < 2:
             continue
         keyword, rest = words
-        if len(rest) > _LONG:
-            _check_long(keyword, rest, limits)
         if keyword == b"v":
-            found.vertices.append(rest)
-            changed = True
+            found.add_vertex(rest)
         elif keyword == b"f":
-            faces = found.faces[material]
-            if changed:
-                counts = (len(found.vertices), len(found.uv), len(found.normals))
-                faces.counted.append((len(faces.lines), *counts))
-                changed = False
-            faces.lines.append(rest)
+            found.add_face(material, rest)
         elif keyword == b"vt":
             found.uv.append(rest)
-            changed = True
+            found.changed = True
         elif keyword == b"vn":
             found.normals.append(rest)
-            changed = True
+            found.changed = True
         elif keyword == b"usemtl":
-            material, changed = rest.strip(), True
+            material, found.changed = rest.strip(), True
         elif keyword in _UNDRAWN:
             found.undrawn.add(_UNDRAWN[keyword])
     return found
 
 
-def _check_long(keyword: bytes, rest: bytes, limits: Limits) -> None:
-    if keyword == b"f":
-        limits.check("faces", rest.count(b" ") + rest.count(b"\t") - 2)
-    elif keyword in (b"v", b"vt", b"vn"):
-        raise ValueError(f"a {keyword.decode()} line has {len(rest):,} bytes")
+def _count_faces(statements: _Statements, limits: Limits) -> None:
+    """Count the corners of each line, and check how many triangles there are before numbers are read."""
+    total = 0
+    for faces in statements.faces.values():
+        for line in faces.lines:
+            if len(line) > LONG_LINE:
+                limits.check("faces", total + most_words(line) - 2)
+        faces.counts = np.fromiter(map(len, map(bytes.split, faces.lines)), np.int64, len(faces.lines))
+        total += int(np.maximum(faces.counts - 2, 0).sum())
+        limits.check("faces", total)
 
 
 def _corners(faces: _Faces) -> tuple[np.ndarray, np.ndarray]:
     """[C, 3] int64: indices from 0 of each corner's vertex, uv and normal (-1: none); [P]: corners of each polygon."""
-    counts = np.fromiter(map(len, map(bytes.split, faces.lines)), np.int64, len(faces.lines))
+    counts = faces.counts
     joined = b" ".join(faces.lines)
-    slashes = faces.lines[0].split(None, 1)[0].count(b"/")
+    slashes = next(iter(faces.lines[0].split(None, 1)), b"").count(b"/")
     numbers = numbers_of(joined.replace(b"//", b"/0/").replace(b"/", b" "), np.int64)
     if joined.count(b"/") == slashes * counts.sum() and len(numbers) == (slashes + 1) * counts.sum():
         table = np.zeros((counts.sum(), 3), np.int64)
         table[:, : slashes + 1] = numbers.reshape(-1, slashes + 1)[:, :3]
-    else:  # corners are written in several ways, or there are comments
-        split = [line.split(b"#", 1)[0].split() for line in faces.lines]
-        counts = np.array([len(polygon) for polygon in split], np.int64)
-        padded = [(word.split(b"/") + [b"", b""])[:3] for polygon in split for word in polygon]
-        table = np.array([[int(n) if n else 0 for n in row] for row in padded], np.int64).reshape(-1, 3)
+    else:  # corners are written in several ways
+        chunks = range(0, len(faces.lines), CHUNK)
+        table = np.concatenate([_mixed_corners(faces.lines[start : start + CHUNK]) for start in chunks])
     if table.min(initial=0) < 0:
         _count_from_front(table, counts, faces.counted)
     return table - 1, counts
 
 
-def _count_from_front(table: np.ndarray, counts: np.ndarray, counted: list[tuple[int, int, int, int]]) -> None:
+def _mixed_corners(lines: list[bytes]) -> np.ndarray:
+    """[C, 3] int64, 0 where a corner has no index."""
+    padded = [(word.split(b"/", 3) + [b"", b""])[:3] for line in lines for word in line.split()]
+    return np.array([[int(n) if n else 0 for n in row] for row in padded], np.int64).reshape(-1, 3)
+
+
+def _count_from_front(table: np.ndarray, counts: np.ndarray, counted: array[int]) -> None:
     """Replace indices that count back from the last line by indices from the front; invalid ones stay negative."""
-    known = np.array(counted, np.int64)
+    known = np.frombuffer(counted, np.int64).reshape(-1, 4)
     line = np.repeat(np.arange(len(counts)), counts)
     before = known[np.searchsorted(known[:, 0], line, "right") - 1, 1:]
     from_front = table + before + 1

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from stages.contract.stage import StageError
+from stages.meshes.model import Limits
 from stages.meshes.text_numbers import numbers_of
+
+_FACE_VALUES = 8  # of one kind of lists, for each face that max_faces allows: six coordinates are the most
 
 TYPES = {  # NumPy's name of each type; its second letter is the number of bytes
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
@@ -41,17 +47,17 @@ class Element:
     columns: dict[str, np.ndarray | Lists] = field(default_factory=dict)
 
 
-def read_elements(data: bytes) -> dict[str, Element]:
+def read_elements(data: bytes, limits: Limits) -> dict[str, Element]:
     """Elements by name, with their columns; ValueError if the file does not hold what its header declares."""
     form, elements, start = read_header(data)
     if form == "ascii":
         numbers = numbers_of(data[start:])
         for element in elements:
-            numbers = _from_numbers(element, numbers)
+            numbers = _from_numbers(element, numbers, limits)
     elif form in ("binary_little_endian", "binary_big_endian"):
         order = "<" if form == "binary_little_endian" else ">"
         for element in elements:
-            start = _from_bytes(element, data, start, order)
+            start = _from_bytes(element, data, start, order, limits)
     else:
         raise ValueError(f"unknown PLY format {form!r}; expected ascii, binary_little_endian or binary_big_endian")
     return {element.name: element for element in elements}
@@ -82,16 +88,17 @@ def _type(word: str) -> str:
     return TYPES[word]
 
 
-def _from_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+def _from_numbers(element: Element, numbers: np.ndarray, limits: Limits) -> np.ndarray:
     """Fill the element's columns, and return the numbers after them."""
     widths = _even_widths(element, numbers)
     if widths is None:
-        return _from_uneven_numbers(element, numbers)
+        return _from_uneven_numbers(element, numbers, limits)
     row = sum(widths)
     table = numbers[: element.count * row].reshape(element.count, row)
     at = 0
     for prop, width in zip(element.properties, widths, strict=True):
         if prop.counted_by:
+            _check_values(prop, element.count * (width - 1), limits)
             values = table[:, at + 1 : at + width].reshape(-1)
             element.columns[prop.name] = Lists(np.full(element.count, width - 1), _cast(values, prop.kind))
         else:
@@ -122,30 +129,78 @@ def _even_widths(element: Element, numbers: np.ndarray) -> list[int] | None:
     return widths if even else None
 
 
-def _from_uneven_numbers(element: Element, numbers: np.ndarray) -> np.ndarray:
+def _from_uneven_numbers(element: Element, numbers: np.ndarray, limits: Limits) -> np.ndarray:
     """Read rows whose lists differ in length, one by one."""
-    starts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
-    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
-    words = numbers.tolist()
-    at = 0
-    for _ in range(element.count):
-        for prop in element.properties:
-            length = 1
+
+    def length_at(at: int, size: int) -> int:
+        if at >= len(numbers):
+            raise _text_ends(element)
+        return int(numbers[at])
+
+    rows = _Rows(element, [(1, 1) for _ in element.properties], length_at)
+    end = rows.walk(0, len(numbers), _text_ends(element), limits)
+    for prop, firsts, counts in rows.columns():
+        starts = np.cumsum(counts) - counts
+        values = _cast(numbers[np.repeat(firsts - starts, counts) + np.arange(counts.sum())], prop.kind)
+        element.columns[prop.name] = Lists(counts, values) if prop.counted_by else values
+    return numbers[end:]
+
+
+class _Rows:
+    """Where the values are in rows whose lists differ in length.
+
+    sizes: of each property's counter, and of one of its values; length_at(at, size): the counter at a place.
+    """
+
+    def __init__(self, element: Element, sizes: list[tuple[int, int]], length_at: Callable[[int, int], int]):
+        self._element = element
+        self._sizes = sizes
+        self._length_at = length_at
+        self._starts = array("q")
+        self._lengths = {prop.name: array("q") for prop in element.properties if prop.counted_by}
+
+    def walk(self, at: int, end: int, ends: ValueError, limits: Limits) -> int:
+        """Go through all rows, and return where the next element starts."""
+        steps: list[tuple[int, int, int, array[int]]] = []
+        single = 0  # the size of all single values since the last list
+        for prop, (counter, size) in zip(self._element.properties, self._sizes, strict=True):
             if prop.counted_by:
-                length = int(words[at])
-                at += 1
-            if length < 0 or at + length > len(words):
-                raise _text_ends(element)
-            starts[prop.name].append(at)
-            counts[prop.name].append(length)
-            at += length
-    for prop in element.properties:
-        lengths = np.array(counts[prop.name], np.int64)
-        firsts = np.cumsum(lengths) - lengths
-        indices = np.repeat(np.array(starts[prop.name], np.int64) - firsts, lengths) + np.arange(lengths.sum())
-        values = _cast(numbers[indices], prop.kind)
-        element.columns[prop.name] = Lists(lengths, values) if prop.counted_by else values
-    return numbers[at:]
+                steps.append((single, counter, size, self._lengths[prop.name]))
+            single = 0 if prop.counted_by else single + size
+        for _ in range(self._element.count):
+            self._starts.append(at)
+            for before, counter, size, lengths in steps:
+                at += before
+                length = self._length_at(at, counter)
+                if length < 0:
+                    raise ends
+                lengths.append(min(length, end))
+                at += counter + length * size
+            at += single
+            if at > end:
+                raise ends
+        for prop in self._element.properties:
+            if prop.counted_by:
+                _check_values(prop, sum(self._lengths[prop.name]), limits)
+        return at
+
+    def columns(self) -> Iterator[tuple[Property, np.ndarray, np.ndarray]]:
+        """Each property, where its values start in each row, and how many there are."""
+        at = np.array(self._starts, np.int64)
+        for prop, (counter, size) in zip(self._element.properties, self._sizes, strict=True):
+            counts = np.ones(len(at), np.int64)
+            if prop.counted_by:
+                counts = np.array(self._lengths[prop.name], np.int64)
+                at = at + counter
+            yield prop, at, counts
+            at = at + counts * size
+
+
+def _check_values(prop: Property, count: int, limits: Limits) -> None:
+    most = _FACE_VALUES * limits.max_faces
+    if count > most:
+        detail = f"the lists {prop.name[:60]} have {count:,} values; max_faces allows {most:,}"
+        raise StageError("too_large", detail)
 
 
 def _text_ends(element: Element) -> ValueError:
@@ -161,7 +216,7 @@ def _cast(values: np.ndarray, kind: str) -> np.ndarray:
         return values.astype(kind)
 
 
-def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
+def _from_bytes(element: Element, data: bytes, start: int, order: str, limits: Limits) -> int:
     """Fill the element's columns, and return where the next element starts."""
     lengths = _first_lengths(element, data, start, order)
     fields: list[tuple] = []
@@ -178,6 +233,7 @@ def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
             for prop in element.properties:
                 values = table[prop.name]
                 if prop.counted_by:
+                    _check_values(prop, element.count * lengths[prop.name], limits)
                     counts = np.full(element.count, lengths[prop.name], np.int64)
                     element.columns[prop.name] = Lists(counts, values.reshape(-1))
                 else:
@@ -185,7 +241,7 @@ def _from_bytes(element: Element, data: bytes, start: int, order: str) -> int:
             return start + row.itemsize * element.count
     if not lengths:
         raise _data_ends(element)
-    return _from_uneven_bytes(element, data, start, order)
+    return _from_uneven_bytes(element, data, start, order, limits)
 
 
 def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dict[str, int]:
@@ -205,25 +261,19 @@ def _first_lengths(element: Element, data: bytes, start: int, order: str) -> dic
     return lengths or {prop.name: 0 for prop in element.properties if prop.counted_by}
 
 
-def _from_uneven_bytes(element: Element, data: bytes, start: int, order: str) -> int:
+def _from_uneven_bytes(element: Element, data: bytes, start: int, order: str, limits: Limits) -> int:
     """Read rows whose lists differ in length, one by one."""
-    found: dict[str, list[bytes]] = {prop.name: [] for prop in element.properties}
-    counts: dict[str, list[int]] = {prop.name: [] for prop in element.properties}
     byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
-    for _ in range(element.count):
-        for prop in element.properties:
-            length = 1
-            if prop.counted_by:
-                size = int(prop.counted_by[1])
-                length = int.from_bytes(data[start : start + size], byte_order)
-                counts[prop.name].append(length)
-                start += size
-            end = start + length * int(prop.kind[1])
-            if end > len(data):
-                raise _data_ends(element)
-            found[prop.name].append(data[start:end])
-            start = end
-    for prop in element.properties:
-        values = np.frombuffer(b"".join(found[prop.name]), order + prop.kind)
-        element.columns[prop.name] = Lists(np.array(counts[prop.name]), values) if prop.counted_by else values
-    return start
+
+    def length_at(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], byte_order)
+
+    sizes = [(int((prop.counted_by or "u1")[1]), int(prop.kind[1])) for prop in element.properties]
+    rows = _Rows(element, sizes, length_at)
+    end = rows.walk(start, len(data), _data_ends(element), limits)
+    for (prop, firsts, counts), (_, size) in zip(rows.columns(), sizes, strict=True):
+        ends = firsts + counts * size
+        joined = b"".join(data[first:last] for first, last in zip(firsts.tolist(), ends.tolist(), strict=True))
+        values = np.frombuffer(joined, order + prop.kind)
+        element.columns[prop.name] = Lists(counts, values) if prop.counted_by else values
+    return end

@@ -12,7 +12,7 @@ from stages.meshes.ply.elements import TYPES
 from stages.meshes.references import decoded
 
 _END = re.compile(rb"end_header[ \t]*\r?\n?")
-_TEXTURE = re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_TEXTURE = re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+)$", re.MULTILINE | re.IGNORECASE)
 
 
 class PlyFile(MeshFile):
@@ -47,7 +47,7 @@ class PlyFile(MeshFile):
     def companions(self) -> Iterable[Companion]:
         """The textures that the header names in comments, as MeshLab writes them."""
         header = decoded(self.data[: max(self.data.find(b"end_header"), 0)])
-        return map(Companion, _TEXTURE.findall(header))
+        return [Companion(name.rstrip(" \t\r")) for name in _TEXTURE.findall(header)]
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.ply import reader

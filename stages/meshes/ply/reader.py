@@ -27,6 +27,7 @@ _COLORS = (
     ("r", "g", "b", "a"), ("diffuse_r", "diffuse_g", "diffuse_b", "diffuse_a"),
 )  # fmt: skip
 _COORDINATES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"), ("tx", "ty"), ("tu", "tv"))
+_MOST_ELEMENTS, _MOST_PROPERTIES, _MOST_LISTS = 100, 1000, 16
 # properties of the vertices of Gaussian splats, and of compressed ones
 _SPLAT = {"f_dc_0", "opacity", "rot_0", "scale_0"}
 _PACKED_SPLAT = {"packed_position", "packed_rotation", "packed_scale"}
@@ -48,7 +49,7 @@ def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side:
     model = Model()
     try:
         _check_header(read_header(file.data)[1], limits)
-        elements = read_elements(file.data)
+        elements = read_elements(file.data, limits)
         face = elements.get("face")
         corners = _corners(elements.get("vertex", Element("vertex", 0)), face, elements.get("tristrips"), limits)
         textures = _textures(file, members, model, ImageDecoder(limits, max_side)) if corners.uv is not None else []
@@ -60,14 +61,20 @@ def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side:
 
 def _check_header(elements: list[Element], limits: Limits) -> None:
     """Check what the header declares, before any element is read."""
+    lists = max((sum(bool(prop.counted_by) for prop in element.properties) for element in elements), default=0)
+    properties = sum(len(element.properties) for element in elements)
+    if len(elements) > _MOST_ELEMENTS or properties > _MOST_PROPERTIES or lists > _MOST_LISTS:
+        found = f"{len(elements):,} elements, {properties:,} properties, and {lists:,} lists in an element"
+        most = f"{_MOST_ELEMENTS}, {_MOST_PROPERTIES:,} and {_MOST_LISTS}"
+        raise StageError("too_large", f"the header declares {found}; at most {most} are read")
     counts = {element.name: element.count for element in elements}
     if not counts.get("face") and not counts.get("tristrips"):
         kinds = {prop.name for element in elements for prop in element.properties}
         if kinds >= _SPLAT or kinds >= _PACKED_SPLAT:
             raise StageError("no_faces", "the file is a Gaussian splat, not a mesh: it has points and no triangles")
         raise StageError("no_faces", "the file has points and no triangles")
-    for name, count in counts.items():  # elements that are not drawn are read too
-        limits.check("vertices" if name == "vertex" else "faces", count)
+    for element in elements:  # those that are not drawn are read too
+        limits.check("vertices" if element.name == "vertex" else "faces", element.count)
 
 
 def _corners(vertex: Element, face: Element | None, strips: Element | None, limits: Limits) -> _Corners:
@@ -189,12 +196,11 @@ def _painted(element: Element) -> np.ndarray | None:
 
 def _textures(file: MeshFile, members: Mapping[str, bytes], model: Model, images: ImageDecoder) -> list[Texture | None]:
     """The textures in the order of the header; None where a file is missing."""
-    textures: list[Texture | None] = []
-    for uri in (companion.uri for companion in file.companions()):
+    textures: dict[str, Texture | None] = {}
+    names = [companion.uri for companion in file.companions()]
+    for uri in dict.fromkeys(names):
         found = references.find(uri, file.name, members)
-        if found is not None:
-            textures.append(Texture(images.decode(members[found], uri)))
-        else:
+        textures[uri] = None if found is None else Texture(images.decode(members[found], uri))
+        if found is None:
             model.warn(f"missing file: {uri[:200]}")
-            textures.append(None)
-    return textures
+    return [textures[uri] for uri in names]
