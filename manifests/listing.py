@@ -159,10 +159,11 @@ def require_listing(store: Store) -> None:
 
 
 def damaged_files(store: Store) -> list[str]:
-    """The files of the newest listing that are damaged."""
+    """The files of the newest listing that are damaged, or its last one if it differs from the copy."""
     names = _names(store)
     newest = [name for name in names if _epoch_of(name) == _epoch_of(names[-1])]
-    return [name for name in newest if _read(store, name) is None]
+    damaged = [name for name in newest if _read(store, name) is None]
+    return damaged or (newest[-1:] if len({store.read(name) for name in newest}) > 1 else [])
 
 
 def mend_listing(store: Store, epoch: int) -> None:

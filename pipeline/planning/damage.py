@@ -79,7 +79,9 @@ def manifest_damage(store: Store) -> Findings:
     for name in lease.damaged_files(store):
         findings.damages.append(Damage(MANIFEST, name, "it is not the file of a lease", not store.exists(name)))
     for name in listing.damaged_files(store):
-        findings.damages.append(Damage(MANIFEST, name, "it is not a listing", not store.exists(name)))
+        findings.damages.append(
+            Damage(MANIFEST, name, "it is not a listing, or differs from its copy", not store.exists(name))
+        )
     return findings
 
 
@@ -191,14 +193,14 @@ def _shard_checks(run: Run, shards: dict[str, ListedShard], deep: bool) -> Itera
         for file, shard in shards.items():
             block = f"{shard['split']}-{shard['index']:05d}"
             damage = Damage(blocks.name, file, "missing", True, blocks.packed_key(block), block=block)
-            yield partial(_check_shard, run.store, shard, sizes.get(file), deep, damage)
+            yield partial(_check_shard, run.plan.outcomes, shard, sizes.get(file), deep, damage)
 
 
 def _check_shard(
-    store: Store, shard: ListedShard, size: int | None, deep: bool, missing: Damage
+    outcomes: Outcomes, shard: ListedShard, size: int | None, deep: bool, missing: Damage
 ) -> tuple[str, Damage | None]:
-    """Check a shard; `missing` is what to report if there is none."""
-    file, recorded = missing.file, Recorded(shard["bytes"], shard["sha256"])
+    """Check a shard, then the outcome of its block; `missing` is what to report if there is no shard."""
+    store, file, recorded = outcomes.store, missing.file, Recorded(shard["bytes"], shard["sha256"])
     try:
         _check_size(file, size, recorded)
         if deep:
@@ -212,4 +214,10 @@ def _check_shard(
         return missing.part, missing
     except (ValueError, OSError, pa.ArrowException) as error:
         return missing.part, replace(missing, why=message(error, 300), missing=False)
+    try:
+        if missing.key:
+            outcomes.read(missing.part, missing.key)
+    except (FileNotFoundError, DamagedFile) as error:
+        gone, name = isinstance(error, FileNotFoundError), outcomes.name(missing.part, missing.key)
+        return missing.part, replace(missing, file=name, why="missing" if gone else str(error), missing=gone)
     return missing.part, None
