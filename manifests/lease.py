@@ -80,9 +80,13 @@ def damaged_files(store: Store) -> list[str]:
     return [name for name, form in forms.items() if not _read(store, name, form)]
 
 
+def _epochs(store: Store) -> list[int]:
+    found = (re.search(r"/(\d{8,18})\.json$", name) for name in store.list(FOLDER))
+    return sorted(int(match[1]) for match in found if match)
+
+
 def newest_epoch(store: Store) -> int:
-    epochs = [int(match[1]) for name in store.list(FOLDER) if (match := re.search(r"/(\d{8,18})\.json$", name))]
-    return max(epochs, default=0)
+    return max(_epochs(store), default=0)
 
 
 def pid_space() -> str:
@@ -138,7 +142,7 @@ def find_holder(store: Store) -> Holder:
 
 def read_bounds(store: Store) -> dict[int, int]:
     """By epoch, for all but the newest: the sequence number of the last part of the log that counts."""
-    for epoch in range(newest_epoch(store), 0, -1):
+    for epoch in reversed(_epochs(store)):
         bounds = _read(store, _beat_name(epoch), Beat).get("bounds")
         if bounds is not None:
             return {int(key): value for key, value in bounds.items()}
@@ -181,8 +185,9 @@ class Lease:
         last: dict[int, int] = {}
         for part in list_parts(self.store):
             last[part.epoch] = max(part.sequence, last.get(part.epoch, 0))
-        for epoch in range(1, self.epoch):
-            bounds.setdefault(epoch, last.get(epoch, 0))
+        for epoch in {*_epochs(self.store), *last}:
+            if epoch < self.epoch:
+                bounds.setdefault(epoch, last.get(epoch, 0))
         return bounds
 
     def _beat(self, released: bool = False) -> None:

@@ -147,7 +147,7 @@ def read_object(text: str | None) -> dict[str, Any]:
     """The JSON object in a column of a record; an empty one where there is none, or where it is damaged."""
     try:
         content = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

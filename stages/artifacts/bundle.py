@@ -30,6 +30,8 @@ def unpack(data: bytes) -> dict[str, bytes]:
         for info in found:
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
                 raise DamagedFile(f"{info.filename} is compressed, but `pack` stores members as they are")
+        if len(found) != int.from_bytes(data[-12:-10], "little"):  # zipfile does not compare it
+            raise DamagedFile("it has another number of members than its end says")
         if sum(info.file_size for info in found) > len(data):
             raise DamagedFile("its members declare more bytes than the zip has")
         members = {info.filename: archive.read(info) for info in found}

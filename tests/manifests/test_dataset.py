@@ -200,3 +200,22 @@ def test_superseded_shards_leave_and_indexed_ones_stay(store):
     assert dataset_index.remove_superseded(store, index) == [orphan["shard"]]
     assert list(store.list(dataset.DATA)) == [kept["shard"]]
     assert dataset_index.remove_superseded(store, index) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"{}", b"{", b"\xff", b"[" * 100_000, b'{"version": 1}', b'{"version": 1, "shards": 5}'],
+)
+def test_an_index_that_is_damaged_is_an_error_in_a_line(store, content):
+    store.replace(dataset.INDEX, content)
+    with pytest.raises(dataset_index.DatasetError, match="index.json is damaged: ") as error:
+        dataset_index.read_index(store)
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_names_no_shard_outside_its_folder(store):
+    index = dataset_index.write_index(store, [shard(store)], DECLARED, provenance={})
+    index["shards"][0]["shard"] = "data/../../../x.parquet"
+    store.replace(dataset.INDEX, json.dumps(index).encode())
+    with pytest.raises(dataset_index.DatasetError, match="is not the name of a shard"):
+        dataset_index.read_index(store)

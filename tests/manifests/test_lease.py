@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.lease import Lease, LeaseLost, RunBusy, find_holder, read_bounds
+from manifests.lease import Lease, LeaseLost, RunBusy, damaged_files, find_holder, read_bounds
 from manifests.log import Log
 from manifests.records import OK, Record
 from manifests.store import open_store
@@ -90,3 +90,37 @@ def test_one_of_many_drivers_gets_the_run(tmp_path: Path) -> None:
         thread.join()
     assert (len(got), len(refused)) == (1, 5)
     got[0].release()
+
+
+@pytest.mark.parametrize("file", ["00000001.json", "00000001-beat.json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"null", b"{}", b"{", b"7", b"\xff", b"[" * 100_000, b'{"bounds": 3}', b'{"host": 5, "pid": "x"}',
+        b'{"host": "a", "pid": 1e400, "place": [], "process": {}}',
+        b'{"count": 1, "time": "x", "released": false}', b'{"count": 1, "time": 1e400, "released": false}',
+        b'{"count": 1, "time": NaN, "released": false}', b'{"count": 1, "time": 1, "released": 2, "bounds": {"x": 1}}',
+        b'{"count": 1, "time": 1, "released": false, "bounds": {"1": "x"}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_lease_is_named_and_taken_over(tmp_path: Path, file: str, content: bytes) -> None:
+    store = open_store(tmp_path)
+    Lease.acquire(store).release()
+    claim = json.loads(store.read("manifest/lease/00000001.json"))
+    store.replace("manifest/lease/00000001.json", json.dumps({**claim, "process": "ended"}).encode())
+    store.replace(f"manifest/lease/{file}", content)
+    assert damaged_files(store) == [f"manifest/lease/{file}"]
+    assert not find_holder(store).at_work
+    following = Lease.acquire(store, wait_seconds=0.01)
+    assert following.epoch == 2 and following.bounds == {1: 0}
+    following.release()
+    assert damaged_files(store) == []
+
+
+def test_a_lease_of_a_huge_epoch_is_followed_by_a_larger_one(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.replace("manifest/lease/99999999.json", b"{}")
+    for epoch in (10**8, 10**8 + 1):
+        lease = Lease.acquire(store, wait_seconds=0.01)
+        assert lease.epoch == epoch
+        lease.release()

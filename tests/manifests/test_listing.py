@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
-from manifests.listing import RowChanges, read_listing, revise, update_listing
+import pytest
+
+from manifests.listing import (
+    DamagedListing,
+    RowChanges,
+    damaged_files,
+    read_listing,
+    require_listing,
+    revise,
+    update_listing,
+)
 from manifests.store import open_store
 
 
@@ -65,3 +76,37 @@ def test_a_revision_counts_what_it_would_change_and_writes_nothing(tmp_path):
     assert revision.listing.ids.to_pylist() == ["a", "b", "d", "e"]
     assert read_listing(store).ids.to_pylist() == ["a", "b", "c"]
     assert revise(store, [{**row, "tags": ["x"]} for row in rows("a", "b", "c")]).count() == RowChanges(3, 0, 0, 0)
+
+
+def test_a_damaged_listing_is_read_from_its_copy_and_written_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    update_listing(store, rows("b", "a"), epoch=1)
+    for damage in (b"", b"PAR1", store.read("manifest/rows/00000001.parquet")[:-30]):
+        store.replace("manifest/rows/00000001.parquet", damage)
+        assert damaged_files(store) == ["manifest/rows/00000001.parquet"]
+        assert numbers(tmp_path) == {"b": 0, "a": 1}
+        require_listing(store)
+    update_listing(store, rows("a", "b"), epoch=2)
+    assert numbers(tmp_path) == {"b": 0, "a": 1} and damaged_files(store) == []
+
+
+def test_a_listing_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    require_listing(store)  # there is none yet
+    update_listing(store, rows("a"), epoch=1)
+    update_listing(store, rows("a", "b"), epoch=2)
+    for name in ("manifest/rows/00000002.parquet", "manifest/rows/00000002-copy.parquet"):
+        store.replace(name, b"PAR1")
+    with pytest.raises(DamagedListing, match=r"00000002\.parquet and its copy are damaged: give --source"):
+        require_listing(store)
+
+
+def test_flipped_bytes_of_a_listing_give_no_other_rows(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    update_listing(store, rows(*(f"row {number}" for number in range(50))), epoch=1)
+    name, whole = "manifest/rows/00000001.parquet", numbers(tmp_path)
+    data, drawn = store.read(name), random.Random(1)
+    for _ in range(20):
+        place = drawn.randrange(len(data))
+        store.replace(name, data[:place] + bytes([data[place] ^ 1 << drawn.randrange(8)]) + data[place + 1 :])
+        assert numbers(tmp_path) == whole and damaged_files(store) == [name]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from manifests.log import Log, LogReader, list_parts
+from manifests.log import Log, LogReader, list_parts, read_object
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
 from manifests.text import LONGEST
@@ -86,6 +87,25 @@ def test_a_damaged_part_is_left_out_and_named(tmp_path: Path, caplog: pytest.Log
     part.write_bytes(part.read_bytes()[:40])
     assert fold(tmp_path, ["a"]) == {"a": ("1", OK)}
     assert part.name in caplog.text
+
+
+def test_flipped_bytes_of_a_part_give_no_other_record(tmp_path: Path) -> None:
+    store, log = open_store(tmp_path), Log(open_store(tmp_path), epoch=1)
+    for number in range(200):
+        log.add(record(f"row {number}", f"key {number}", columns={"psnr": number}))
+    log.flush()
+    (part,) = list_parts(store)
+    data, whole = store.read(part.name), LogReader(store).latest("fit").to_pylist()
+    drawn = random.Random(3)
+    for _ in range(20):
+        place = drawn.randrange(len(data) - 1_000)  # what is stored, not how
+        store.replace(part.name, data[:place] + bytes([data[place] ^ 1 << drawn.randrange(8)]) + data[place + 1 :])
+        assert LogReader(store).latest("fit").to_pylist() in ([], whole)
+
+
+def test_an_object_in_a_record_is_one_or_empty() -> None:
+    assert read_object('{"a": 1}') == {"a": 1}
+    assert [read_object(text) for text in ("", None, "[]", "null", "{", "[" * 100_000)] == [{}] * 6
 
 
 def test_a_snapshot_stands_for_all_before_it(tmp_path: Path) -> None:

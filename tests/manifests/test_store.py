@@ -95,3 +95,17 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Pa
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert store.list("") == {}
+
+
+def test_sizes_parts_and_names_outside_the_folder(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "run")
+    store.replace("a/b", b"12345")
+    assert (store.size("a/b"), store.size("a/c")) == (5, None)
+    with store.open("a/b") as file:
+        file.seek(3)
+        assert file.read() == b"45"
+    (tmp_path / "secret").write_text("outside")
+    assert store.size("../secret") is None
+    for name in ("../secret", "a/../../secret", str(tmp_path / "secret")):
+        with pytest.raises(FileNotFoundError):
+            store.read(name)

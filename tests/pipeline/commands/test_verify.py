@@ -13,15 +13,18 @@ import pytest
 
 from manifests.lease import Lease
 from manifests.store import open_store
-from tests.pipeline.building import dataset_files, reasons, say, status, write_meshes
+from tests.pipeline.building import call, command, dataset_files, reasons, say, status, write_meshes
 
 SETTINGS = ["--render.size", "16", "--render.views", "4", "--fit.steps", "6", "--fit.gaussians", "20"]
 SETTINGS += ["--splits.rows_per_shard", "2", "--splits.shares", "{only: 1.0}", "--schedule.fit.workers", "1"]
 
 
+def build_words(folder: Path) -> list[str]:
+    return ["build", "cpu", "--source", f"{folder}/source", "--run", f"{folder}/run", "--engine", "local", *SETTINGS]
+
+
 def build(folder: Path, *more: str, code: int = 0) -> None:
-    words = ["--source", folder / "source", "--run", folder / "run", "--engine", "local", *SETTINGS, *more]
-    say("build", "cpu", *words, code=code)
+    say(*build_words(folder), *more, code=code)
 
 
 def verify(run: Path, *more: str, code: int) -> list[str]:
@@ -36,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished build of three objects in two shards."""
     folder = tmp_path_factory.mktemp("verified")
     write_meshes(folder / "source", count=3)
-    build(folder)
+    call(command(*build_words(folder)))  # in a process of its own, so that the holder of the lease has ended
     return folder
 
 
