@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypedDict, cast
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.folders import SourceError, find
 from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
-from manifests.text import encodable, message, published, without_queries
+from manifests.text import encodable, message, public_address, published, without_queries
 from manifests.web import OFFLINE, Web
 
 LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -63,13 +63,18 @@ class SourceRow(TypedDict, total=False):
 def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> list[SourceRow]:
     """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
     try:
-        if scheme_of(source) in WEB:
+        if of_web := scheme_of(source) in WEB:
             web.check(source)
     except AddressError as error:
         raise SourceError(str(error)) from error
     source = local_path(source)  # local files are named by path, so that changes to them are seen
-    if source.lower().endswith(LIST_ENDINGS):
-        rows = [_to_row(where, entry, source) for where, entry in _read_list(source, web)]
+    name = public_address(source) if of_web else source  # without the query, which may be a signature
+    if name.lower().endswith(LIST_ENDINGS):
+        rows = [_to_row(where, entry, name) for where, entry in _read_list(source, name, web)]
+    elif of_web:
+        if not name.lower().endswith(endings):
+            raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
+        rows = [{**_found_row(name, name.rsplit("/", 1)[0]), "uri": source}]
     else:
         base, uris = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
@@ -165,8 +170,6 @@ def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]
 def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
     if source.lower().endswith(endings) and not glob.has_magic(source):
         return source.rsplit("/", 1)[0], [source]
-    if scheme_of(source) in WEB:
-        raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
     with _reading(source):
         files, path = open_files(source)
         found = files.glob(path) if glob.has_magic(path) else files.find(path)
@@ -185,12 +188,12 @@ def _reading(source: str) -> Iterator[None]:
         raise SourceError(f"{source}: cannot be read: {error or type(error).__name__}") from error
 
 
-def _read_list(source: str, web: Web) -> Iterator[tuple[str, Any]]:
+def _read_list(source: str, name: str, web: Web) -> Iterator[tuple[str, Any]]:
     """Yield (where, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
     with _reading(source), _open_list(source, web) as file:
-        if source.lower().endswith(".parquet"):
+        if name.lower().endswith(".parquet"):
             yield from _read_parquet(source, file)
-        elif source.lower().endswith(".csv"):
+        elif name.lower().endswith(".csv"):
             yield from _read_csv(source, _lines(source, file, newline=""))
         else:
             for number, line in enumerate(_lines(source, file, newline="\n"), 1):

@@ -294,6 +294,13 @@ def test_a_list_behind_a_web_server_is_read_as_meshes_are(tmp_path: Path) -> Non
         allowed = Web(allow_http=True, allow_private_addresses=True)
         assert [row["uri"] for row in read_source(f"{url}/list.jsonl", web=allowed)] == [f"{url}/a.glb"]
         assert [row["uri"] for row in read_source(f"{url}/list.parquet", web=allowed)] == [f"{url}/b.glb"]
+        signed = "?X-Amz-Credential=a/b&X-Amz-Signature=SECRET"
+        assert [row["uri"] for row in read_source(f"{url}/list.jsonl{signed}", web=allowed)] == [f"{url}/a.glb"]
+        (mesh,) = read_source(f"{url}/a.glb{signed}", web=allowed)
+        assert mesh == {"id": "a.glb", "uri": f"{url}/a.glb{signed}", "source": "a.glb"}
+        with pytest.raises(SourceError, match="HTTP Error 404") as refusal:
+            read_source(f"{url}/none.jsonl{signed}", web=allowed)
+        assert "SECRET" not in str(refusal.value)
         with pytest.raises(SourceError, match="not a public address"):
             read_source(f"{url}/list.jsonl", web=Web(allow_http=True))
         with pytest.raises(SourceError, match="cannot be listed"):
