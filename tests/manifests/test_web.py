@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from typing import Any
 
 import pytest
@@ -50,22 +49,3 @@ def test_a_host_with_both_is_reached_by_its_public_address(scheme: str, monkeypa
     with pytest.raises(PrivateAddress):
         Web(allow_http=True).open(f"{scheme}://h.test/a.glb")
     assert len(tried) == 2
-
-
-def test_a_certificate_must_be_for_the_name_and_not_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    names: list[Any] = []
-
-    def wrap(context: ssl.SSLContext, plain: socket.socket, server_hostname: str) -> socket.socket:
-        names.append((server_hostname, context.check_hostname, context.verify_mode))
-        raise ssl.SSLError("enough")
-
-    near, far = socket.socketpair()
-    resolve = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *words, **more: resolve("1.1.1.1", *words, **more))
-    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: near)
-    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap)
-    with pytest.raises(OSError, match="enough"):
-        Web(allow_http=True).open("https://h.test/a.glb")
-    assert names == [("h.test", True, ssl.CERT_REQUIRED)]
-    near.close()
-    far.close()

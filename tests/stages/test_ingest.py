@@ -1,10 +1,12 @@
 """Fetch and check meshes from folders, object stores and web servers."""
 
+import datetime
 import io
 import json
 import os
 import shutil
 import socket
+import ssl
 import stat
 import struct
 import sys
@@ -21,6 +23,10 @@ from urllib.parse import quote, unquote
 
 import fsspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from stages.contract.stage import Done, Outcome, StageError
 from stages.ingest import Ingest
@@ -596,6 +602,50 @@ def test_a_redirect_is_checked_as_its_address_is(
         lookups.clear()
         error = refused(f"http://name.test:{port}/to/{inside}", "address_not_allowed", allow_http=True)
         assert "169.254.169.254" in error.detail and len(connected) == 2
+
+
+def test_a_server_must_prove_the_name_that_was_asked_for(
+    server: tuple[str, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS, although the connection is made to an IP address."""
+    url, folder, asked = server
+    write(folder / "a.glb", FILES["glb"])
+    key, certificate = write_certificate(tmp_path, "name.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handler: type[Quiet] = type("Handler", (Quiet,), {"asked": []})
+    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    web.socket = context.wrap_socket(web.socket, server_side=True)
+    threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *words, **more: resolve("127.0.0.1", *words, **more))
+    monkeypatch.setattr("manifests.web.is_public", lambda address: True)
+    uri = f"https://name.test:{web.server_address[1]}/a.glb"
+    try:
+        assert "CERTIFICATE_VERIFY_FAILED" in refused(uri, "fetch_failed", allow_http=True).detail
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert done(uri, allow_http=True).columns["format"] == "glb"
+        assert "mismatch" in refused(uri.replace("name", "other"), "fetch_failed", allow_http=True).detail
+    finally:
+        web.shutdown()
+        web.server_close()
+
+
+def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A key, and a certificate that it signs itself."""
+    now = datetime.datetime.now(datetime.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    return write(folder / "key.pem", secret), write(folder / "certificate.pem", made.public_bytes(pem))
 
 
 @pytest.mark.parametrize(
