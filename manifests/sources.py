@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
+from manifests import captions
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.folders import SourceError, find
 from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
@@ -320,12 +321,13 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     extra: dict[str, Any] = {}
     for name, value in entry.items():
         column = ALIASES.get(name, name)
-        if value is None or value == "" or isinstance(value, float) and value != value:  # some lists write NaN
+        if _is_empty(value):
             continue
         if column in COLUMNS:
             found.setdefault(column, value)
-        else:
+        elif name not in captions.NAMES:
             extra[name] = value
+    own = [entry[name] for name in captions.NAMES if not _is_empty(entry.get(name))]
     name = _given_id(found.pop("id", ""))
     if "uri" not in found:
         return _problem(name or where, "no uri or path; name the mesh file in one of these columns")
@@ -335,6 +337,10 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     if "\0" in given:
         return _problem(name or where, "the file name has a null character")
     tags = found.pop("tags", None)
+    try:
+        found["caption"] = captions.joined(own)
+    except ValueError as error:
+        return _problem(name or row_id(given), f"caption: {error}; {captions.EXPECTED}")
     texts = {column: text for column, value in found.items() if (text := published(str(value)))}
     texts["source"] = without_queries(texts.get("source", given))
     row = cast(SourceRow, texts | {"id": name or row_id(given), "uri": resolve_uri(given, source)})
@@ -344,6 +350,11 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
         row["extra"] = published(extra)
     problem = _problem_of_row(row, tags)
     return _problem(row["id"], problem) if problem else row
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a field has no value; some lists write NaN for that."""
+    return value is None or value == "" or isinstance(value, float) and value != value
 
 
 def _given_id(value: Any) -> str:

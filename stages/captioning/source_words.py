@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from manifests.captions import captions_in
 from stages.captioning.texts import caption, clean
 from stages.contract.stage import Row, StageError
 
@@ -36,13 +37,13 @@ def captions_of(row: Row, max_characters: int) -> list[dict[str, Any]]:
     def cleaned(values: Iterable[str]) -> list[str]:
         return _distinct(clean(value, max_characters) for value in values)
 
-    written = cleaned(_texts(row.get("caption")))
+    written = _written(row, max_characters)
     tags = cleaned(_spaced(tag) for tag in _split_tags(row.get("tags")))
     names = cleaned(_readable(name) for name in _texts(row.get("name")))
     categories = cleaned(_spaced(category) for category in _texts(row.get("category")))
     composed = cleaned([", ".join(_without_repeated([*names, *categories, *tags]))])
     if written or composed:
-        captions = [caption(text, "metadata") for text in written or composed]
+        captions = written or [caption(text, "metadata") for text in composed]
     else:
         named = cleaned([words_in(row.get("uri") or "")])
         if not named:
@@ -52,6 +53,15 @@ def captions_of(row: Row, max_characters: int) -> list[dict[str, Any]]:
     if tags:
         captions.append(caption(clean(", ".join(tags), max_characters), "tags"))
     return captions
+
+
+def _written(row: Row, max_characters: int) -> list[dict[str, Any]]:
+    """The captions that the source list gives, each text once."""
+    found: dict[str, dict[str, Any]] = {}
+    for own in captions_in(row.get("caption")):
+        if text := clean(own["text"], max_characters):
+            found.setdefault(text.casefold(), caption(text, own.get("kind", "metadata")))
+    return list(found.values())
 
 
 def words_in(uri: str) -> str:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pytest
 
 from manifests import sources
 from manifests.addresses import row_id
+from manifests.captions import captions_in
 from manifests.listing import update_listing
 from manifests.sources import SourceError
 from manifests.store import open_store
@@ -454,3 +456,37 @@ def test_a_parquet_list_may_have_any_type(tmp_path: Path) -> None:
     rows = read_source(str(tmp_path / "list.parquet"))
     assert [row.get("problem") for row in rows] == [None, None]
     assert len(update_listing(open_store(tmp_path / "run"), rows, epoch=1)) == 2
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
+def test_a_list_gives_captions_in_every_shape(tmp_path: Path, ending: str) -> None:
+    given = [["an iron anvil", "a grey anvil"], [{"text": "a keg", "kind": "short"}]]
+    path = tmp_path / f"list.{ending}"
+    if ending == "jsonl":
+        path.write_text("".join(json.dumps({"uri": "a.glb", "captions": value}) + "\n" for value in given))
+    elif ending == "csv":
+        cells = [json.dumps(value).replace('"', '""') for value in given]
+        path.write_text("uri,captions\n" + "".join(f'a.glb,"{cell}"\n' for cell in cells))
+    else:
+        texts = [[{"text": text, "kind": None} for text in given[0]], given[1]]
+        pq.write_table(pa.table({"uri": ["a.glb"] * 2, "captions": texts}), path)
+    captions = [captions_in(row["caption"]) for row in read_source(str(path))]
+    assert captions == [[{"text": text} for text in given[0]], given[1]]
+
+
+def test_columns_of_other_names_are_captions_too(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"uri": "a.glb", "description": "An anvil of iron.", "caption": "an anvil", "text": "a block"}\n')
+    (row,) = read_source(str(path))
+    assert [caption["text"] for caption in captions_in(row["caption"])] == ["an anvil", "a block", "An anvil of iron."]
+    assert "extra" not in row
+
+
+@pytest.mark.parametrize("value", [{"en": "a keg"}, 7, [["a"]], [{"text": "a", "kind": "two words"}]])
+def test_captions_of_another_shape_are_a_bad_row(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"uri": "a.glb", "caption": value}) + '\n{"uri": "b.glb", "caption": "a keg"}\n')
+    bad, good = read_source(str(path))
+    assert bad["problem"] == "bad_row" and bad["id"] == "a.glb"
+    assert "expected a text, a list of texts, or a list of {text, kind}" in bad["problem_detail"]
+    assert good["caption"] == "a keg" and "problem" not in good

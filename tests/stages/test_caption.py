@@ -2,6 +2,7 @@ import unicodedata
 
 import pytest
 
+from manifests.captions import joined
 from manifests.store import LocalStore
 from stages.caption import Caption
 from stages.contract.stage import Context, Done, StageError
@@ -25,6 +26,11 @@ def test_the_rows_own_caption_comes_first_and_its_tags_are_kept(tmp_path):
         ("metadata", "A red chair."),
         ("tags", "red, wood"),
     ]
+
+
+def test_a_row_may_have_several_captions_and_their_kinds(tmp_path):
+    column = joined([["an iron anvil", {"text": "An anvil.", "kind": "short"}, "AN IRON ANVIL"]])
+    assert captions_of(tmp_path, caption=column) == [("metadata", "an iron anvil"), ("short", "An anvil.")]
 
 
 def test_every_caption_has_all_four_fields(tmp_path):
