@@ -19,8 +19,9 @@ SECRET = {
     "AWS_ACCESS_KEY_ID": "a", "AWS_PROFILE": "b", "AWS_ENDPOINT_URL": "c", "FSSPEC_S3_SECRET": "d",
     "GOOGLE_APPLICATION_CREDENTIALS": "/e.json", "AZURE_CLIENT_ID": "f", "AZURE_STORAGE_CONNECTION_STRING": "g",
     "HF_TOKEN": "h", "OPENAI_API_KEY": "i", "GITHUB_PAT": "j", "PGPASSWORD": "k", "MYSQL_PWD": "l",
-    "SSH_AUTH_SOCK": "m", "RAY_AUTH_TOKEN": "n", "NPM_TOKEN": "o", "SENTRY_DSN": "p", "MyPassphrase": "q", "SIGNING_KEY": "r",
-    "DATABASE_URL": "postgres://user:password@host/database", "https_proxy": "http://user:password@proxy:8080",
+    "SSH_AUTH_SOCK": "m", "RAY_AUTH_TOKEN": "n", "NPM_TOKEN": "o", "SENTRY_DSN": "p", "MyPassphrase": "q",
+    "SIGNING_KEY": "r", "DATABASE_URL": "postgres://user:password@host/database",
+    "https_proxy": "http://user:password@proxy:8080",
 }  # fmt: skip
 PLAIN = {
     "PATH": "/bin", "HOME": "/root", "PWD": "/root", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "HF_HOME": "/models",

@@ -17,15 +17,16 @@ from tests.pipeline.tiny_stages import Trouble
 
 __all__ = ["supervise"]  # a fixture
 LITTLE = {"memory_gb": 0.4}
+TOO_MUCH = "used more than 0.4 GiB of memory (memory_gb); worker ended"
 QUICK = {"timeout_seconds": 1}
 
 
 @pytest.mark.parametrize(
     ("deed", "reason", "message", "changes"),
     [
-        ("list", OUT_OF_MEMORY, "used more than 0.4 GiB of memory (memory_gb); worker ended", LITTLE),
-        ("json", OUT_OF_MEMORY, "used more than 0.4 GiB of memory (memory_gb); worker ended", LITTLE),
-        ("child", OUT_OF_MEMORY, "used more than 0.4 GiB of memory (memory_gb); worker ended", LITTLE),
+        ("list", OUT_OF_MEMORY, TOO_MUCH, LITTLE),
+        pytest.param("json", OUT_OF_MEMORY, TOO_MUCH, LITTLE, marks=pytest.mark.slow),
+        pytest.param("child", OUT_OF_MEMORY, TOO_MUCH, LITTLE, marks=pytest.mark.slow),
         ("stop", TIMEOUT, "timed out after 1 s without a result; worker killed", QUICK),
         ("half", TIMEOUT, "timed out after 1 s without a result; worker killed", QUICK),
     ],
