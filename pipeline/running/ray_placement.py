@@ -27,9 +27,7 @@ from stages.contract.stage import Row
 _RESUME = "run the same command again to resume"
 _TOKEN_CPUS = 0.001  # keeps actors off nodes without CPUs
 _ANSWER_SECONDS = 10.0
-_SILENCE_SECONDS = (
-    30.0  # a head that does not answer for so long is gone; after 60 Ray ends this process with no reason
-)
+_SILENCE_SECONDS = 30.0  # a head that does not answer for so long has ended; after 60 Ray would end this process
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 

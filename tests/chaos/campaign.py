@@ -84,7 +84,7 @@ def draw(seed: int, builds: int, harms: int, engines: list[str], possible: list[
         count = harms * number // builds - harms * (number - 1) // builds
         engine = engines[number % len(engines)]
         given = tuple(Drawn(_take(deck, engine, possible, drawn), drawn.randint(0, 12)) for _ in range(count))
-        plan.append(PlannedBuild(number, "demo" if number <= demos else "meshes", engine, given))
+        plan.append(PlannedBuild(number, "demo" if number > builds - demos else "meshes", engine, given))
     return plan
 
 
@@ -141,9 +141,9 @@ class Campaign:
 def _give(build: DisturbedBuild, drawn: Drawn) -> None:
     """Give a harm at its moment. Where a build ends before, it is continued; where all is done, work is lost first."""
     build.count_from_now()
-    for _ in range(_TRIES):
+    for after in (drawn.after, *[drawn.after // 4] * _TRIES):  # where work was lost, less is left to be made
         try:
-            build.wait(lambda: build.new_outcomes() >= drawn.after, f"{drawn.after} outcomes")
+            build.wait(lambda least=after: build.new_outcomes() >= least, f"{after} outcomes")
             build.given.append(Given(drawn.harm))
             build.given[-1].what = HARMS[drawn.harm].give(build)
             return
@@ -151,7 +151,7 @@ def _give(build: DisturbedBuild, drawn: Drawn) -> None:
             if build.given and not build.given[-1].what:
                 build.given.pop()
             if build.driver is not None and build.take_end().code == 0:
-                build.lose_a_stage()
+                build.lose_work()
     raise Failure(f"never came to {drawn.harm}")
 
 

