@@ -101,9 +101,13 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _SecureConnection(http.client.HTTPSConnection):
+    def __init__(self, *words: Any, **more: Any):
+        self.tls = ssl.create_default_context()
+        super().__init__(*words, **more, context=self.tls)
+
     def connect(self) -> None:
         plain = _connect(self.host, self.port, self.timeout)  # type: ignore[arg-type]
-        self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
 
 
 class _Http(urllib.request.HTTPHandler):
