@@ -22,7 +22,7 @@ from manifests.shards import DatasetIndex, ListedShard
 from manifests.store import LocalStore, Store
 from manifests.text import message
 from pipeline.planning.row_states import State
-from pipeline.planning.run import Run
+from pipeline.planning.run import RECIPE, Run, recipe_is_whole
 from pipeline.recipe import DECLARED
 from stages.common.prefetch import prefetch
 from stages.contract.stage import Stage
@@ -74,8 +74,10 @@ def find_damage(run: Run, deep: bool, report: Callable[[int, int], None]) -> Fin
 
 
 def manifest_damage(store: Store) -> Findings:
-    """Check the lease and the listing, before a new lease takes the place of the last one."""
-    findings = Findings(Counter({MANIFEST: len(store.list(lease.FOLDER)) + len(store.list(listing.FOLDER))}))
+    """Check the recipe, the lease and the listing, before a new lease takes the place of the last one."""
+    findings = Findings(Counter({MANIFEST: 1 + len(store.list(lease.FOLDER)) + len(store.list(listing.FOLDER))}))
+    if not recipe_is_whole(store):
+        findings.damages.append(Damage(MANIFEST, RECIPE, "it is not what the last build wrote"))
     for name in lease.damaged_files(store):
         findings.damages.append(Damage(MANIFEST, name, "it is not the file of a lease", not store.exists(name)))
     for name in listing.damaged_files(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.planning.source_changes import SourceChanges
 from pipeline.recipe import Recipe, RecipeError, parse_recipe
 
 RECIPE = "recipe.yaml"
+_SEAL = b"# sha256 of the lines above: "
 
 
 class RunError(Exception):
@@ -44,6 +46,18 @@ def absolute_location(given: str, field: str) -> str:
 
 class DamagedRecipe(RunError):
     """The recipe of a run cannot be read."""
+
+
+def write_recipe(store: Store, recipe: Recipe) -> None:
+    """Write the recipe of a run, with a checksum as its last line."""
+    text = recipe.to_yaml().encode()
+    store.replace(RECIPE, text + _SEAL + hashlib.sha256(text).hexdigest().encode() + b"\n")
+
+
+def recipe_is_whole(store: Store) -> bool:
+    """Whether the recipe is what a build wrote; those of earlier versions have no checksum."""
+    text, seal, digest = store.read(RECIPE).rpartition(_SEAL)
+    return not seal or hashlib.sha256(text).hexdigest().encode() == digest.strip()
 
 
 @dataclass(frozen=True)

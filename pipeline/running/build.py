@@ -26,7 +26,7 @@ from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
 from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import Retry
-from pipeline.planning.run import RECIPE, RunError, make_plan
+from pipeline.planning.run import RECIPE, RunError, make_plan, write_recipe
 from pipeline.planning.source_changes import SourceChanges, stamp
 from pipeline.planning.source_rows import last_source, limited, make_corpus, read_rows, source_of, write_source
 from pipeline.planning.tasks import BlockTask, Result, Task
@@ -130,7 +130,7 @@ def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease
         recipe = prepared.recipe if prepared.is_finished else None
         recipe = recipe or request.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
         lease.check()
-        store.replace(RECIPE, recipe.to_yaml().encode())
+        write_recipe(store, recipe)
         log, records = open_log(store, lease)
         plan = prepared.plan if recipe == prepared.recipe else None
         if plan is None:

@@ -21,6 +21,7 @@ from tests.pipeline.building import (
     build,
     build_command,
     call,
+    command,
     dataset_files,
     ids_in_dataset,
     index,
@@ -250,6 +251,11 @@ def test_a_build_on_s3_is_the_same_and_resumes(tmp_path: Path, bucket: str) -> N
     assert "4 triplets" in done.stdout
     again = call(words)
     assert "Nothing to do" in again.stdout
+    call(command("verify", "--run", run, "--deep"))
+    files.pipe(min(files.find(f"{run}/artifacts/fit")), b"")
+    call(command("verify", "--run", run), 1)
+    call(words)
+    call(command("verify", "--run", run, "--deep"))
     files.get(f"{run}/dataset", str(tmp_path / "copied" / "dataset"), recursive=True)
     assert dataset_files(tmp_path / "copied") == dataset_files(tmp_path / "local")
 

@@ -20,7 +20,17 @@ SETTINGS += ["--splits.rows_per_shard", "2", "--splits.shares", "{only: 1.0}", "
 
 
 def build_words(folder: Path) -> list[str]:
-    return ["build", "cpu", "--source", f"{folder}/source", "--run", f"{folder}/run", "--engine", "local", *SETTINGS]
+    return [
+        "build",
+        "cpu",
+        "--source",
+        str((folder / "source").resolve()),
+        "--run",
+        f"{folder}/run",
+        "--engine",
+        "local",
+        *SETTINGS,
+    ]
 
 
 def build(folder: Path, *more: str, code: int = 0) -> None:
@@ -142,6 +152,7 @@ AT_A_GLANCE: dict[str, tuple[str, Harm]] = {
     "beat of bounds": (BEAT, write(b'{"bounds": 3}')),
     "beat of time": (BEAT, write(b'{"count": 1, "time": "x", "released": false}')),
     "beat of huge numbers": (BEAT, write(b'{"count": 1, "time": 1e400, "released": false, "bounds": {"1": 1}}')),
+    "recipe changed": ("recipe.yaml", replace("steps: 6", "steps: 7")),
     "index []": ("dataset/index.json", write(b"[]")),
     "index cut": ("dataset/index.json", cut),
     "index's counts": ("dataset/index.json", replace('"only": 3', '"only": 4')),
