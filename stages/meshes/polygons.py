@@ -5,9 +5,18 @@ A polygon of n corners always becomes n - 2 triangles, in the order of the polyg
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-_MOST_TESTS = 100_000  # of corners in one mesh, which take some seconds; the polygons left then stay fans
+_MOST_TESTS = 100_000  # of corners in one call, which take some seconds; the polygons left then stay fans
+
+
+@dataclass
+class Budget:
+    """The tests of corners that are left for all parts of a mesh."""
+
+    tests: int = 20 * _MOST_TESTS
 
 
 def fans(counts: np.ndarray) -> np.ndarray:
@@ -19,18 +28,21 @@ def fans(counts: np.ndarray) -> np.ndarray:
     return np.stack([starts[polygon], starts[polygon] + step + 1, starts[polygon] + step + 2], 1)
 
 
-def triangles(points: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """[F, 3] indices of corners. points: [sum of counts, 3], the positions of the corners."""
+def triangles(points: np.ndarray, counts: np.ndarray, whole: Budget | None = None) -> np.ndarray:
+    """[F, 3] indices of corners. points: [sum of counts, 3], the positions of the corners; whole: of all calls."""
     found = fans(counts)
     if counts.max(initial=0) <= 3:
         return found
     starts = np.cumsum(counts) - counts
     firsts = np.cumsum(np.maximum(counts - 2, 0)) - np.maximum(counts - 2, 0)
-    budget = [_MOST_TESTS]
+    whole = whole or Budget()
+    budget = Budget(min(_MOST_TESTS, whole.tests))
+    whole.tests -= budget.tests
     for polygon, normal in _concave(points, counts, found):
         start, count = starts[polygon], counts[polygon]
         clipped = _clipped(_projected(points[start : start + count], normal), budget)
         found[firsts[polygon] : firsts[polygon] + count - 2] = np.array(clipped) + start
+    whole.tests += max(budget.tests, 0)
     return found
 
 
@@ -56,14 +68,14 @@ def _projected(points: np.ndarray, normal: np.ndarray) -> list[tuple[float, floa
     return [(float(x), float(y)) for x, y in points[:, [first, second]]]
 
 
-def _clipped(points: list[tuple[float, float]], budget: list[int]) -> list[tuple[int, int, int]]:
-    """The triangles of a simple polygon. If it crosses itself, or budget[0] is spent, the rest becomes a fan."""
+def _clipped(points: list[tuple[float, float]], budget: Budget) -> list[tuple[int, int, int]]:
+    """The triangles of a simple polygon. If it crosses itself, or the budget is spent, the rest becomes a fan."""
     ring = list(range(len(points)))
     found = []
     at = missed = 0
-    while len(ring) > 3 and missed < len(ring) and budget[0] > 0:
+    while len(ring) > 3 and missed < len(ring) and budget.tests > 0:
         ear = (ring[at - 1], ring[at], ring[(at + 1) % len(ring)])
-        budget[0] -= 1 + len(ring) // 64
+        budget.tests -= 1 + len(ring) // 64
         if _is_ear(points, ring, ear):
             found.append(ear)
             del ring[at]

@@ -11,6 +11,8 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from stages.contract.stage import StageError
 
+_LONGEST = 1 << 16  # characters of a reference
+_MOST_ESCAPES = 4_000_000  # of a data URI; Python makes an object of each
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
 
 
@@ -21,6 +23,8 @@ def is_embedded(uri: str) -> bool:
 def embedded(uri: str, owner: str) -> bytes:
     """The bytes of a data URI."""
     head, _, body = uri.partition(",")
+    if body.count("%") > _MOST_ESCAPES:
+        raise StageError("too_large", f"{owner}: a data URI has more than {_MOST_ESCAPES:,} percent signs")
     try:
         return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
     except (binascii.Error, UnicodeEncodeError) as error:
@@ -31,8 +35,11 @@ def names_of(uri: str, owner: str, folder: str = "") -> list[str]:
     """The names, relative to the mesh's folder, under which a file that `owner` refers to is looked for.
 
     First in `folder`, which is the owner's, then in the mesh's own; in each, percent-decoded first, then as it is
-    written. A reference that leads out of the mesh's folder is refused here, before any file is opened.
+    written. A reference that leads out of the mesh's folder is refused here, before any file is opened. One that is
+    longer than any path has no names.
     """
+    if len(uri) > _LONGEST:
+        return []
     beside = _inside(f"{folder}/{uri}", owner) if folder and not _leads_out(uri) else []
     return beside + [name for name in _inside(uri, owner) if name not in beside]
 

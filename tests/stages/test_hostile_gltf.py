@@ -326,3 +326,40 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     made.document["asset"]["generator"] = 'a "data:x" \\"'
     json.loads(made.gltf("x.bin"))
     assert model_of(made.glb(), tmp_path).faces == 12
+
+
+def with_buffer(uri: bytes) -> bytes:
+    made = meshes.cube_gltf()
+    made.document["buffers"] = []
+    return made.gltf("URI").replace(b'"URI"', uri)
+
+
+DATA_URIS = {
+    "half a surrogate pair": (rb'"data:,\ud800"', "corrupt_file"),
+    "spelled in another way": (rb'"\u0064ata:0"', "corrupt_file"),
+    "a line end": (b'"data:,a\nb"', "corrupt_file"),
+    "not UTF-8": (b'"data:,\xff"', "corrupt_file"),
+    "percent signs": (b'"data:,' + b"%" * 4_000_001 + b'"', "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", DATA_URIS)
+def test_data_uris_that_are_not_valid_or_that_unfold(tmp_path: Path, name: str) -> None:
+    uri, reason = DATA_URIS[name]
+    outcome, taken = read(with_buffer(uri), tmp_path / "a.gltf")
+    assert isinstance(outcome, StageError) and outcome.reason == reason, outcome
+    assert taken < 4 << 20
+
+
+def test_a_reference_longer_than_any_path_is_missing(tmp_path: Path) -> None:
+    outcome, taken = read(with_buffer(b'"' + b"a%2F" * 200_000 + b'"'), tmp_path / "a.gltf")
+    assert isinstance(outcome, StageError) and outcome.reason == "missing_file" and len(outcome.detail) < 400
+    assert taken < 4 << 20
+
+
+def test_roots_are_not_matrices_of_their_own(tmp_path: Path) -> None:
+    made = meshes.cube_gltf()
+    made.document["scenes"][0]["nodes"] = [0] * 100_000
+    outcome, taken = read(made.glb(), tmp_path / "a.glb")
+    assert isinstance(outcome, StageError) and "two parents" in outcome.detail
+    assert taken < 10 << 20

@@ -10,7 +10,7 @@ import pytest
 
 from stages.contract.stage import StageError
 from stages.ingesting import companions
-from stages.meshes import text_numbers
+from stages.meshes import polygons, text_numbers
 from stages.meshes.obj import mtl, reader
 from tests.stages import meshes
 from tests.stages.meshes import model_of
@@ -148,3 +148,16 @@ def test_lines_that_a_search_could_read_again_and_again(tmp_path: Path) -> None:
     assert model_of(header, tmp_path, "a.ply").faces == 1
     (tmp_path / "a.mtl").write_bytes(b"newmtl m\nmap_Kd " + b"-o 1 " * 400_000 + b"a.png\n")
     assert model_of(b"mtllib a.mtl\n" * 50_000 + _TRIANGLE, tmp_path, "a.obj").faces == 1
+
+
+def test_concave_polygons_of_all_parts_share_one_budget() -> None:
+    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    radii = np.where(np.arange(60) % 2, 1.0, 0.2)
+    star = np.stack([radii * np.cos(angles), radii * np.sin(angles), np.zeros(60)], 1)
+    counts = np.array([60])
+    whole, spent = polygons.Budget(), polygons.Budget(0)
+    clipped = polygons.triangles(star, counts, whole)
+    assert 0 < whole.tests < polygons.Budget().tests
+    assert (clipped == polygons.triangles(star, counts)).all()
+    assert (polygons.triangles(star, counts, spent) == polygons.fans(counts)).all()
+    assert (clipped != polygons.fans(counts)).any()

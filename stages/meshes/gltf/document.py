@@ -51,7 +51,10 @@ class Document(Fields):
         """The bytes of a data URI."""
         number = uri[5:]
         if number.isdecimal() and int(number[:9]) < len(self._data_uris):
-            uri = json.loads(self._data_uris[int(number)])
+            try:
+                uri = json.loads(self._data_uris[int(number)])
+            except ValueError as error:
+                raise StageError("corrupt_file", f"{owner}: a data URI is not a JSON string ({error})") from None
         return references.embedded(uri, owner)
 
     def _entries(self, field: str) -> list[Any]:

@@ -67,7 +67,8 @@ class _Reader:
 
     def _walk(self) -> dict[int, Fields]:
         """The scene's nodes that have a mesh, by their numbers, in document order. Fills `globals`."""
-        todo = [(number, np.eye(4)) for number in reversed(self._roots())]
+        world = np.eye(4)
+        todo = [(number, world) for number in reversed(self._roots())]
         drawn = {}
         while todo:
             number, parent = todo.pop()

@@ -20,7 +20,7 @@ from stages.meshes.colors import srgb_colors
 from stages.meshes.images import ImageDecoder
 from stages.meshes.model import Limits, Model, make_part
 from stages.meshes.obj.materials import Surface, read_libraries, read_textures
-from stages.meshes.polygons import triangles
+from stages.meshes.polygons import Budget, triangles
 from stages.meshes.references import decoded
 from stages.meshes.text_numbers import CHUNK, LONG_LINE, most_words, numbers_of, table_of
 
@@ -107,10 +107,11 @@ def read(file: MeshFile, members: Mapping[str, bytes], limits: Limits, max_side:
     titles = {key: decoded(key) for key in groups}
     surfaces = read_libraries(file, members, model, limits)
     read_textures(surfaces, list(titles.values()), members, ImageDecoder(limits, max_side))
+    budget = Budget()
     for key, (corners, counts) in groups.items():
         if titles[key] not in surfaces and titles[key] and surfaces:
             model.warn(f"missing material: {titles[key][:100]}")
-        _add(model, surfaces.get(titles[key], Surface()), tables, corners, counts)
+        _add(model, surfaces.get(titles[key], Surface()), tables, corners, counts, budget)
     return model
 
 
@@ -198,7 +199,9 @@ def _count_from_front(table: np.ndarray, counts: np.ndarray, counted: array[int]
     table[back] = np.where(from_front[back] > 0, from_front[back], np.iinfo(np.int64).min // 2)
 
 
-def _add(model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, counts: np.ndarray) -> None:
+def _add(
+    model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, counts: np.ndarray, budget: Budget
+) -> None:
     if not len(corners):
         return
     _check_corners(corners, tables, model)
@@ -216,7 +219,7 @@ def _add(model: Model, surface: Surface, tables: _Tables, corners: np.ndarray, c
     model.parts.append(
         make_part(
             vertices[:, :3],
-            row_of[triangles(tables.vertices[corners[:, 0], :3], counts)],
+            row_of[triangles(tables.vertices[corners[:, 0], :3], counts, budget)],
             surface.material,
             normals=normals,
             uv=coordinates,

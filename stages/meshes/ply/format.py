@@ -35,7 +35,7 @@ class PlyFile(MeshFile):
             if words[:1] == ["element"]:
                 needed += count * row_bytes
                 if count and needed > available:
-                    detail = f"the header declares {count:,} rows of {element!r}, more than the file can hold"
+                    detail = f"the header declares {count:,} rows of {element[:60]!r}, more than the file can hold"
                     raise StageError("corrupt_file", f"{self.name}: {detail}")
                 if len(words) != 3 or not re.fullmatch("[0-9]{1,18}", words[2]):
                     detail = f"the header line {' '.join(words)[:80]!r} is not 'element NAME NUMBER'"
