@@ -46,6 +46,31 @@ def test_cases_have_names_from_which_they_are_made_again(tmp_path: Path) -> None
             Case.parse(name)
 
 
+def _short_form() -> list[Case]:
+    """Every aimed case that is not large, and random ones, 300 in all."""
+    return [case for case in chosen(400) if not case.large][:300]
+
+
+def test_decoders_withstand_random_cases() -> None:
+    cases = [case for case in chosen(600, tuple(GENERATORS)) if case.generator != AIMED][:300]
+    results = decoders.run(cases, seed=0)
+    assert not results.findings and sum(results.outcomes["gltf"].values()) > 50
+
+
+@pytest.mark.slow
+def test_decoders_withstand_aimed_cases() -> None:
+    results = decoders.run([case for case in _short_form() if case.generator == AIMED], seed=0)
+    assert not results.findings and results.peak_bytes < builds.MEMORY_GB * 2**30
+
+
+@pytest.mark.slow
+def test_builds_withstand_aimed_and_random_cases(tmp_path: Path) -> None:
+    cases = _short_form()
+    assert len(cases) == 300
+    results = builds.run(cases, seed=0, folder=tmp_path / "build")
+    assert not results.findings and sum(map(sum, (counted.values() for counted in results.outcomes.values()))) == 300
+
+
 def _records(**changes: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """Two good meshes at every stage, whose record at render is changed."""
     names = ("a", builds._CONTROL)
