@@ -34,7 +34,7 @@ _CONTROL = "control"  # a good mesh in every build, which must come through
 _STAGES = ("ingest", "render", "fit")
 # a batch whose worker died is halved until its row is found: small ones spare time-outs
 _SCHEDULE = {"memory_gb": MEMORY_GB, "timeout_seconds": _SECONDS_PER_ROW, "workers": 1, "batch": 4}
-LIMITS = {"max_faces": 200_000, "max_vertices": 200_000, "max_texture_pixels": 1 << 24, "max_nodes": 100_000}
+LIMITS = {"max_faces": 200_000, "max_vertices": 200_000, "max_texture_pixels": 1 << 24, "max_nodes": 10_000}
 RECIPE = {
     "ingest": {"max_bytes": 256 << 20},
     "render": {"views": 2, "size": 32, **LIMITS},

@@ -15,10 +15,10 @@ from tests.stages.packing import packed_cube
 
 @attack("gltf")
 def draws_far_more_faces_than_declared() -> bytes:
-    return _draco(DracoPy.encode(*_sheet(500)), vertices=3, corners=3)
+    return _draco(DracoPy.encode(*sheet(500)), vertices=3, corners=3)
 
 
-def _sheet(side: int) -> tuple[np.ndarray, np.ndarray]:
+def sheet(side: int) -> tuple[np.ndarray, np.ndarray]:
     numbers = np.arange(side * side).reshape(side, side)
     a, b, c, d = (part.reshape(-1) for part in (numbers[:-1, :-1], numbers[1:, :-1], numbers[:-1, 1:], numbers[1:, 1:]))
     points = np.stack([*np.divmod(numbers.reshape(-1), side), numbers.reshape(-1) % 7], 1).astype(np.float32)
@@ -39,7 +39,7 @@ def _draco(data: bytes, vertices: int, corners: int) -> bytes:
 @attack("compressed")
 def one_draco_view_in_many_primitives() -> bytes:
     made = Gltf()
-    view = made.view(DracoPy.encode(*_sheet(300)))
+    view = made.view(DracoPy.encode(*sheet(300)))
     position = made.add("accessors", {"componentType": 5126, "count": 3, "type": "VEC3"})
     extension = {"KHR_draco_mesh_compression": {"bufferView": view, "attributes": {"POSITION": 0}}}
     primitives = [{"attributes": {"POSITION": position}, "extensions": extension}] * 200

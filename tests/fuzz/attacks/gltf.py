@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.fuzz.attacks.compressed import sheet
 from tests.fuzz.attacks.table import attack
 from tests.fuzz.generators.gltf import text_of
 from tests.fuzz.generators.images import picture
@@ -195,9 +196,9 @@ def many_primitives() -> bytes:
 def many_materials() -> bytes:
     made = cube_gltf()
     accessor = made.accessor(np.eye(3, dtype=np.float32))
-    made.document["materials"] = [{"alphaMode": "BLEND"}] * 20_000
+    made.document["materials"] = [{"alphaMode": "BLEND"}] * 10_000
     made.document["meshes"][0]["primitives"] = [
-        {"attributes": {"POSITION": accessor}, "material": number} for number in range(20_000)
+        {"attributes": {"POSITION": accessor}, "material": number} for number in range(10_000)
     ]
     return made.glb()
 
@@ -378,3 +379,45 @@ def buffers_end_in_many_links() -> bytes:
 @attack("gltf")
 def chunk_of_text_is_empty() -> bytes:
     return glb({}, b"")[:12] + struct.pack("<II", 0, 0x4E4F534A) + struct.pack("<II", 0, 0x004E4942)
+
+
+@attack("gltf", large=True)
+def many_morph_targets() -> bytes:
+    """Each goes over all vertices."""
+    made = Gltf()
+    positions, faces = sheet(400)
+    mesh = made.mesh(positions, faces[:3], {})
+    primitive = made.document["meshes"][mesh]["primitives"][0]
+    primitive["targets"] = [{"POSITION": primitive["attributes"]["POSITION"]}] * _MANY
+    made.document["meshes"][mesh]["weights"] = [1e-6] * _MANY
+    made.node(mesh=mesh)
+    return made.glb()
+
+
+@attack("gltf", large=True)
+def many_images_in_one_large_view() -> bytes:
+    made = cube_gltf(texture=picture("PNG") + b"\0" * 40_000_000)
+    image, primitive = made.document["images"][0], made.document["meshes"][0]["primitives"][0]
+    made.document["images"] = [image] * 9000
+    made.document["textures"] = [{"source": number} for number in range(9000)]
+    made.document["materials"] = [
+        {"pbrMetallicRoughness": {"baseColorTexture": {"index": number}}} for number in range(9000)
+    ]
+    made.document["meshes"][0]["primitives"] = [{**primitive, "material": number} for number in range(9000)]
+    return made.glb()
+
+
+@attack("gltf", large=True)
+def many_buffers_of_one_data_uri() -> bytes:
+    """The escape hides from a reader that looks for data URIs in the text that this is one."""
+    made = cube_gltf()
+    made.document |= made.finished()
+    uri = "data:;base64," + base64.b64encode(made.binary.ljust(10_000_000, b"\0")).decode()
+    view, primitive = made.document["bufferViews"][0], made.document["meshes"][0]["primitives"][0]
+    accessor = made.document["accessors"][primitive["attributes"]["POSITION"]]
+    made.document["buffers"] = [{"byteLength": 4, "uri": uri if number == 0 else "@"} for number in range(400)]
+    made.document["bufferViews"] += [{**view, "buffer": number} for number in range(400)]
+    first = len(made.document["bufferViews"]) - 400
+    numbers = [made.add("accessors", {**accessor, "bufferView": first + number}) for number in range(400)]
+    made.document["meshes"][0]["primitives"] = [{"attributes": {"POSITION": number}} for number in numbers]
+    return json.dumps(made.document).replace('"@"', '"\\u0064ata:0"').encode()
