@@ -363,3 +363,29 @@ def test_roots_are_not_matrices_of_their_own(tmp_path: Path) -> None:
     outcome, taken = read(made.glb(), tmp_path / "a.glb")
     assert isinstance(outcome, StageError) and "two parents" in outcome.detail
     assert taken < 10 << 20
+
+
+@pytest.mark.parametrize("digits", ["0000000009", "9" * 20, "0" * 5000, "٣"])
+def test_numbers_that_stand_for_data_uris_are_no_uris(tmp_path: Path, digits: str) -> None:
+    buffers = f'[{{"byteLength": 1, "uri": "data:,a"}}, {{"byteLength": 1, "uri": "\\u0064ata:{digits}"}}]'
+    text = f'{{"asset": {{"version": "2.0"}}, "buffers": {buffers}, "bufferViews": [{{"buffer": 1, "byteLength": 1}}]}}'
+    error = refusal(text.encode(), tmp_path, "a.gltf")
+    assert error.reason == "corrupt_file" and "ends beyond its buffer of 0 bytes" in error.detail
+
+
+def test_a_data_uri_that_many_buffers_name_is_decoded_once() -> None:
+    text = b'{"asset": {}, "images": [{"uri": "data:,%s"}, {"uri": "\\u0064ata:0"}]}' % (b"a" * 100)
+    parsed = document.Document(text, "a.gltf")
+    first, second = (parsed.embedded(entry.text("uri"), "a.gltf") for entry in parsed.entries("images"))
+    assert first == b"a" * 100 and first is second
+
+
+def test_morph_targets_are_counted_with_their_vertices(tmp_path: Path) -> None:
+    made = meshes.cube_gltf()
+    primitive = made.document["meshes"][0]["primitives"][0]
+    primitive["targets"] = [{"POSITION": primitive["attributes"]["POSITION"]}] * 100
+    made.document["meshes"][0]["weights"] = [1] * 20 + [0] * 80
+    assert model_of(made.glb(), tmp_path, max_vertices=24).vertices == 24
+    made.document["meshes"][0]["weights"] = [1] * 21
+    error = refusal(made.glb(), tmp_path, max_vertices=24)
+    assert error.reason == "too_large" and "504 vertices; max_vertices allows 480" in error.detail

@@ -20,10 +20,11 @@ _DATA_URI = re.compile(rb'(?<!\\)"data:(?:[^"\\]++|\\.)*+"', re.IGNORECASE | re.
 class Document(Fields):
     """A glTF document. Its lists have entries, which other entries refer to by their numbers."""
 
-    __slots__ = ("_data_uris", "_lists")
+    __slots__ = ("_data_uris", "_decoded", "_lists")
 
     def __init__(self, text: bytes, name: str):
         self._data_uris: list[bytes] = []
+        self._decoded: dict[int, bytes] = {}  # by number
         super().__init__(self._parsed(text, name), f"{name}: ")
         self._lists: dict[str, list[Any]] = {}
         asset = self.inner("asset", required=True)
@@ -48,14 +49,17 @@ class Document(Fields):
         return self.entry(field, owner.whole(name))
 
     def embedded(self, uri: str, owner: str) -> bytes:
-        """The bytes of a data URI."""
-        number = uri[5:]
-        if number.isdecimal() and int(number[:9]) < len(self._data_uris):
+        """The bytes of a data URI. A number may stand in several places, as a file may write it itself."""
+        number = int(uri[5:]) if len(uri) < 15 and uri[5:].isdecimal() else -1
+        if not 0 <= number < len(self._data_uris):
+            return references.embedded(uri, owner)
+        if number not in self._decoded:
             try:
-                uri = json.loads(self._data_uris[int(number)])
+                text = json.loads(self._data_uris[number])
             except ValueError as error:
                 raise StageError("corrupt_file", f"{owner}: a data URI is not a JSON string ({error})") from None
-        return references.embedded(uri, owner)
+            self._decoded[number] = references.embedded(text, owner)
+        return self._decoded[number]
 
     def _entries(self, field: str) -> list[Any]:
         if field not in self._lists:

@@ -21,6 +21,7 @@ SUPPORTED = {
 _IGNORED = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "KHR_node_")
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 _MOST_JOINT_SETS = 8
+_MOST_TARGETS = 20  # times max_vertices: the vertices of all morph targets that are added
 
 
 def read(data: GltfData, max_side: int) -> Model:
@@ -40,7 +41,7 @@ class _Reader:
         self.globals: dict[int, np.ndarray] = {}  # [4, 4] of each node
         self.meshes: dict[int, _Mesh] = {}
         self.skins: dict[int, np.ndarray] = {}
-        self.joints = self.vertices = self.faces = 0  # read until now
+        self.joints = self.vertices = self.faces = self.morphed = 0  # read until now
 
     def read(self) -> Model:
         self.limits.check("nodes", self.document.count("nodes"))
@@ -159,10 +160,12 @@ class _Reader:
         self._count_read(len(positions) * len(instances), len(faces) * len(instances))
         stored = values.get("NORMAL", 3)
         normals = np.zeros_like(positions) if stored is None else stored.astype(np.float64)
-        for weight, target in zip(weights, primitive.inners("targets"), strict=False):
-            if weight and "POSITION" in target:
+        targets = [pair for pair in zip(weights, primitive.inners("targets"), strict=False) if pair[0]]
+        self._count_morphed(len(targets) * len(positions))
+        for weight, target in targets:
+            if "POSITION" in target:
                 positions = positions + weight * self.data.accessor(target.whole("POSITION"), 3, count=len(positions))
-            if weight and "NORMAL" in target:
+            if "NORMAL" in target:
                 normals = normals + weight * self.data.accessor(target.whole("NORMAL"), 3, count=len(positions))
         influences = values.influences() if skin is not None else []
         if skin is not None and influences:
@@ -185,6 +188,13 @@ class _Reader:
                 emission=surface.emission,
             )
         )
+
+    def _count_morphed(self, vertices: int) -> None:
+        self.morphed += vertices
+        most = _MOST_TARGETS * self.limits.max_vertices
+        if self.morphed > most:
+            detail = f"morph targets with a weight have {self.morphed:,} vertices; max_vertices allows {most:,}"
+            raise StageError("too_large", detail)
 
     def _count_read(self, vertices: int, faces: int) -> None:
         """Check what was really there: compressed data may have more than their accessors declare."""

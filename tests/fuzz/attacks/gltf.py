@@ -398,12 +398,12 @@ def many_morph_targets() -> bytes:
 def many_images_in_one_large_view() -> bytes:
     made = cube_gltf(texture=picture("PNG") + b"\0" * 40_000_000)
     image, primitive = made.document["images"][0], made.document["meshes"][0]["primitives"][0]
-    made.document["images"] = [image] * 9000
-    made.document["textures"] = [{"source": number} for number in range(9000)]
+    made.document["images"] = [image] * 8000
+    made.document["textures"] = [{"source": number} for number in range(8000)]
     made.document["materials"] = [
-        {"pbrMetallicRoughness": {"baseColorTexture": {"index": number}}} for number in range(9000)
+        {"pbrMetallicRoughness": {"baseColorTexture": {"index": number}}} for number in range(8000)
     ]
-    made.document["meshes"][0]["primitives"] = [{**primitive, "material": number} for number in range(9000)]
+    made.document["meshes"][0]["primitives"] = [{**primitive, "material": number} for number in range(8000)]
     return made.glb()
 
 
@@ -421,3 +421,21 @@ def many_buffers_of_one_data_uri() -> bytes:
     numbers = [made.add("accessors", {**accessor, "bufferView": first + number}) for number in range(400)]
     made.document["meshes"][0]["primitives"] = [{"attributes": {"POSITION": number}} for number in numbers]
     return json.dumps(made.document).replace('"@"', '"\\u0064ata:0"').encode()
+
+
+@attack("gltf")
+def number_of_a_data_uri() -> bytes:
+    """As it may stand for one within a reader, with as many zeros as nobody expects."""
+    buffers = '[{"byteLength": 1, "uri": "data:,a"}, {"byteLength": 1, "uri": "\\u0064ata:0000000009"}]'
+    return f'{{"asset": {{"version": "2.0"}}, "buffers": {buffers}}}'.encode()
+
+
+@attack("gltf")
+def number_of_five_thousand_digits_of_a_data_uri() -> bytes:
+    buffers = f'[{{"byteLength": 1, "uri": "data:,a"}}, {{"byteLength": 1, "uri": "\\u0064ata:{"0" * 5000}"}}]'
+    return f'{{"asset": {{"version": "2.0"}}, "buffers": {buffers}}}'.encode()
+
+
+@attack("gltf")
+def data_uri_that_is_no_string() -> bytes:
+    return b'{"asset":{"version":"2.0"},"buffers":[{"byteLength":1,"uri":"data:\\q,a"}]}'
