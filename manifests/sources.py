@@ -33,7 +33,9 @@ COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "na
 ALIASES = {"path": "uri", "license": "licence"}
 _DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
 _MOST_COLUMNS = 1_000
-_BATCH = 1_000  # rows of a Parquet list that are read at once
+_BATCH = 100  # rows of a Parquet list that are read at once
+_SLACK = 1 << 30  # characters that the values of a Parquet list may have whatever the size of the file
+_MOST_EXPANDED = 100  # times the size of the file that they may have besides: a few bytes can repeat a value for ever
 _LONGEST_LINE = 16 << 20  # characters of a line of a list
 _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
@@ -294,10 +296,15 @@ def _read_parquet(source: str, file: BinaryIO) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file if file.seekable() else pa.BufferReader(file.read()))
+        file = file if file.seekable() else io.BytesIO(file.read())
+        allowed = _SLACK + _MOST_EXPANDED * file.seek(0, os.SEEK_END)
+        table = pq.ParquetFile(file)
         _check_columns(source, table.metadata.num_columns)
         entries = itertools.chain.from_iterable(map(_to_entries, table.iter_batches(_BATCH, use_threads=False)))
         for number, entry in enumerate(entries, 1):
+            allowed -= len(str(entry))
+            if allowed < 0:
+                raise SourceError(f"{source}: its values take more than {_MOST_EXPANDED} times the size of the file")
             yield f"row {number}", entry
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source}: not a Parquet file: {error}") from error

@@ -440,6 +440,15 @@ def test_columns_have_a_limit(tmp_path: Path, ending: str) -> None:
         read_source(str(tmp_path / f"list.{ending}"))
 
 
+def test_a_parquet_list_that_expands_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_SLACK", 1 << 20)
+    uris = [f"{number}.glb" for number in range(2_000)]
+    pq.write_table(pa.table({"uri": uris, "caption": ["w" * 10_000] * 2_000}), tmp_path / "list.parquet")
+    assert (tmp_path / "list.parquet").stat().st_size < 100_000
+    with pytest.raises(SourceError, match="more than 100 times the size of the file"):
+        read_source(str(tmp_path / "list.parquet"))
+
+
 def test_a_parquet_list_may_have_any_type(tmp_path: Path) -> None:
     tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 2, 3), np.float32))
     columns = {
