@@ -17,8 +17,6 @@ OUT_OF_MEMORY = "out_of_memory"
 LOST = "worker_lost"
 OPEN_FAILED = "open_failed"  # the worker ended, for whatever reason, before it could work
 
-DEATHS = (CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST)
-
 
 @dataclass(frozen=True)
 class WorkerSpec:
@@ -38,7 +36,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """The worker has ended, and results it had not sent are lost. `reason`: one of DEATHS, or OPEN_FAILED."""
+    """The worker has ended, and results it had not sent are lost. `reason`: one of those above, except EXCEPTION."""
 
     reason: str
     detail: str
