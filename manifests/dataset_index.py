@@ -10,7 +10,7 @@ from typing import Any, cast
 from manifests import dataset, weak
 from manifests.dataset_card import card
 from manifests.shards import DatasetIndex, ListedShape, ListedShard, Shard, check_index
-from manifests.store import Store
+from manifests.store import DRAFT, Store
 from manifests.text import message
 
 _MENDED = "the build command of this run writes it again"
@@ -122,9 +122,10 @@ def read_index(store: Store) -> DatasetIndex | None:
 
 
 def remove_superseded(store: Store, index: DatasetIndex) -> list[str]:
-    """Delete the files among the shards that are not in the index; return their names."""
+    """Delete the shards that are not in the index, and drafts of drivers that died; return the names of the files."""
     kept = {f"{dataset.FOLDER}/{shard['shard']}" for shard in index["shards"]}
-    superseded = [name for name in store.list(dataset.DATA) if name not in kept]
+    drafts = [name for name in store.list(dataset.FOLDER) if name.endswith(DRAFT)]
+    superseded = sorted({*store.list(dataset.DATA), *drafts} - kept)
     for name in superseded:
         store.delete(name)
     return superseded

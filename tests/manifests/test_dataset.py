@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from manifests import dataset, dataset_index
-from manifests.store import LocalStore
+from manifests.store import DRAFT, LocalStore
 from pipeline.recipe import DECLARED
 
 SHAPE = dataset.Shape(views=3, gaussians=8, sh_coefficients=4)
@@ -196,9 +196,10 @@ def test_shards_that_do_not_fit_together_are_refused(store):
 def test_superseded_shards_leave_and_indexed_ones_stay(store):
     kept = shard(store)
     index = dataset_index.write_index(store, [kept], DECLARED, provenance={})
-    orphan = shard(store, index=1)
-    assert dataset_index.remove_superseded(store, index) == [orphan["shard"]]
-    assert list(store.list(dataset.DATA)) == [kept["shard"]]
+    orphan, draft = shard(store, index=1), f"{dataset.INDEX}.0{DRAFT}"
+    store.replace(draft, b"of a driver that was killed")
+    assert dataset_index.remove_superseded(store, index) == [orphan["shard"], draft]
+    assert set(store.list(dataset.FOLDER)) == {dataset.CARD, kept["shard"], dataset.INDEX}
     assert dataset_index.remove_superseded(store, index) == []
 
 
