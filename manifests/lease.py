@@ -57,7 +57,7 @@ class Beat(TypedDict):
     """The file of a lease's heartbeat."""
 
     count: int
-    time: Annotated[float, Field(ge=0, lt=1e11)]
+    time: Annotated[float, Field(gt=-1e11, lt=1e11)]  # below 0 where a clock says before 1970
     released: bool
     bounds: NotRequired[dict[Annotated[str, Field(pattern=r"^\d{1,18}$")], int]]  # by epoch
     status: NotRequired[dict[str, Any]]

@@ -124,3 +124,10 @@ def test_a_lease_of_a_huge_epoch_is_followed_by_a_larger_one(tmp_path: Path) -> 
         lease = Lease.acquire(store, wait_seconds=0.01)
         assert lease.epoch == epoch
         lease.release()
+
+
+def test_a_clock_before_1970_makes_no_heartbeat_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: -96_260_527.5)
+    lease = Lease.acquire(open_store(tmp_path))
+    lease.release()
+    assert damaged_files(lease.store) == [] and find_holder(lease.store).gone
