@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from manifests.text import SIGNATURE, message, public_address
 
-OBJECT_STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+_AZURE = ("az", "abfs", "abfss")
+OBJECT_STORES = ("s3", "gs", "gcs", *_AZURE, "hf")
 WEB = ("http", "https")
 ACCEPTED = "a path, file://, s3://, gs://, az:// (abfs://, abfss://) or hf://, or http(s):// with ingest.allow_http"
 
@@ -25,7 +26,7 @@ class AddressError(ValueError):
     """The address is not one of a file that may be opened. The text names it without its credentials."""
 
     def __init__(self, address: str, problem: str):
-        super().__init__(f"{message(address)}: {problem}")
+        super().__init__(f"{message(address, 300)}: {problem}")
 
 
 def is_uri(text: str) -> bool:
@@ -53,7 +54,7 @@ def scheme_of(address: str) -> str:
     if not host:
         raise AddressError(address, "a host or a bucket is missing")
     user, at, _ = host.rpartition("@")
-    if at and (":" in user or not scheme.startswith("abfs")):  # abfs://CONTAINER@ACCOUNT
+    if at and (":" in user or scheme not in _AZURE):  # abfs://CONTAINER@ACCOUNT
         raise AddressError(address, "an address must have no user and no password; credentials are set by environment")
     port = host.rpartition("]")[2].partition(":")[2]
     if scheme in WEB and port and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):

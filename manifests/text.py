@@ -22,7 +22,7 @@ _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202
 _WORD = re.compile(r"[^\s'\"<>]+")
 # a user and password: up to the last @ of the host, or past a slash where no port stands after the colon
 _USER = re.compile(r"://(?:[^/?#]*@|[^/:@\[]{0,300}:(?!\d+[/?#])[^@]{0,300}@)")
-_CONTAINER = re.compile(r"\babfss?://[^:@/]+@")  # not a user: abfs://CONTAINER@ACCOUNT
+_CONTAINER = re.compile(r"\b(?:az|abfss?)://[^:@/]+@")  # not a user: abfs://CONTAINER@ACCOUNT
 _ASSIGNED = re.compile(r"(?<![\w-])([\w-]+)(=|[\"'] ?: ?[\"'])([^\s&,;'\"]+)")
 _SECRET_NAME = re.compile(r"token|secret|passw|signature|credential|api[_-]?key|access[_-]?key|^sig$", re.IGNORECASE)
 _SENT = re.compile(r"\b(authorization: ?(?:\w+ )?)[^\s'\"]+|\b(bearer )[\w.~+/=-]{8,}|\b(hf_)\w{16,}", re.IGNORECASE)

@@ -24,6 +24,7 @@ GOOGLE = "https://storage.googleapis.com/b/a.glb?GoogleAccessId=me&Expires=1&Sig
         ("gs://bucket/a.glb", "gs"),
         ("gcs://bucket/a.glb", "gcs"),
         ("az://container/a.glb", "az"),
+        ("az://container@account.blob.core.windows.net/a.glb", "az"),
         ("abfss://container@account.dfs.core.windows.net/a.glb", "abfss"),
         ("hf://datasets/owner/name@main/a.glb", "hf"),
         ("http://h.test:8080/a.glb", "http"),
@@ -74,6 +75,8 @@ def test_everything_else_is_refused_and_its_secret_is_not_repeated(address: str)
 
 
 def test_a_refusal_names_what_is_accepted() -> None:
+    with pytest.raises(AddressError, match=r"^.{300}: this scheme is not accepted"):
+        scheme_of(f"ftp://h.test/{'a' * 5000}.glb")
     with pytest.raises(AddressError, match=r"file://, s3://, gs://, az:// .* hf://.* ingest.allow_http"):
         scheme_of("ftp://h.test/a.glb")
 
