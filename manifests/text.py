@@ -17,8 +17,12 @@ _READ = 4 * LONGEST  # only so much of a longer text is looked at
 
 # Every expression here takes time in proportion to the text, whatever the text is.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])?")
-# other controls, halves of surrogate pairs, and marks that change the direction of the text around them
-_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+# other controls, halves of surrogate pairs, marks that change the direction of the text around them, and what has no
+# width, but what joins letters
+_NOT_SHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]+"
+)
 _WORD = re.compile(r"[^\s'\"<>]+")
 # a user and password: up to the last @ of the host, or past a slash where no port stands after the colon
 _USER = re.compile(r"://(?:[^/?#]*@|[^/:@\[]{0,300}:(?!\d+[/?#])[^@]{0,300}@)")

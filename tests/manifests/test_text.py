@@ -29,7 +29,8 @@ def test_encodable_removes_halves_of_surrogate_pairs_at_any_depth():
         ("link \x1b]8;;http://a.test\x1b\\here\x1b]8;;\x1b\\", "link here"),
         ("bell\x07, C1 \x9b31m, null \0.", "bell , C1 31m, null ."),
         ("half \ud83d, turned \u202e gpj.exe", "half , turned gpj.exe"),
-        ("naïve 木 😀", "naïve 木 😀"),
+        ("byte order \ufeff, no width\u200b, tag \U000e0041.", "byte order , no width , tag ."),
+        ("naïve 木 😀 👩\u200d🚀", "naïve 木 😀 👩\u200d🚀"),
         (ValueError("an\nexception"), "an exception"),
     ],
 )
