@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ FOLDERS = {  # what stands behind each stage
 def test_a_block_is_what_the_code_says(page: str, name: str) -> None:
     text = (DOCS / page).read_text()
     assert text == replaced(text, name, BLOCKS[page, name]()), "run make docs"
+
+
+def test_the_tests_that_security_names_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "security.md").read_text())
+    assert len(named) > 20
+    tests = STAGES.parent / "tests"
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (tests / file).read_text()]
+    assert not missing
 
 
 def given_reasons(path: Path) -> set[tuple[str, bool]]:
