@@ -180,7 +180,23 @@ def do(harm: tuple[str, Harm], run: Path) -> str:
     return str(path.relative_to(run))
 
 
-@pytest.mark.parametrize("kind", AT_A_GLANCE)
+_ALSO_IN_UNIT_TESTS = (
+    "beat",
+    "lease",
+    "outcome's",
+    "outcome n",
+    "outcome a",
+    "splat d",
+    "splat e",
+    "shard e",
+    "part e",
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(_ALSO_IN_UNIT_TESTS)) for kind in AT_A_GLANCE],
+)
 def test_damage_is_found_at_a_glance_and_named(folder: Path, kind: str) -> None:
     name = do(AT_A_GLANCE[kind], folder / "run")
     found = verify(folder / "run", "--dry-run", code=1)
