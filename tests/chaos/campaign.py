@@ -143,7 +143,7 @@ def _give(build: DisturbedBuild, drawn: Drawn) -> None:
     build.count_from_now()
     for after in (drawn.after, *[drawn.after // 4] * _TRIES):  # where work was lost, less is left to be made
         try:
-            build.wait(lambda least=after: build.new_outcomes() >= least, f"{after} outcomes")
+            build.wait_for_outcomes(after)
             build.given.append(Given(drawn.harm))
             build.given[-1].what = HARMS[drawn.harm].give(build)
             return
@@ -158,7 +158,9 @@ def _give(build: DisturbedBuild, drawn: Drawn) -> None:
 def _finish(build: DisturbedBuild) -> None:
     """Continue the build until it is complete; look for damage and mend it by the same command."""
     for _ in range(_TRIES):
-        ended = build.finish()
-        if ended.code == 0 and not (build.damaged and build.verify()):
+        ended, damaged = build.finish(), []
+        if ended.code == 0 and build.damaged:
+            damaged = build.verify()
+        if ended.code == 0 and not damaged:
             return
-    raise Failure(f"not complete after {_TRIES} more builds: {ended}")
+    raise Failure(f"not complete after {_TRIES} more builds: {ended}; damaged: {damaged}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -123,6 +124,10 @@ class DisturbedBuild:
                 raise Failure(f"the build hangs: no outcome for {_STALL_SECONDS:g} s; waited for {what}")
             time.sleep(_POLL_SECONDS)
 
+    def wait_for_outcomes(self, count: int) -> None:
+        """Wait until so many outcomes were made since the last harm."""
+        self.wait(lambda: self.new_outcomes() >= count, f"{count} outcomes")
+
     def finish(self) -> Ended:
         """Let the driver work until it ends by itself."""
         with suppress(NoTarget):
@@ -178,13 +183,15 @@ class DisturbedBuild:
         shutil.rmtree(self.run / "manifest" / "log", ignore_errors=True)
         return f"deleted manifest/log and artifacts of {', '.join(lost)}"
 
-    def verify(self) -> bool:
-        """Look for damage and set it back; return whether there was any."""
-        words = command("verify", "--run", self.run, "--deep")
+    def verify(self) -> list[str]:
+        """Look for damage and set it back; return the files that are damaged or missing."""
+        words = command("verify", "--run", self.run, "--deep", "--json")
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode not in (0, 1) or "Traceback" in done.stderr:
             raise Failure(f"verify: exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-        return done.returncode == 1
+        if not done.stdout:  # the recipe is damaged, so that nothing else can be looked at
+            return [done.stderr.strip()]
+        return [damage["file"] for damage in json.loads(done.stdout)["damaged"]]
 
     def reclaim_scratch(self) -> None:
         """Do as the next worker does, which removes the scratch of workers that have ended."""

@@ -120,7 +120,7 @@ def _take_over(build: DisturbedBuild) -> str:
     build.driver = build.start("local", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     try:
         with suppress(NoTarget):
-            build.wait(lambda: build.new_outcomes() >= 2, "work of the driver that takes over")
+            build.wait_for_outcomes(2)
     finally:
         for pid in stopped:
             send(pid, signal.SIGCONT)
