@@ -10,12 +10,16 @@ from typing import Any
 from tests.chaos.reading import read_ids, read_status
 from tests.pipeline.building import BLOCKS, SMALL, call, command, dataset_files, write_meshes
 
-# A row that failed because of a harm is tried again; how often is not what is tested here. A worker that hangs is
-# noticed within seconds.
+# A row that fails because of a harm is tried again; how often is not what is tested here. A worker that hangs is noticed
+# soon, and few workers are quick to start.
+_SCHEDULE = {"attempts": "20", "timeout_seconds": "30", "open_timeout_seconds": "90", "workers": "1"}
 _STAGES = ("ingest", "render", "fit", "caption", "pack")
-PATIENT = [word for stage in _STAGES for word in (f"--schedule.{stage}.attempts", "20")]
-PATIENT += [word for stage in ("ingest", "caption", "pack") for word in (f"--schedule.{stage}.workers", "1")]
-PATIENT += [word for stage in ("render", "fit") for word in (f"--schedule.{stage}.timeout_seconds", "20")]
+
+
+def _schedule(*stages: str) -> list[str]:
+    return [
+        word for stage in stages for name, value in _SCHEDULE.items() for word in (f"--schedule.{stage}.{name}", value)
+    ]
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,8 @@ def make_recipes(folder: Path, objects: int) -> dict[str, Recipe]:
     (source / "cut.glb").write_bytes(whole[0].read_bytes()[:300])
     (source / "twin.glb").write_bytes(whole[1].read_bytes())
     (source / "notes.glb").write_bytes(b"These are not the meshes you are looking for.")
-    demo = ["demo", "--corpus.count", str(objects // 2), "--schedule.embed.attempts", "20"]
-    demo += ["--schedule.align.attempts", "20"]
+    demo = ["demo", "--corpus.count", str(objects // 2), *_schedule("embed", "align")]
     return {
-        "meshes": Recipe("meshes", ("cpu", "--source", str(source), *SMALL, *BLOCKS, *PATIENT)),
-        "demo": Recipe("demo", (*demo, *SMALL, *BLOCKS, *PATIENT)),
+        "meshes": Recipe("meshes", ("cpu", "--source", str(source), *SMALL, *BLOCKS, *_schedule(*_STAGES))),
+        "demo": Recipe("demo", (*demo, *SMALL, *BLOCKS, *_schedule(*_STAGES))),
     }
