@@ -74,7 +74,7 @@ class GltfData:
         elements are read, and there have to be as many.
         """
         accessor = self.document.entry("accessors", number)
-        elements = self._layout.elements(accessor)
+        elements = self._layout.elements(number)
         if elements.width not in widths:
             expected = " or ".join(map(str, widths))
             detail = f"{accessor.path} has elements of {elements.width} numbers, expected {expected}"

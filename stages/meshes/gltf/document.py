@@ -26,7 +26,7 @@ class Document(Fields):
         self._data_uris: list[bytes] = []
         self._decoded: dict[int, bytes] = {}  # by number
         super().__init__(self._parsed(text, name), f"{name}: ")
-        self._lists: dict[str, list[Any]] = {}
+        self._lists: dict[str, list[Any]] = {}  # of values, which become fields when they are first asked for
         asset = self.inner("asset", required=True)
         if "version" in asset and asset.shown("version").strip("'").split(".")[0] != "2":
             raise StageError("unsupported", f"{name} is glTF {asset.shown('version')}; only version 2 is read")
@@ -39,7 +39,9 @@ class Document(Fields):
         if not 0 <= number < len(entries):
             detail = f"{self.path}{field}[{number}] is used, but there are {len(entries):,} {field}"
             raise StageError("corrupt_file", detail)
-        return Fields(entries[number], f"{self.path}{field}[{number}]")
+        if not isinstance(entries[number], Fields):
+            entries[number] = Fields(entries[number], f"{self.path}{field}[{number}]")
+        return entries[number]
 
     def entries(self, field: str) -> list[Fields]:
         return [self.entry(field, number) for number in range(self.count(field))]
@@ -63,7 +65,7 @@ class Document(Fields):
 
     def _entries(self, field: str) -> list[Any]:
         if field not in self._lists:
-            self._lists[field] = self._list(field)
+            self._lists[field] = list(self._list(field))
         return self._lists[field]
 
     def _parsed(self, text: bytes, name: str) -> Any:

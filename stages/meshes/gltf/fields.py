@@ -92,6 +92,8 @@ class Fields:
 
     def extension(self, *names: str) -> Fields | None:
         """The object of the first of these extensions that there is."""
+        if "extensions" not in self:
+            return None
         extensions = self.inner("extensions")
         return next((extensions.inner(name) for name in names if name in extensions), None)
 

@@ -60,8 +60,8 @@ class GltfFile(MeshFile):
             size = sizes[view.buffer]
             if size is not None:
                 view.check_end(size)
-        for accessor in self.document.entries("accessors"):
-            layout.elements(accessor)
+        for number in range(self.document.count("accessors")):
+            layout.elements(number)
 
     def _buffer_size(self, buffer: Fields, chunk: bytes | None, companions: Mapping[str, bytes]) -> int | None:
         """The size of a buffer; None where it has no bytes, or none that are read."""

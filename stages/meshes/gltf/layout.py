@@ -56,14 +56,20 @@ class Layout:
     def __init__(self, document: Document):
         self._document = document
         self._views: dict[int, View] = {}
+        self._elements: dict[int, Elements] = {}  # by accessor
 
     def view(self, number: int) -> View:
         if number not in self._views:
             self._views[number] = _view(self._document.entry("bufferViews", number))
         return self._views[number]
 
-    def elements(self, accessor: Fields) -> Elements:
+    def elements(self, number: int) -> Elements:
         """The elements of an accessor, before those that a sparse accessor replaces."""
+        if number not in self._elements:
+            self._elements[number] = self._read(self._document.entry("accessors", number))
+        return self._elements[number]
+
+    def _read(self, accessor: Fields) -> Elements:
         count, dtype = accessor.whole("count"), _component(accessor)
         kind = accessor.text("type")
         if kind not in _WIDTHS:
