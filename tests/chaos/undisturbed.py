@@ -10,8 +10,8 @@ from typing import Any
 from tests.chaos.reading import read_ids, read_status
 from tests.pipeline.building import BLOCKS, SMALL, call, command, dataset_files, write_meshes
 
-# A row that fails because of a harm is tried again; how often is not what is tested here. A worker that hangs is noticed
-# soon, and few workers are quick to start.
+# A row that fails because of a harm is tried again; how often is not what is tested here. What hangs is noticed soon,
+# and one worker a stage is quick to start.
 _SCHEDULE = {"attempts": "20", "timeout_seconds": "30", "open_timeout_seconds": "90", "workers": "1"}
 _STAGES = ("ingest", "render", "fit", "caption", "pack")
 
