@@ -158,6 +158,10 @@ class Blocks:
         block.shard = self._last[block.id]
         return True
 
+    def recorded_shards(self) -> list[Shard]:
+        """The shards that exist of all blocks that were packed, also of those that are not complete now."""
+        return [self._last[name] for name in self._packed if self._last[name]["shard"] in self._there]
+
     def packed_key(self, name: str) -> str:
         """The key under which a block was packed last, "" if it was not."""
         return self._packed.get(name, "")

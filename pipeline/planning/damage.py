@@ -183,9 +183,9 @@ def _check_card(store: Store, index: DatasetIndex, findings: Findings) -> None:
 
 
 def _listed_shards(run: Run, index: DatasetIndex | None) -> dict[str, ListedShard]:
-    """By file name: the shards that index.json lists, and those that were packed since."""
+    """By file name: the shards that index.json lists, and those that were packed, which it may not list or no more."""
     listed = {f"{dataset.FOLDER}/{shard['shard']}": shard for shard in (index["shards"] if index else [])}
-    packed = run.plan.blocks.shards() if run.plan.blocks else []
+    packed = run.plan.blocks.recorded_shards() if run.plan.blocks else []
     return listed | {shard["shard"]: dataset_index.listed(shard) for shard in packed}
 
 

@@ -209,6 +209,20 @@ def test_damage_that_keeps_the_size_is_found_by_checksums(folder: Path, kind: st
     assert verify(folder / "run", "--dry-run", "--deep", code=1) == [name]
 
 
+def test_a_damaged_shard_is_found_without_an_index_and_where_its_rows_are_to_be_worked(folder: Path) -> None:
+    run = folder / "run"
+    (run / "dataset" / "index.json").unlink()
+    for part in (run / "manifest" / "log" / "ingest").iterdir():
+        part.unlink()
+    shard = do(WITH_CHECKSUMS["shard's data flipped"], run)
+    outcome = do(AT_A_GLANCE["outcome's shard outside"], run)
+    assert {shard, "dataset/index.json"} <= {*verify(run, "--dry-run", "--deep", code=1)}
+    (run / shard).unlink()
+    found = verify(run, "--dry-run", "--deep", code=1)
+    assert shard not in found and "dataset/index.json" in found  # a build packs a shard that is gone without being told
+    assert (run / outcome).exists()
+
+
 def test_a_whole_run_has_no_damage_and_a_dry_run_changes_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
     shown = say("verify", "--run", folder / "run", "--deep", "--dry-run").stdout
