@@ -62,15 +62,15 @@ class _Ended:
 
 def run(cases: list[Case], seed: int, folder: Path) -> Results:
     """Build these cases. Where a fault belongs to no row, build halves of them, down to the case at fault."""
-    results, unexplained = _build(cases, seed, folder)
-    if unexplained and len(cases) > 1:
+    results, faults = _build(cases, seed, folder)
+    if faults and len(cases) > 1:
         half = len(cases) // 2
-        for part in (cases[:half], cases[half:]):
-            found = run(part, seed, folder)
-            results.findings += [finding for finding in found.findings if finding not in results.findings]
-        unexplained = unexplained if not results.findings else []
-    names = cases[0].name if len(cases) == 1 else f"{len(cases)} cases from {cases[0].name}"
-    results.findings += [Finding(names, what) for what in unexplained]
+        parts = [run(part, seed, folder) for part in (cases[:half], cases[half:])]
+        found = [finding for part in parts for finding in part.findings if finding not in results.findings]
+        results.findings += found
+        faults = [] if found else faults
+    name = cases[0].name if len(cases) == 1 else f"{len(cases)} cases from {cases[0].name}"
+    results.findings += [Finding(name, fault) for fault in faults]
     return results
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import resource
 import select
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stages.artifacts import bundle, vectors
@@ -69,7 +71,7 @@ _ARTIFACTS: dict[str, tuple[Callable[[bytes], Any], type[Exception]]] = {
 
 
 def outcome_of(files: Files) -> str:
-    """ "ok", a reason, or "EXCEPTION: " and which."""
+    """What became of the files: ok, damaged, the reason of a refusal, or EXCEPTION with what was raised."""
     kind = next(iter(files))
     read, damaged = _ARTIFACTS.get(kind, (None, StageError))
     try:
@@ -117,26 +119,39 @@ def run(cases: list[Case], seed: int) -> Results:
     """Decode these cases; a case that ends the process, or takes too long, is a finding, and the rest goes on."""
     results, left = Results(), list(cases)
     while left:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.decoders", str(seed)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdin and process.stdout and process.stderr
-        process.stdin.write("".join(f"{case.name}\n" for case in left))
-        process.stdin.close()
-        ended = False
-        while not ended and select.select([process.stdout], [], [], _SECONDS)[0]:
-            line = process.stdout.readline()
-            ended = not line
-            if line:
-                left = _take(json.loads(line), left, results)
-        if left:
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.decoders", str(seed)],
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
+            )  # fmt: skip
+            assert process.stdin and process.stdout
+            process.stdin.write("".join(f"{case.name}\n" for case in left).encode())
+            process.stdin.close()
+            ended = False
+            for line in _lines(process.stdout.fileno()):
+                ended = line is None
+                left = left if line is None else _take(json.loads(line), left, results)
             process.kill()
-            what = f"the process ended: {process.stderr.read()[-600:]}" if ended else f"took over {_SECONDS:g} s"
-            results.note(left[0], "process ended" if ended else "timeout", _SECONDS)
-            results.findings.append(Finding(left.pop(0).name, "decoder", what))
-        process.wait()
+            process.wait()
+            if left:
+                output.seek(0)
+                said = output.read()[-600:].decode(errors="replace")
+                what = f"the process ended: {said}" if ended else f"took over {_SECONDS:g} s"
+                results.note(left[0], "process ended" if ended else "timeout", _SECONDS)
+                results.findings.append(Finding(left.pop(0).name, "decoder", what))
     return results
+
+
+def _lines(stream: int) -> Iterator[bytes | None]:
+    """The lines of a stream as they come, then None at its end; nothing more where no line comes in time."""
+    rest = b""
+    while select.select([stream], [], [], _SECONDS)[0]:
+        data = os.read(stream, 1 << 16)
+        if not data:
+            yield None
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
 
 
 def _take(line: list[Any], left: list[Case], results: Results) -> list[Case]:

@@ -41,7 +41,7 @@ def test_cases_have_names_from_which_they_are_made_again(tmp_path: Path) -> None
     assert (
         path.parent == tmp_path / "gltf/types/12" and path.read_bytes() in Case.parse("gltf/types/12").files(0).values()
     )
-    for name in ("gltf/types", "gltf/nothing/1", "exe/types/1"):
+    for name in ("gltf/types", "gltf/nothing/1", "exe/types/1", "gltf/aimed/nothing", "gltf/types/one"):
         with pytest.raises(ValueError, match="expected FORMAT/GENERATOR/NUMBER"):
             Case.parse(name)
 
@@ -69,6 +69,14 @@ def test_builds_withstand_aimed_and_random_cases(tmp_path: Path) -> None:
     assert len(cases) == 300
     results = builds.run(cases, seed=0, folder=tmp_path / "build")
     assert not results.findings and sum(map(sum, (counted.values() for counted in results.outcomes.values()))) == 300
+
+
+def test_a_case_that_ends_the_process_is_found_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_SECONDS", 30)
+    cases = [Case("stl", "text", "0"), Case("stl", "aimed", "gone"), Case("stl", "text", "1")]
+    results = decoders.run(cases, seed=0)
+    assert [finding.name for finding in results.findings] == ["stl/aimed/gone"]
+    assert results.outcomes["stl"]["process ended"] == 1 and sum(results.outcomes["stl"].values()) == 3
 
 
 def _records(**changes: Any) -> dict[str, dict[str, dict[str, Any]]]:
