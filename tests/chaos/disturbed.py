@@ -20,7 +20,7 @@ from tests.chaos.disk import Disk
 from tests.chaos.driver import Driver, Ended, Failure, send
 from tests.chaos.undisturbed import Recipe
 from tests.pipeline.building import ROOT, command
-from tests.pipeline.processes import command_of, descendants_of
+from tests.pipeline.processes import command_of, descendants_of, reap_orphans
 
 _STALL_SECONDS = 240.0  # without an outcome: the build hangs
 _END_SECONDS = 30.0  # how long workers may outlive their driver
@@ -202,6 +202,7 @@ class DisturbedBuild:
     def settle(self) -> None:
         """Wait until nothing of the build is left."""
         self.await_ends(_RAY_END_SECONDS if self.engine == "ray" else _END_SECONDS)
+        reap_orphans()
 
     def end_all(self) -> None:
         """End what is left, after a failure."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _GENEROUS_SECONDS = 600  # so that a test ends where what it waits for never comes; nothing is measured by it
@@ -54,6 +56,13 @@ def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent has ended, so that none is lost sight of."""
     set_child_subreaper = 36
     ctypes.CDLL(None).prctl(set_child_subreaper, 1)
+
+
+def reap_orphans() -> None:
+    """Let go of adopted processes that have ended, as init does; for when no process of one's own is under way."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def wait_until(condition: Callable[[], object], what: str, process: subprocess.Popen | None = None) -> None:
