@@ -69,13 +69,16 @@ class Changes:
         return ""
 
 
-def changed_settings(before: Recipe | None, now: Recipe) -> list[str]:
-    """Each setting that decides what the dataset contains and differs: `fit.steps 300 (was 600)`."""
-    if before is None:
-        return []
-    old, new = (dict(_leaves(recipe.model_dump(mode="json", exclude={"schedule"}))) for recipe in (before, now))
+def changed_settings(before: Recipe, now: Recipe, asked: Recipe) -> list[str]:
+    """Each setting that decides what the dataset contains and differs: `fit.steps 300 (was 600)`.
+
+    `now` is resolved, `asked` may say `auto`, which is shown where only the workers' machines can decide it.
+    """
+    old, new, given = (
+        dict(_leaves(recipe.model_dump(mode="json", exclude={"schedule"}))) for recipe in (before, now, asked)
+    )
     return [
-        f"{path} {new.get(path, 'left out')} (was {old.get(path, 'left out')})"
+        f"{path} {'auto' if given.get(path) == 'auto' else new.get(path, 'left out')} (was {old.get(path, 'left out')})"
         for path in dict.fromkeys([*old, *new])
         if old.get(path) != new.get(path)
     ]

@@ -114,7 +114,7 @@ def _prepare(request: BuildRequest, store: Store, rows: list[SourceRow] | None, 
     done = make_plan(store, last, before, records, SourceChanges(False), only=request.only, as_recorded=True)
     sources = last_source(store), source_of(request.recipe, request.source)
     other = sources if all(sources) and sources[0] != sources[1] else None
-    changes = Changes(counts, other, changed_settings(last, recipe), count_work(plan, done))
+    changes = Changes(counts, other, changed_settings(last, recipe, request.recipe), count_work(plan, done))
     return _Prepared(listing, revision, changes, recipe, plan)
 
 

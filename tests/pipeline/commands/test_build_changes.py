@@ -44,6 +44,9 @@ def test_a_dry_run_names_settings_and_the_work_that_is_done_again(built: Path, c
         "Settings: fit.steps 21 (was 20)",
         "To do: fit 3 (3 again)",
     ]
+    added = dry(built / "source", copy, "--embed.model", "stages/embedded/clip")
+    assert "embed.model stages/embedded/clip (was left out)" in added[0] and "embed.device auto (was" in added[0]
+    assert added[1] == "To do: embed 3, align 3"
     assert dry(built / "source", copy, "--caption", "null")[0].startswith("Settings: caption.engine left out (was ")
 
 
