@@ -1,7 +1,7 @@
 """The scheduler: sends batches of tasks to workers until no task is left. Each stage has a pool of workers.
 
-If a worker dies, its batch is halved, again and again, until the row at fault is alone. Which stage may start a batch
-or a worker is decided in pools.py.
+If a worker dies, the first row that has no result is tried alone, and the others in halves, until the row at fault is
+alone. Which stage may start a batch or a worker is decided in pools.py.
 """
 
 from __future__ import annotations
@@ -188,8 +188,7 @@ class Scheduler:
                 raise RunStopped(f"{pool.step.name} cannot start: {died.detail}")
             self._put_back(pool, left)
         elif len(left) > 1:
-            middle = len(left) // 2
-            pool.suspects += [left[:middle], left[middle:]]
+            pool.suspects += _parts(left)
         elif left:
             item = self.plan.items(left)[0]
             result = Result(item["id"], item["failure_key"], False, died.reason, died.detail, transient=True)
@@ -262,3 +261,9 @@ class Scheduler:
     def _forget(self, pool: Pool, worker: WorkerId) -> None:
         pool.forget(worker)
         del self._pool_of[worker]
+
+
+def _parts(left: list[Task]) -> list[list[Task]]:
+    """The first task alone, at which a stage that works row by row has died; and the others in halves."""
+    middle = (len(left) + 1) // 2
+    return [part for part in (left[:1], left[1:middle], left[middle:]) if part]

@@ -68,14 +68,14 @@ def test_trouble_costs_its_own_row_only(tmp_path: Path) -> None:
     assert values == dict.fromkeys(REASONS) | {name: name for name in GOOD}  # it may do without
 
 
-def test_a_batch_whose_worker_dies_is_halved_until_the_row_at_fault_is_alone(tmp_path: Path) -> None:
+def test_of_a_batch_whose_worker_dies_the_first_row_is_tried_alone_and_the_others_in_halves(tmp_path: Path) -> None:
     placement = Watched()
-    rows = make_rows(bad="exit", **dict.fromkeys("abcdefg", ""))
+    rows = make_rows(first="", bad="exit", **dict.fromkeys("abcdef", ""))
     schedule = QUICK.model_copy(update={"batch": 8, "linger_seconds": 60.0, "attempts": 1})
     ran = run_steps(tmp_path, rows, [Step(Start(), schedule), Step(Trouble(), schedule)], placement)
-    assert ran.ok("trouble") == set("abcdefg")
+    assert ran.ok("trouble") == {"first", *"abcdef"}
     _, *batches = placement.batches
-    assert batches == [["bad", *"abcdefg"], ["bad", *"abc"], [*"defg"], ["bad", "a"], ["b", "c"], ["bad"], ["a"]]
+    assert batches == [["first", "bad", *"abcdef"], ["bad"], [*"abc"], [*"def"]]
 
 
 def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
