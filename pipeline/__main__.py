@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 
 from manifests.addresses import AddressError
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:  # before there was work to stop, or after a second Ctrl-C
+        return 128 + signal.SIGINT
     except _KNOWN as error:
         if "--debug" in words:
             raise

@@ -23,8 +23,8 @@ from tests.pipeline.building import ROOT, command
 from tests.pipeline.processes import command_of, descendants_of, reap_orphans
 
 _STALL_SECONDS = 240.0  # without an outcome: the build hangs
-_END_SECONDS = 30.0  # how long workers may outlive their driver
-_RAY_END_SECONDS = 180.0  # how long Ray's own helpers may; without a head they look for it for a minute or two
+# How long processes may outlive their driver. Those of a Ray without head or raylet look for it for a minute or two.
+_END_SECONDS = {"local": 30.0, "ray": 180.0}
 _POLL_SECONDS = 0.1
 _DISK_MEGABYTES = 64
 _KINDS = {  # kinds of processes, by what their command line has
@@ -99,11 +99,12 @@ class DisturbedBuild:
         self.driver = None
         if self.given:
             self.given[-1].ends.append(str(ended))
-        self.await_ends(_END_SECONDS, "worker", "actor")
+        self.await_ends("worker", "actor")
         return ended
 
-    def await_ends(self, seconds: float, *kinds: str) -> None:
+    def await_ends(self, *kinds: str) -> None:
         """Wait until there are no processes of these kinds any more; without kinds, none at all."""
+        seconds = _END_SECONDS[self.engine]
         deadline = time.monotonic() + seconds
         while left := [pid for kind in kinds or ("",) for pid in self.processes(kind)]:
             if time.monotonic() > deadline:
@@ -201,7 +202,7 @@ class DisturbedBuild:
 
     def settle(self) -> None:
         """Wait until nothing of the build is left."""
-        self.await_ends(_RAY_END_SECONDS if self.engine == "ray" else _END_SECONDS)
+        self.await_ends()
         reap_orphans()
 
     def end_all(self) -> None:

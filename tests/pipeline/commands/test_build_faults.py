@@ -48,6 +48,15 @@ def test_sigterm_ends_a_build_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert len(ids_in_dataset(tmp_path / "run")) == 5
 
 
+def test_ctrl_c_before_there_is_work_is_an_exit_code_without_a_traceback(tmp_path: Path) -> None:
+    driver = start(command("build", "demo", "--corpus.count", "100000", "--run", tmp_path, "--engine", "local"))
+    wait_for_files(tmp_path / "corpus", "*.glb", process=driver)
+    driver.send_signal(signal.SIGINT)
+    _, error = driver.communicate()
+    assert driver.returncode == 128 + signal.SIGINT
+    assert b"Traceback" not in error
+
+
 @pytest.mark.slow
 def test_workers_die_with_a_killed_driver_and_the_run_is_free_at_once(tmp_path: Path) -> None:
     source = write_meshes(tmp_path / "source")
