@@ -28,7 +28,8 @@ def textured_glb(image: bytes) -> Files:
 
 
 def _gltf() -> list[Files]:
-    return [make() for make in features.FEATURES.values()]
+    made = [make() for make in features.FEATURES.values()]  # of other formats too, where others have imported those
+    return [files for files in made if next(iter(files)).endswith((".gltf", ".glb"))]
 
 
 def _obj() -> list[Files]:
