@@ -43,8 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     except _KNOWN as error:
         if "--debug" in words:
             raise
-        print("error:", "\n".join(message(line, _LONGEST) for line in str(error).splitlines()), file=sys.stderr)
+        print("error:", "\n".join(message(line, _LONGEST) for line in _text(error).splitlines()), file=sys.stderr)
         return BAD_REQUEST
+
+
+def _text(error: Exception) -> str:
+    """The text of an error; of one from the system, the file and what is wrong, without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def run_and_exit() -> None:

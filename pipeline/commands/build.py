@@ -8,11 +8,13 @@ from typing import Any
 
 from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
+from pipeline.command_line.suggestions import did_you_mean
 from pipeline.commands.build_summary import print_summary
 from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_location
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import KINDS, Recipe, load_recipe
 from pipeline.running.build import BuildRequest, build, preview
+from pipeline.running.messages import REASONS
 from pipeline.running.report import Report
 from pipeline.settings import OF_BUILD, describe
 
@@ -75,6 +77,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     names = [step.name for step in (*recipe.steps(), recipe.block_step())]
     if options.only and options.only not in names:
         raise RunError(f"--only {options.only}: no such stage; expected one of {', '.join(names)}")
+    _check_reason(options.retry_failed)
     allowed = _allowed_failures(options.max_failed)
     request = BuildRequest(
         recipe=recipe,
@@ -94,6 +97,13 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     report = build(request)
     print_summary(request, report)
     return _exit_code(report, allowed)
+
+
+def _check_reason(reason: str | None) -> None:
+    known = {*REASONS, *(each.word for kind in KINDS.values() for each in kind.reasons)}
+    if reason and reason not in known:
+        hint = did_you_mean(reason, known)
+        raise RunError(f"--retry-failed {reason}: not a reason that is tried again{hint}; see `status --failed`")
 
 
 def _allowed_failures(text: str | None) -> tuple[float, bool] | None:

@@ -66,7 +66,7 @@ def show_status(root: str, as_json: bool = False, failed: bool = False, weak: bo
     if failed:
         _print_rows(console, rows, ("id", "stage", "reason", "detail"), "No failed rows.")
     if weak:
-        _print_rows(console, captions, ("id", "kind", "score", "text"), "No weak captions.")
+        _print_rows(console, captions, ("id", "kind", "score", "text"), _no_weak(run))
 
 
 def _print_notes(console: Console, run: Run, figures: Figures) -> None:
@@ -107,6 +107,13 @@ def _add_medians(run: Run, figures: Figures) -> None:
         medians = {figure.column: statistics.median(known) for figure, known in values.items() if known}
         if medians and step.name in figures:
             figures[step.name]["medians"] = medians
+
+
+def _no_weak(run: Run) -> str:
+    """Why no caption is listed as weak."""
+    if any(step.stage.shown.scores for step in run.plan.steps.values()):
+        return "No weak captions."
+    return "No caption has a score: scores come from a teacher, which a build takes with --embed.model MODEL."
 
 
 def list_weak(run: Run) -> list[dict[str, Any]]:

@@ -60,6 +60,18 @@ def recipe_is_whole(store: Store) -> bool:
     return not seal or hashlib.sha256(text).hexdigest().encode() == digest.strip()
 
 
+def open_run_store(root: str) -> Store:
+    """The store of a run; RunError if the path is a file, or lies below one."""
+    store = open_store(absolute_location(root, "--run"))
+    if not is_uri(store.root):
+        for path in (Path(store.root), *Path(store.root).parents):
+            if path.exists():
+                if not path.is_dir():
+                    raise RunError(f"--run {root}: {path} is not a folder; name a folder, which may be new")
+                break
+    return store
+
+
 @dataclass(frozen=True)
 class Run:
     store: Store
@@ -92,7 +104,7 @@ def make_plan(
 
 def open_run(root: str) -> Run:
     """Open a run to read it, not to build it."""
-    store = open_store(absolute_location(root, "--run"))
+    store = open_run_store(root)
     try:
         settings = yaml.safe_load(store.read(RECIPE))
     except FileNotFoundError:

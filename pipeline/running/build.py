@@ -19,14 +19,14 @@ from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
 from manifests.shards import DatasetIndex
 from manifests.sources import SourceRow
-from manifests.store import Store, open_store
+from manifests.store import Store
 from manifests.text import masked, message
 from pipeline.planning.changes import Changes, changed_settings, count_work
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
 from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import Retry
-from pipeline.planning.run import RECIPE, RunError, make_plan, write_recipe
+from pipeline.planning.run import RECIPE, RunError, make_plan, open_run_store, write_recipe
 from pipeline.planning.source_changes import SourceChanges, stamp
 from pipeline.planning.source_rows import last_source, limited, make_corpus, read_rows, source_of, write_source
 from pipeline.planning.tasks import BlockTask, Result, Task
@@ -61,9 +61,11 @@ class BuildRequest:
 
 def build(request: BuildRequest) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
-    store = open_store(request.run)
+    store = open_run_store(request.run)
     with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
         rows = read_rows(request.recipe, request.source, store)
+    if not store.exists(RECIPE):
+        request.recipe.resolve(math.inf)  # what cannot be built makes no folder
     with tell_if_slow("Waiting for the run to be free"):
         lease = Lease.acquire(store)
     try:
@@ -82,7 +84,7 @@ def build(request: BuildRequest) -> Report:
 
 def preview(request: BuildRequest) -> Changes:
     """What a build would change. Nothing is written, and the demo's corpus is not made."""
-    store = open_store(request.run)
+    store = open_run_store(request.run)
     rows = read_rows(request.recipe, request.source, store)
     return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
 

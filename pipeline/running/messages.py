@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from manifests.text import message
 from pipeline.planning.tasks import Result
-from stages.contract.stage import Stage
+from stages.contract.stage import DAMAGED, DISK_FULL, MISSING_INPUT, STORE_FAILED, Stage
 
 # Reasons of failures that the runner gives; stages give others.
 EXCEPTION = "exception"  # the stage raised an exception that is no StageError: a bug
@@ -16,6 +16,8 @@ TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out_of_memory"
 LOST = "worker_lost"
 OPEN_FAILED = "open_failed"  # the worker ended, for whatever reason, before it could work
+# of failures that belong to no one stage
+REASONS = (EXCEPTION, CRASHED, EXITED, TIMEOUT, OUT_OF_MEMORY, LOST, MISSING_INPUT, DAMAGED, DISK_FULL, STORE_FAILED)
 
 
 @dataclass(frozen=True)

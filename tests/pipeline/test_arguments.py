@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.__main__ import main
+from tests.pipeline.building import write_meshes
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,37 @@ def test_an_error_says_in_one_line_what_may_have_been_meant(
     printed = capsys.readouterr().err
     assert printed.startswith(f"error: {error}")
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("build cpu --source SOURCE --run FILE", "--run FILE: FILE is not a folder; name a folder, which may be new"),
+        ("build cpu --source SOURCE --run FILE/run", "--run FILE/run: FILE is not a folder"),
+        ("build cpu --source SOURCE --run /proc/run --engine local", "/proc/run"),
+        ("build cpu --source SOURCE --run NEW --embed.model OWNER/NAME", "embed.model: OWNER/NAME: no such folder"),
+        (
+            "build cpu --source SOURCE --run NEW --retry-failed timeot",
+            "timeot: not a reason that is tried",
+        ),
+        ("build cpu --source SOURCE --run NEW --retry-failed timeot", "(did you mean timeout?)"),
+        ("status --run FILE", "--run FILE: FILE is not a folder"),
+        ("status --run NEW", "--run NEW: no run there"),
+        ("verify --run FILE", "--run FILE: FILE is not a folder"),
+    ],
+)
+def test_a_run_that_cannot_be_made_is_refused_in_a_line_and_nothing_is_left(
+    words: str, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {"SOURCE": write_meshes(tmp_path / "source", count=1), "FILE": tmp_path / "file", "NEW": tmp_path / "new"}
+    paths["FILE"].write_text("not a folder")
+    for name, path in paths.items():
+        words, error = words.replace(name, str(path)), error.replace(name, str(path))
+    assert main(words.split()) == 2
+    *before, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: ") and error in last and "Errno" not in last
+    assert len(before) <= 2  # what a build first says
+    assert not paths["NEW"].exists()
 
 
 @pytest.mark.parametrize("words", ["--help", "build --help", "status -h", "train --help"])
