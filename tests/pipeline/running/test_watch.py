@@ -57,7 +57,8 @@ def test_what_a_worker_prints_takes_little_of_the_disk(
     _, last = work(supervisor, rows_of(tmp_path, "print"))
     assert isinstance(last, BatchEnd)  # what it printed was dropped, else it would not have ended
     _, died = work(supervisor, rows_of(tmp_path, "exit"))
-    assert isinstance(died, WorkerDied) and died.detail == "exited with code 3: about to exit"
+    assert isinstance(died, WorkerDied)
+    assert died.detail.startswith("exited with code 3:")  # its last line may be dropped with the lines before it
 
 
 def test_a_worker_that_died_between_batches_costs_no_row(supervise: Supervise, tmp_path: Path) -> None:
