@@ -67,7 +67,9 @@ def test_other_meshes_count_where_their_category_is_known(tmp_path: Path) -> Non
     ]
     (tmp_path / "dataset" / "data").mkdir(parents=True)
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "dataset" / "data" / "a.parquet")
-    index = {"version": dataset.VERSION, "shards": [{"shard": "data/a.parquet"}]}
+    shard = {"shard": "data/a.parquet", "split": "train", "index": 0, "rows": len(rows), "bytes": 1, "sha256": "0" * 64}
+    counts = {"rows": {}, "bytes": {}, "categories": {}, "licences": {}}
+    index = {"version": dataset.VERSION, "shape": None, **counts, "provenance": {}, "shards": [shard]}
     (tmp_path / "dataset" / "index.json").write_text(json.dumps(index))
     assert meshes.figures("clip", CLIP, tmp_path) == {"objects": 4, "category": 0.75}
     assert meshes.figures("captioner", CAPTIONER, tmp_path) == {"objects": 4, "category": 0.25}
