@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -16,12 +17,15 @@ from rich.table import Table
 
 from tests.chaos.campaign import BuildResult, Campaign, Machine, PlannedBuild, draw, possible_harms
 from tests.chaos.harms import HARMS
+from tests.chaos.namespace import NAMESPACE, namespaces_allowed
 from tests.pipeline.building import ROOT
 from tests.pipeline.processes import adopt_orphans
 
 
 def main() -> int:
     options = _options()
+    if os.getpid() != 1 and namespaces_allowed():  # as init does: it adopts all orphans, and they end with it
+        os.execvp("unshare", [*NAMESPACE, sys.executable, "-m", "tests.chaos", *sys.argv[1:]])
     adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="chaos", dir="/tmp"))  # Ray's sockets need a short path
     machine = Machine.look(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tests.chaos.disk import Disk
 from tests.chaos.disturbed import DisturbedBuild, Given, NoTarget
 from tests.chaos.driver import Failure
 from tests.chaos.harms import HARMS
+from tests.chaos.namespace import namespaces_allowed
 from tests.chaos.reading import read_failures
 from tests.chaos.undisturbed import Undisturbed, make_recipes
 
@@ -60,12 +60,11 @@ class Machine:
     def look(cls, folder: Path) -> Machine:
         probe = Disk.mount(folder / "probe", 1)
         probe.unmount()
-        unshare = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
         found = {
             "": True,
             "disk": probe.small,
             "clock": Clock.make(folder) is not None,
-            "namespaces": shutil.which("unshare") and subprocess.run(unshare, check=False).returncode == 0,
+            "namespaces": namespaces_allowed(),
         }
         return cls(frozenset(name for name, there in found.items() if there))
 

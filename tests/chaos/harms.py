@@ -12,6 +12,7 @@ from functools import partial
 from tests.chaos.damage import damage_file
 from tests.chaos.disturbed import DisturbedBuild, NoTarget
 from tests.chaos.driver import Failure, send
+from tests.chaos.namespace import NAMESPACE
 from tests.pipeline.processes import is_alive
 
 _DAY = 86_400
@@ -24,7 +25,7 @@ _BEYOND_PATIENCE_SECONDS = 18.0  # longer than a lease's
 class Harm:
     give: Callable[[DisturbedBuild], str]
     engines: tuple[str, ...] = ("local", "ray")
-    needs: str = ""  # what this machine must offer: a small "disk", a "clock"
+    needs: str = ""  # what this machine must offer: a small "disk", a "clock", "namespaces"
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def _take_over(build: DisturbedBuild) -> str:
         send(pid, signal.SIGSTOP)
     build.count_from_now()
     before = set(build.scratch.folder.glob("gs-triplets-*"))
-    build.driver = build.start("local", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    build.driver = build.start("local", *NAMESPACE)
     try:
         with suppress(NoTarget):
             build.wait_for_outcomes(2)
@@ -211,9 +212,11 @@ HARMS: dict[str, Harm] = {
     "taken over by another machine": Harm(_take_over, needs="namespaces"),
     "actor killed": Harm(partial(_kill, "actor"), engines=("ray",)),
     "actor stopped, continued": Harm(partial(_pause, "actor"), engines=("ray",)),
-    "raylet killed": Harm(partial(_kill, "raylet"), engines=("ray",)),
+    "raylet killed": Harm(
+        partial(_kill, "raylet"), engines=("ray",), needs="namespaces"
+    ),  # Ray's orphans look for init
     "raylet stopped, continued": Harm(partial(_pause, "raylet"), engines=("ray",)),
-    "GCS killed": Harm(partial(_kill, "gcs"), engines=("ray",)),
+    "GCS killed": Harm(partial(_kill, "gcs"), engines=("ray",), needs="namespaces"),
     "GCS stopped, continued": Harm(partial(_pause, "gcs"), engines=("ray",)),
     "disk full": Harm(partial(_fill_disk, "disk"), needs="disk"),
     "scratch full": Harm(partial(_fill_disk, "scratch"), needs="disk"),
