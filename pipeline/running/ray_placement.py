@@ -22,6 +22,7 @@ from manifests.text import message
 from pipeline.running.messages import LOST, BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Capacity, Placement, PlacementError, WorkerId
 from pipeline.running.supervisor import Supervisor
+from pipeline.running.worker import die_with_parent
 from stages.contract.stage import Row
 
 _RESUME = "run the same command again to resume"
@@ -34,6 +35,7 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 @ray.remote
 class WorkerActor:
     def __init__(self, spec: WorkerSpec):
+        die_with_parent()  # the raylet: Ray lets an actor that is at work go on without it
         self._supervisor = Supervisor(spec)
 
     @ray.method(num_returns="streaming")

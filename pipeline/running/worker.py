@@ -43,7 +43,7 @@ _SEND_SECONDS = 0.05  # results that come faster are sent together
 
 
 def main() -> None:
-    _die_with_parent()
+    die_with_parent()
     _be_first_to_be_killed()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
@@ -69,7 +69,8 @@ def main() -> None:
         return  # the supervisor has ended
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process killed when its parent ends."""
     parent = os.getppid()
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

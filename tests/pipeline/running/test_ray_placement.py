@@ -26,7 +26,7 @@ from tests.pipeline.building import (
     start,
     write_meshes,
 )
-from tests.pipeline.processes import command_of, descendants_of, wait_for_files, wait_until
+from tests.pipeline.processes import command_of, descendants_of, is_alive, wait_for_files, wait_until
 
 RAY = Path(sys.executable).parent / "ray"
 TROUBLE = """
@@ -143,8 +143,11 @@ def test_a_build_stops_with_a_reason_when_its_ray_has_ended(tmp_path: Path, proc
     words = [*command("build", "cpu", "--source", source, "--run", tmp_path / "run"), *SMALL, *BLOCKS]
     driver = start([*words, "--fit.steps", "2000"])
     wait_for_files(tmp_path / "run" / "artifacts" / "render", "*.json", 4, driver)
-    os.kill(next(pid for pid in descendants_of(driver.pid) if process in command_of(pid)), signal.SIGKILL)
+    started = {pid: command_of(pid) for pid in descendants_of(driver.pid)}
+    workers = [pid for pid, words in started.items() if "ray::WorkerActor" in words or "running.worker" in words]
+    os.kill(next(pid for pid, words in started.items() if process in words), signal.SIGKILL)
     _, error = driver.communicate()
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), "all actors and workers have ended")
     assert driver.returncode == 2
     assert f"error: {reason}" in error.decode() and "to resume" in error.decode()
 
