@@ -172,6 +172,14 @@ WITH_CHECKSUMS: dict[str, tuple[str, Harm]] = {
 }
 
 
+# of each kind of file, how it is mended; how it is found does not matter to that
+MENDED = [
+    "shard emptied", "shard's data flipped", "splat flipped", "zip's directory flipped", "mesh deleted", "outcome {}",
+    "outcome's captions", "outcome's shard outside", "part cut", "listing flipped", "lease []", "beat of bounds",
+    "recipe changed", "index cut", "index's counts", "card deleted",
+]  # fmt: skip
+
+
 def do(harm: tuple[str, Harm], run: Path) -> str:
     """Damage a file, and return its name in the run."""
     pattern, deed = harm
@@ -290,8 +298,8 @@ def test_it_waits_for_no_build_and_takes_the_lease(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*AT_A_GLANCE, *WITH_CHECKSUMS])
-def test_the_same_command_mends_every_kind(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", MENDED)
+def test_the_same_command_mends_every_kind_of_file(folder: Path, kind: str) -> None:
     before = dataset_files(folder / "run")
     do({**AT_A_GLANCE, **WITH_CHECKSUMS}[kind], folder / "run")
     say("verify", "--run", folder / "run", "--deep", code=1)
