@@ -201,12 +201,15 @@ class DisturbedBuild:
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True)
 
     def settle(self) -> None:
-        """Wait until nothing of the build is left."""
+        """Wait until nothing of the build is left. Idle processes of a Ray whose raylet was killed stay, and are ended."""
+        if self.engine == "ray":
+            self.await_ends("worker", "actor")
+            self.end_all()
         self.await_ends()
         reap_orphans()
 
     def end_all(self) -> None:
-        """End what is left, after a failure."""
+        """End what is left."""
         for pid in self.processes():
             send(pid, signal.SIGKILL)
         if self.driver:
