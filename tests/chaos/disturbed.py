@@ -201,7 +201,7 @@ class DisturbedBuild:
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True)
 
     def settle(self) -> None:
-        """Wait until nothing of the build is left. Idle processes of a Ray whose raylet was killed stay, and are ended."""
+        """Wait until nothing of the build is left. Idle processes of Ray that outlive a killed raylet are ended."""
         if self.engine == "ray":
             self.await_ends("worker", "actor")
             self.end_all()
