@@ -266,7 +266,7 @@ def test_a_list_brings_its_words_its_split_and_other_columns(built: Path, tmp_pa
 @pytest.mark.slow
 def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> None:
     build(copy / "source", copy / "run")
-    build(copy / "source", copy / "run", "--fit.steps", "25", "--yes")
+    build(copy / "source", copy / "run", "--fit.steps", "25")
     before = dataset_files(copy / "run")
     asked = say("clean", "--run", copy / "run")
     assert "are not needed in" in asked.stdout and "pass --yes" in asked.stdout
@@ -278,7 +278,7 @@ def test_clean_takes_what_no_key_needs_and_then_what_is_packed(copy: Path) -> No
     assert "Nothing to do" in build(copy / "source", copy / "run", "--fit.steps", "25").stdout
     # What was cleaned away is made again where a member of its block changed.
     sorted((copy / "source").iterdir())[0].unlink()
-    build(copy / "source", copy / "run", "--fit.steps", "25")
+    build(copy / "source", copy / "run", "--fit.steps", "25", "--yes")
     assert len(ids_in_dataset(copy / "run")) == 4
     fresh = copy / "fresh"
     build(copy / "source", fresh, "--fit.steps", "25")
