@@ -48,4 +48,4 @@ def test_an_index_that_was_written_before_captions_were_marked_has_no_weak_ones(
     index = json.loads(path.read_text())
     del index["weak_captions"]
     path.write_text(json.dumps(index))
-    assert "No weak captions." in say("status", "--run", run, "--weak").stdout
+    assert "No caption has a score" in say("status", "--run", run, "--weak").stdout
