@@ -272,7 +272,7 @@ def test_sizes_and_the_depths_of_their_parameters(size: str, millions: float) ->
         assert sum(name.startswith(start) for layer in layers for start in layer) == 1, name
 
 
-@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("short", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_learns_sixteen_objects_by_heart(short: bool) -> None:
     torch.manual_seed(0)
     made, seen = ClipGs(Model(**SMALL), DIMENSION), batch(16, 48, DIMENSION)
