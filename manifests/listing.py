@@ -139,6 +139,25 @@ def update_listing(store: Store, rows: list[SourceRow], epoch: int) -> Listing:
     return revise(store, rows).write(epoch)
 
 
+def with_earlier_names(rows: list[SourceRow], before: Listing) -> list[SourceRow]:
+    """The rows with the absolute paths that an earlier version gave them as ids and sources, where the run has them.
+
+    Else all these rows would be withdrawn and added again, or packed again.
+    """
+    names = before.table.select(["id", "source"]).to_pylist()
+    sources = {row["id"]: row["source"] for row in names if (row["source"] or "").startswith(("/", "file:///"))}
+    return [_with_earlier_name(row, sources) for row in rows] if sources else rows
+
+
+def _with_earlier_name(row: SourceRow, sources: dict[str, str]) -> SourceRow:
+    paths = (row["uri"], f"file://{row['uri']}")
+    source = row.get("source", "")
+    if not row["uri"].endswith(f"/{source}"):
+        return row
+    given = [name for name in ((row["id"],) if row["id"] != source else paths) if sources.get(name) in paths]
+    return {**row, "id": given[0], "source": sources[given[0]]} if given else row
+
+
 def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column as text, without nulls."""
     text = pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column

@@ -6,37 +6,26 @@ that it fails with a reason and the other rows are not affected.
 
 from __future__ import annotations
 
-import csv
 import glob
 import hashlib
-import io
 import itertools
 import json
 import os
 import re
-import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from manifests import captions
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.folders import SourceError, find
+from manifests.list_files import LIST_ENDINGS, read_list, reading
 from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
 from manifests.text import encodable, message, public_address, published, without_queries
 from manifests.web import OFFLINE, Web
 
-LIST_ENDINGS = (".jsonl", ".csv", ".parquet")
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
-_DEEPEST = 100  # levels of nesting in a JSON row; Python cannot read or write about a thousand
-_MOST_COLUMNS = 1_000
-_BATCH = 100  # rows of a Parquet list that are read at once
-_SLACK = 1 << 30  # characters that the values of a Parquet list may have whatever the size of the file
-_MOST_EXPANDED = 100  # times the size of the file that they may have besides: a few bytes can repeat a value for ever
-_LONGEST_LINE = 16 << 20  # characters of a line of a list
 _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
 _NAMES = ("id", "group", "category", "licence", "up")
@@ -61,6 +50,7 @@ class SourceRow(TypedDict, total=False):
     extra: dict[str, Any]  # the source list's other columns
     problem: str  # the reason why the row cannot be used
     problem_detail: str
+    path: str  # of a row with an absolute path in a list, until its `source` is named by it, and its id if it has none
 
 
 def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> list[SourceRow]:
@@ -73,7 +63,8 @@ def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> li
     source = local_path(source)  # local files are named by path, so that changes to them are seen
     name = public_address(source) if of_web else source  # without the query, which may be a signature
     if name.lower().endswith(LIST_ENDINGS):
-        rows = [_to_row(where, entry, name) for where, entry in _read_list(source, name, web)]
+        rows = [_to_row(where, entry, name) for where, entry in read_list(source, name, web)]
+        _name_by_path(rows, name)
     elif of_web:
         if not name.lower().endswith(endings):
             raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
@@ -173,168 +164,17 @@ def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]
 def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
     if source.lower().endswith(endings) and not glob.has_magic(source):
         return source.rsplit("/", 1)[0], [source]
-    with _reading(source):
+    with reading(source):
         files, path = open_files(source)
         found = files.glob(path) if glob.has_magic(path) else files.find(path)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
     return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(endings))
 
 
-@contextmanager
-def _reading(source: str) -> Iterator[None]:
-    """Turn any exception into a SourceError of one line: every URI scheme raises exceptions of its own."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"{source}: cannot be read: {error or type(error).__name__}") from error
-
-
-def _read_list(source: str, name: str, web: Web) -> Iterator[tuple[str, Any]]:
-    """Yield (where, entry) for each entry of a list file. An entry that cannot be read is given as a ValueError."""
-    with _reading(source), _open_list(source, web) as file:
-        if name.lower().endswith(".parquet"):
-            yield from _read_parquet(source, file)
-        elif name.lower().endswith(".csv"):
-            yield from _read_csv(source, _lines(source, file, newline=""))
-        else:
-            for number, line in enumerate(_lines(source, file, newline="\n"), 1):
-                if len(line) > _LONGEST_LINE:
-                    yield f"line {number}", ValueError(f"the line has more than {_LONGEST_LINE:,} characters")
-                elif line.strip():
-                    yield f"line {number}", _parse(line)
-
-
-def _open_list(source: str, web: Web) -> Any:
-    scheme = scheme_of(source)
-    if scheme in WEB:
-        return web.open(source)
-    if scheme:
-        files, path = open_files(source)
-        return files.open(path, "rb")
-    path = os.path.expanduser(source)
-    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
-        raise SourceError(f"{source}: not a regular file; pass a list file ({', '.join(LIST_ENDINGS)})")
-    return open(path, "rb")
-
-
-def _lines(source: str, file: BinaryIO, newline: str) -> Iterator[str]:
-    """The lines of a list, as they are needed. Of one longer than _LONGEST_LINE, little more than that is given."""
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
-    number = 0
-    try:
-        while line := text.readline(_LONGEST_LINE + 1):
-            number += 1
-            yield line
-            while len(line) > _LONGEST_LINE and not line.endswith("\n"):
-                line = text.readline(_LONGEST_LINE + 1)
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{source}: not UTF-8 text after line {number}: {error.reason}") from error
-
-
-def _parse(line: str) -> Any:
-    try:
-        entry = json.loads(line)
-        if _depth(entry) <= _DEEPEST:
-            return entry
-    except RecursionError:
-        pass
-    except ValueError as error:
-        return ValueError(f"not JSON: {error}")
-    return ValueError(f"JSON nested more than {_DEEPEST} levels deep")
-
-
-def _depth(value: Any) -> int:
-    """How many levels of lists and objects are nested; 0 for a plain value."""
-    depth, layer = 0, [value]
-    while layer := [inner for outer in layer for inner in _items(outer)]:
-        depth += 1
-    return depth
-
-
-def _items(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _read_csv(source: str, text: Iterator[str]) -> Iterator[tuple[str, Any]]:
-    """Read CSV strictly: else an unclosed quote would swallow the rows after it."""
-    lines = csv.reader(text, skipinitialspace=True, strict=True)
-    names: list[str] = []
-    number = 0
-    while True:
-        line = lines.line_num + 1
-        try:
-            fields: Any = next(lines)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if not names or lines.line_num > line:  # the rows after it cannot be told apart
-                raise SourceError(
-                    f"{source}: not CSV from line {line} on: {error}; look for a quote that is not closed"
-                ) from error
-            fields = ValueError(f"not CSV: {error}; write a quote inside quotes twice")
-        if not fields:  # an empty line
-            continue
-        if not names:
-            names = fields
-            _check_columns(source, len(names))
-            continue
-        number += 1
-        if isinstance(fields, list) and len(fields) > len(names):
-            fields = ValueError(f"{len(fields) - len(names)} more fields than the header has")
-        yield f"row {number}", dict(zip(names, fields, strict=False)) if isinstance(fields, list) else fields
-
-
-def _check_columns(source: str, count: int) -> None:
-    if count > _MOST_COLUMNS:
-        raise SourceError(f"{source}: {count:,} columns; at most {_MOST_COLUMNS:,} are read")
-
-
-def _read_parquet(source: str, file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = file if file.seekable() else io.BytesIO(file.read())
-        allowed = _SLACK + _MOST_EXPANDED * file.seek(0, os.SEEK_END)
-        table = pq.ParquetFile(file)
-        _check_columns(source, table.metadata.num_columns)
-        entries = itertools.chain.from_iterable(map(_to_entries, table.iter_batches(_BATCH, use_threads=False)))
-        for number, entry in enumerate(entries, 1):
-            allowed -= len(str(entry))
-            if allowed < 0:
-                raise SourceError(f"{source}: its values take more than {_MOST_EXPANDED} times the size of the file")
-            yield f"row {number}", entry
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{source}: not a Parquet file: {error}") from error
-
-
-def _to_entries(batch: Any) -> list[Any]:
-    """The rows of a record batch. A row that Python cannot represent, such as broken UTF-8, becomes a ValueError."""
-    try:
-        return batch.to_pylist()
-    except (ValueError, OverflowError) as error:
-        if batch.num_rows == 1:
-            return [ValueError(f"cannot be read: {error}")]
-        half = batch.num_rows // 2
-        return _to_entries(batch.slice(0, half)) + _to_entries(batch.slice(half))
-
-
 def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     if not isinstance(entry, dict):
         return _problem(where, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
-    found: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for name, value in entry.items():
-        column = ALIASES.get(name, name)
-        if _is_empty(value):
-            continue
-        if column in COLUMNS:
-            found.setdefault(column, value)
-        elif name not in captions.NAMES:
-            extra[name] = value
-    own = [entry[name] for name in captions.NAMES if not _is_empty(entry.get(name))]
+    found, extra, own = _sorted_fields(entry)
     name = _given_id(found.pop("id", ""))
     if "uri" not in found:
         return _problem(name or where, "no uri or path; name the mesh file in one of these columns")
@@ -343,20 +183,72 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
         return _problem(name or where, "the file name is not UTF-8; rename the file")
     if "\0" in given:
         return _problem(name or where, "the file name has a null character")
+    path = _machine_path(given)
+    name = name if name or path else row_id(given)
     tags = found.pop("tags", None)
     try:
         found["caption"] = captions.joined(own)
     except ValueError as error:
-        return _problem(name or row_id(given), f"caption: {error}; {captions.EXPECTED}")
+        return _problem(name, f"caption: {error}; {captions.EXPECTED}", path)
     texts = {column: text for column, value in found.items() if (text := published(str(value)))}
-    texts["source"] = without_queries(texts.get("source", given))
-    row = cast(SourceRow, texts | {"id": name or row_id(given), "uri": resolve_uri(given, source)})
+    if "source" in texts or not path:
+        texts["source"] = without_queries(texts.get("source", given))
+    row = cast(SourceRow, texts | {"id": name, "uri": resolve_uri(given, source)})
     if isinstance(tags, str | list):
         row["tags"] = _to_tags(published(tags))
     if extra:
         row["extra"] = published(extra)
-    problem = _problem_of_row(row, tags)
-    return _problem(row["id"], problem) if problem else row
+    if problem := _problem_of_row(row, tags):
+        return _problem(name, problem, path)
+    return {**row, "path": path} if path else row
+
+
+def _sorted_fields(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    """The values of an entry that are not empty: those of known columns, other ones, and captions."""
+    given = {name: value for name, value in entry.items() if not _is_empty(value)}
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if ALIASES.get(name, name) in COLUMNS:
+            found.setdefault(ALIASES.get(name, name), value)
+    own = [given[name] for name in captions.NAMES if name in given]
+    extra = {name: given[name] for name in given if ALIASES.get(name, name) not in (*COLUMNS, *captions.NAMES)}
+    return found, extra, own
+
+
+def _machine_path(given: str) -> str:
+    """The absolute path that an address names; "" for a relative path, or an address in a store or on the web."""
+    path = local_path(given)
+    return os.path.normpath(path) if path.startswith("/") else ""
+
+
+def _name_by_path(rows: list[SourceRow], source: str) -> None:
+    """Name rows with absolute paths by the ends of these: below the list's folder, or below the folder that they share.
+
+    An absolute path of the machine is neither an id nor a source of the dataset.
+    """
+    paths = {row["path"] for row in rows if "path" in row}
+    if not paths:
+        return
+    base = "" if is_uri(source) else os.path.dirname(os.path.abspath(os.path.expanduser(source)))
+    if not base or not all(_is_below(path, base) for path in paths):
+        base = os.path.commonpath([os.path.dirname(path) for path in paths])
+    given_ids = {row["id"] for row in rows if row["id"]}
+    unnamed = [row["path"] for row in rows if not row["id"]]
+    while base != "/" and any(os.path.relpath(path, base) in given_ids for path in unnamed):
+        base = os.path.dirname(base)
+    for number, row in enumerate(rows):
+        if "path" in row:
+            name = os.path.relpath(row.pop("path"), base)
+            if "problem" in row:
+                row["id"] = row["id"] or _shown(name)
+            elif problem := _problem_of_name(name):
+                rows[number] = _problem(row["id"] or name, f"the file name {problem}; rename the file")
+            else:
+                rows[number] = {"source": name, **row, "id": row["id"] or name}
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
 
 
 def _is_empty(value: Any) -> bool:
@@ -396,8 +288,9 @@ def _to_tags(given: str | list[Any]) -> list[str]:
     return [tag for tag in tags if tag]
 
 
-def _problem(name: str, detail: str) -> SourceRow:
-    return {"id": _shown(name), "uri": "", "problem": "bad_row", "problem_detail": message(detail)}
+def _problem(name: str, detail: str, path: str = "") -> SourceRow:
+    row: SourceRow = {"id": _shown(name), "uri": "", "problem": "bad_row", "problem_detail": message(detail)}
+    return {**row, "path": path} if path else row
 
 
 def resolve_uri(given: str, source: str) -> str:

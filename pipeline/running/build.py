@@ -14,7 +14,7 @@ import yaml
 from manifests import dataset_index
 from manifests.addresses import address_seen, is_uri
 from manifests.lease import BEAT_SECONDS, Lease, read_bounds
-from manifests.listing import Listing, Revision, read_listing, revise
+from manifests.listing import Listing, Revision, read_listing, revise, with_earlier_names
 from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
 from manifests.shards import DatasetIndex
@@ -106,7 +106,7 @@ class _Prepared:
 
 def _prepare(request: BuildRequest, store: Store, rows: list[SourceRow] | None, records: LogReader) -> _Prepared:
     before, last = read_listing(store), _last_recipe(store)
-    revision = None if rows is None else revise(store, limited(rows, request.limit, before))
+    revision = None if rows is None else revise(store, limited(with_earlier_names(rows, before), request.limit, before))
     listing = revision.listing if revision else before
     counts = revision.count() if revision else None
     if last is None:

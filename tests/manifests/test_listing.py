@@ -15,6 +15,7 @@ from manifests.listing import (
     require_listing,
     revise,
     update_listing,
+    with_earlier_names,
 )
 from manifests.store import open_store
 
@@ -110,3 +111,21 @@ def test_flipped_bytes_of_a_listing_give_no_other_rows(tmp_path: Path) -> None:
         place = drawn.randrange(len(data))
         store.replace(name, data[:place] + bytes([data[place] ^ 1 << drawn.randrange(8)]) + data[place + 1 :])
         assert numbers(tmp_path) == whole and damaged_files(store) == [name]
+
+
+def test_a_run_keeps_the_absolute_paths_that_it_has_as_names(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    earlier = [{"id": path, "uri": path, "source": path} for path in ("/m/a.glb", "/m/b.glb")]
+    earlier += [{"id": "c", "uri": "/m/c.glb", "source": "file:///m/c.glb"}]
+    listing = update_listing(store, earlier, epoch=1)
+    now = [{"id": f"{name}.glb", "uri": f"/m/{name}.glb", "source": f"{name}.glb"} for name in "abd"]
+    now += [{"id": "c", "uri": "/m/c.glb", "source": "c.glb"}, {"id": "mine", "uri": "/m/b.glb", "source": "b.glb"}]
+    kept = with_earlier_names(now, listing)
+    assert [(row["id"], row["source"]) for row in kept] == [
+        ("/m/a.glb", "/m/a.glb"),
+        ("/m/b.glb", "/m/b.glb"),
+        ("d.glb", "d.glb"),
+        ("c", "file:///m/c.glb"),
+        ("mine", "b.glb"),
+    ]
+    assert with_earlier_names(now, read_listing(open_store(tmp_path / "new"))) == now

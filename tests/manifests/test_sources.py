@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import sources
+from manifests import list_files, sources
 from manifests.addresses import row_id
 from manifests.captions import captions_in
 from manifests.listing import update_listing
@@ -418,7 +418,7 @@ def test_a_list_that_is_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(list_files, "_LONGEST_LINE", 1000)
     path = tmp_path / "list.jsonl"
     path.write_text('{"uri": "a.glb"}\n{"uri": "' + "b" * 10_000 + '"}\n{"uri": "c.glb"}')
     rows = read_source(str(path))
@@ -441,7 +441,7 @@ def test_columns_have_a_limit(tmp_path: Path, ending: str) -> None:
 
 
 def test_a_parquet_list_that_expands_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_SLACK", 1 << 20)
+    monkeypatch.setattr(list_files, "_SLACK", 1 << 20)
     uris = [f"{number}.glb" for number in range(2_000)]
     pq.write_table(pa.table({"uri": uris, "caption": ["w" * 10_000] * 2_000}), tmp_path / "list.parquet")
     assert (tmp_path / "list.parquet").stat().st_size < 100_000
@@ -499,3 +499,23 @@ def test_captions_of_another_shape_are_a_bad_row(tmp_path: Path, value: Any) -> 
     assert bad["problem"] == "bad_row" and bad["id"] == "a.glb"
     assert "expected a text, a list of texts, or a list of {text, kind}" in bad["problem_detail"]
     assert good["caption"] == "a keg" and "problem" not in good
+
+
+def test_ids_without_an_id_never_have_the_path_of_the_machine(tmp_path: Path) -> None:
+    names = ["chairs/a.glb", "tables/b.glb"]
+    write(tmp_path, *(f"meshes/{name}" for name in names))
+
+    def ids(folder: str, *given: dict[str, str]) -> list[str]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+        rows = read_source(str(tmp_path / folder / "list.jsonl"))
+        assert all(str(tmp_path) not in row.get("source", row["id"]) for row in rows)
+        assert not [row for row in rows if "path" in row]
+        return [row["id"] for row in rows]
+
+    absolute = [{"path": f"{tmp_path}/meshes/{name}"} for name in names]
+    assert ids(".", *absolute) == [f"meshes/{name}" for name in names]  # below the list's folder
+    assert ids("lists", *absolute) == names  # below the folder that they share
+    assert ids("lists", {"path": f"file://{tmp_path}/meshes/chairs/a.glb"}) == ["a.glb"]
+    assert ids("lists", *absolute, {"path": "chairs/a.glb"}) == [*(f"meshes/{name}" for name in names), "chairs/a.glb"]
+    assert ids("lists", absolute[0] | {"id": "mine"}, absolute[0] | {"up": "x"}) == ["mine", "a.glb"]
