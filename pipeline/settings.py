@@ -205,6 +205,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":
         return f"{path}.{message}" if path else message  # it concerns several fields, which the message names
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "expected a list, such as [a, b]"
     return f"{path}: {masked(repr(problem['input']))} is not allowed: {message[0].lower()}{message[1:]}"
 
 

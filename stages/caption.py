@@ -1,18 +1,20 @@
 """Caption objects.
 
 in:  views of render and, with a teacher, view_vectors of embed (the engines that use views: `vlm`, `served`);
-     caption, name, tags, category, uri of the source list (the engine `metadata`; the first four also as a `hint`)
+     caption, name, tags, category, uri of the source list (the engine `metadata`; the first four also beside what
+     other engines write, and as a `hint`)
 out: captions, a list of {text, kind, model, score}; from engines that use views also caption_views (indices of the
      views that were shown, in that order), caption_origins (for each caption {revision, prompt, confidence}: a hash of
-     the prompt, the mean probability of the tokens) and warnings (kinds without a usable text)
+     the prompt, the mean probability of the tokens; null for one of the row) and warnings (kinds without a usable text)
 
 How captions are made is described in docs/captions.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, NotRequired
 
 import pyarrow as pa
@@ -23,10 +25,10 @@ from manifests.dataset import CAPTION, Column
 from stages.captioning.engine import CaptionEngine, engine_named
 from stages.captioning.engines import ENGINES
 from stages.captioning.settings import CaptionSettings
-from stages.captioning.source_words import words_in
+from stages.captioning.source_words import COLUMNS, captions_of_row, words_in
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
-from stages.contract.stage import Context, ReadArtifact, Reason, Row, Stage, Work
+from stages.contract.stage import Context, Done, Outcome, ReadArtifact, Reason, Row, RowId, Stage, Work
 
 
 def _reasons() -> Iterator[Reason]:
@@ -53,7 +55,7 @@ class CaptionOutcome(TypedDict):
 
     captions: list[CaptionEntry]
     caption_views: NotRequired[list[int]]
-    caption_origins: NotRequired[list[dict[str, Any]]]
+    caption_origins: NotRequired[list[dict[str, Any] | None]]
     warnings: NotRequired[list[str]]
 
 
@@ -87,8 +89,12 @@ class Caption(CaptionSettings, Stage):
         return engine_named(self.engine)
 
     @property
+    def _adds_captions_of_row(self) -> bool:
+        return self._engine.uses_views and "row" in self.sources
+
+    @property
     def also_reads(self) -> tuple[str, ...]:
-        return self._engine.reads(self)
+        return self._engine.reads(self) or (COLUMNS if self._adds_captions_of_row else ())
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -117,12 +123,33 @@ class Caption(CaptionSettings, Stage):
         return {"captions": [caption | {"score": None} for caption in outcome.get("captions", [])]}
 
     def open(self, context: Context) -> Work:
-        return self._engine.open(self, context)
+        work = self._engine.open(self, context)
+        return partial(self._with_captions_of_row, work) if self._adds_captions_of_row else work
+
+    def _with_captions_of_row(self, work: Work, rows: list[Row]) -> Iterator[tuple[RowId, Outcome]]:
+        by_id = {row["id"]: row for row in rows}
+        for row_id, outcome in work(rows):
+            if isinstance(outcome, Done):
+                columns = self._join(outcome.columns, captions_of_row(by_id[row_id], self.max_characters))
+                outcome = replace(outcome, columns=columns)
+            yield row_id, outcome
+
+    def _join(self, columns: Row, of_row: list[Row]) -> Row:
+        """The columns of the engine with the captions of the row, in the order of `sources`."""
+        ours: Row = {"captions": of_row, "caption_origins": [None] * len(of_row)}
+        joined = columns.copy()
+        for name in ours.keys() & columns.keys():
+            by_source = {"engine": columns[name], "row": ours[name]}
+            joined[name] = [value for source in self.sources for value in by_source[source]]
+        return joined
 
     def settings(self, with_limits: bool = False) -> Row:
         fields = {"engine", "max_characters", *self._engine.uses, *(self._engine.limits if with_limits else ())}
         return self.model_dump(mode="json", include=fields)
 
-    def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
+    def words(self, row: Row) -> list[Any]:
         # Only the words in the names of the file and its folders are used: a collection that moves keeps its captions.
-        return super().key({**row, "uri": words_in(row.get("uri") or "")}, needed, content, failed)
+        known = {**row, "uri": words_in(row.get("uri") or "")}
+        used = [known.get(column) for column in self._engine.reads(self)]
+        of_row = captions_of_row(row, self.max_characters) if self._adds_captions_of_row else []
+        return [*used, self.sources, of_row] if of_row else used

@@ -40,7 +40,7 @@ class CaptionEngine(ABC):
     uses: ClassVar[frozenset[str]]  # settings that its captions depend on, besides engine and max_characters
     limits: ClassVar[frozenset[str]] = frozenset()  # settings that decide only whether it fails
     required: ClassVar[dict[str, str]] = {}  # settings that must be set, and what each of them should be
-    uses_views: ClassVar[bool] = False
+    uses_views: ClassVar[bool] = False  # and writes captions of its own, beside which those of the row can stand
     reasons: ClassVar[tuple[Reason, ...]] = ()
     default_schedule: ClassVar[Schedule] = Schedule(cpus=0.1, gpus=1, batch=64, workers=1, optional=True)
 

@@ -7,8 +7,8 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.captioning.source_words import captions_of
-from stages.contract.stage import Row, StageError
+from stages.captioning.source_words import captions_of_row
+from stages.contract.stage import Row
 
 _SAME = "The pictures show one and the same object from several sides."
 _ALONE = (
@@ -57,9 +57,8 @@ class Prompts(BaseModel):
 
 def hint_of(row: Row) -> str:
     """A sentence for the model with the words of the source list; "" if it has none."""
-    try:
-        captions = captions_of({**row, "uri": ""}, _HINT_CHARACTERS)
-    except StageError:
+    captions = captions_of_row(row, _HINT_CHARACTERS)
+    if not captions:
         return ""
     words = ""
     for caption in captions:

@@ -19,6 +19,9 @@ class CaptionSettings(BaseModel):
     engine: Annotated[str, one_of(ENGINES)] = Field(
         "metadata", description="; ".join(f"`{name}`: {meaning}" for name, meaning in ENGINES.items()) + "."
     )
+    sources: tuple[Literal["engine", "row"], ...] = ("engine", "row")
+    """vlm, served: whose captions an object gets, in this order: those of the engine, and those that the source list
+    gives its row (caption, or else name, category and tags)."""
     max_characters: int = Field(2000, ge=1)
     """Longer texts are cut: those of models at the end of a sentence, others between words."""
     model: str | None = None
@@ -58,6 +61,15 @@ class CaptionSettings(BaseModel):
     """served: ask for the probabilities of the tokens, which give the confidence."""
     checkpoint: str = ""
     """vlm: the identity of `model`; filled in."""
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) != len(sources) or "engine" not in sources:
+            raise ValueError(
+                "expected [engine, row], [row, engine] or [engine]; captions of the row alone: caption.engine metadata"
+            )
+        return sources
 
     @field_validator("endpoint")
     @classmethod

@@ -32,7 +32,18 @@ _FOLDERS = 2  # folders above the file whose names are used
 
 
 def captions_of(row: Row, max_characters: int) -> list[dict[str, Any]]:
-    """The captions of a row, best first; StageError if it has no words."""
+    """The captions of a row, or else of its file's name, best first; StageError if there are no words."""
+    if captions := captions_of_row(row, max_characters):
+        return captions
+    named = clean(words_in(row.get("uri") or ""), max_characters)
+    if not named:
+        missing = "no caption, name, tags or category, and no words in the names of file and folders"
+        raise StageError("no_words", f"{row.get('uri')}: {missing}")
+    return [caption(named, "name")]
+
+
+def captions_of_row(row: Row, max_characters: int) -> list[dict[str, Any]]:
+    """The captions that the source list gives a row, best first: its own, else its name, category and tags."""
 
     def cleaned(values: Iterable[str]) -> list[str]:
         return _distinct(clean(value, max_characters) for value in values)
@@ -42,14 +53,7 @@ def captions_of(row: Row, max_characters: int) -> list[dict[str, Any]]:
     names = cleaned(_readable(name) for name in _texts(row.get("name")))
     categories = cleaned(_spaced(category) for category in _texts(row.get("category")))
     composed = cleaned([", ".join(_without_repeated([*names, *categories, *tags]))])
-    if written or composed:
-        captions = written or [caption(text, "metadata") for text in composed]
-    else:
-        named = cleaned([words_in(row.get("uri") or "")])
-        if not named:
-            missing = "no caption, name, tags or category, and no words in the names of file and folders"
-            raise StageError("no_words", f"{row.get('uri')}: {missing}")
-        captions = [caption(named[0], "name")]
+    captions = written or [caption(text, "metadata") for text in composed]
     if tags:
         captions.append(caption(clean(", ".join(tags), max_characters), "tags"))
     return captions

@@ -251,6 +251,10 @@ class Stage(BaseModel):
         """
         return self.model_dump(mode="json", exclude={*self.unkeyed, *(() if with_limits else self.limits)})
 
+    def words(self, row: Row) -> list[Any]:
+        """What the source list says of a row that enters its key."""
+        return [row.get(column) for column in (*self.reads, *self.also_reads)]
+
     @cached_property
     def _identities(self) -> tuple[str, str]:
         """The part of a key that does not depend on the row: of an outcome, and of a failure."""
@@ -262,8 +266,9 @@ class Stage(BaseModel):
 
     def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         """The name of this row's outcome: same stage, settings and inputs, same key."""
-        read = [row.get(column) for column in (*self.reads, *self.also_reads)]
-        text = json.dumps([self._identities[failed], list(needed), read, content], sort_keys=True, default=str)
+        text = json.dumps(
+            [self._identities[failed], list(needed), self.words(row), content], sort_keys=True, default=str
+        )
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

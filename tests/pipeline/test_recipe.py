@@ -36,6 +36,11 @@ def test_a_caption_engine_that_is_no_name_of_one_is_refused(engine: object) -> N
         load_recipe("cpu", {"caption.engine": engine})
 
 
+def test_a_text_where_a_list_is_due_is_refused_with_an_example() -> None:
+    with pytest.raises(RecipeError, match=r"^caption\.sources: .row,engine. is not allowed: expected a list, such as"):
+        load_recipe("cpu", {"caption.sources": "row,engine"})
+
+
 def test_a_resolved_recipe_reads_back_as_it_is() -> None:
     recipe = load_recipe("demo", {"schedule.caption.batch": 3})
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -38,6 +38,40 @@ def ask(run_folder, server, *rows, **more):
         return run_folder.outcomes(stage, *(rows or (run_folder.row("a"),)))
 
 
+def test_the_captions_of_the_row_stand_beside_those_of_the_engine(run_folder):
+    row = run_folder.row("a", category="chair", caption='[{"text": "My chair.", "kind": "mine"}, "a seat"]')
+    server = Server(choose=lambda body: answer(SAID))
+    own = [("My chair.", "mine", None), ("a seat", "metadata", None)]
+    written = (SAID, "short", "some/model")
+    for sources, expected in {
+        ("engine", "row"): [written, *own],
+        ("row", "engine"): [*own, written],
+        ("engine",): [written],
+    }.items():
+        columns = ask(run_folder, server, row, sources=sources)["a"].columns
+        captions = [(caption["text"], caption["kind"], caption["model"]) for caption in columns["captions"]]
+        assert captions == expected
+        assert [origin is None for origin in columns["caption_origins"]] == [model is None for *_, model in captions]
+        Caption(engine="served", model="m", endpoint="http://h").check_outcome("key", columns)
+
+
+def test_a_rows_words_enter_its_key_only_where_it_has_any_that_are_used():
+    def key(row, **more):
+        return Caption(engine="served", model="m", endpoint="http://h/v1", **more).key(row, ["r"])
+
+    plain, worded = {"uri": "chair.glb"}, {"uri": "chair.glb", "caption": "A chair."}
+    assert key(plain) == key(plain, sources=["engine"]) == key(worded, sources=["engine"])
+    others = key(worded), key({**worded, "caption": "A seat."}), key(worded, sources=["row", "engine"])
+    assert len({key(plain), *others}) == 4
+
+
+@pytest.mark.parametrize("sources", [[], ["row"], ["engine", "engine"]])
+def test_sources_without_the_engine_are_refused(sources):
+    recipe = {"caption": {"engine": "served", "model": "m", "endpoint": "http://h/v1", "sources": sources}}
+    with pytest.raises(RecipeError, match=r"caption.sources: .*expected \[engine, row\]"):
+        parse_recipe(recipe)
+
+
 def test_pictures_and_prompts_are_sent_and_captions_come_back(run_folder):
     texts = {"Phrase?": SAID, "Sentences?": "A red chair. It has four legs.", "Tags?": "red, chair"}
     server = Server(choose=lambda body: answer(texts[body["messages"][0]["content"][-1]["text"]], chances=[-0.5, -1.5]))

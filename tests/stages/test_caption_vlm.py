@@ -277,7 +277,7 @@ def test_what_changes_captions_changes_the_key(llava, other):
 
 
 def test_the_sources_words_are_part_of_the_key_where_they_are_a_hint(llava):
-    plain, hinted = stage_of(llava), stage_of(llava, hint=True)
+    plain, hinted = stage_of(llava, sources=["engine"]), stage_of(llava, sources=["engine"], hint=True)
     assert plain.key({"name": "chair"}, ["r"]) == plain.key({"name": "table"}, ["r"])
     assert hinted.key({"name": "chair"}, ["r"]) != hinted.key({"name": "table"}, ["r"])
 

@@ -380,6 +380,7 @@ def test_weak_captions_are_kept_or_skipped_as_asked(tmp_path):
         assert len({number for batch in batches for number in batch.meanings.tolist()}) == meanings
         assert set(ids(batches)) == {row.id for row in rows[:count]}
         assert loader.selection.left_out == ({} if asked == "keep" else {"with weak captions alone": 1})
+        assert f" {12 if asked == 'keep' else 5} " in loader.selection.captions_summary
         own = {frozenset(numbers) for batch in batches for numbers in batch.own_meanings.tolist()}
         assert max(map(len, own)) == 2  # what is weak is the object's own all the same
 

@@ -35,6 +35,7 @@ class Selection:
     kept: list[np.ndarray]  # of each group, its rows that are trained on
     left_out: dict[str, int]  # why, and how many rows
     captions: int  # the most that a row has
+    kinds: dict[str, int]  # of each kind of caption, how many the rows that are trained on have to draw from
     unmet: Sequence[Rule]  # of `data.without`, that no row matches
 
     @property
@@ -44,6 +45,12 @@ class Selection:
     @property
     def left_out_summary(self) -> str:
         return ", ".join(f"{rows} {why}" for why, rows in self.left_out.items())
+
+    @property
+    def captions_summary(self) -> str:
+        """From what an object's text is drawn at each step."""
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.items())
+        return f"At each step an object's text is one of its captions, all equally likely: {counts}."
 
     def warn(self, split: str) -> None:
         for rule in self.unmet:
@@ -57,10 +64,12 @@ def select_rows(dataset: Dataset, data: Data) -> Selection:
     named = {name for rule in data.without for name in rule}
     below = weak_below(dataset, data)
     columns = ["teacher", *SCORES, *sorted(named & _OWN), *(["metadata"] if named - _OWN else [])]
-    kept, reasons, teachers, met, captions = [], Counter[str](), set[str](), set[int](), 1
+    kept, reasons, kinds, teachers, met, captions = [], Counter[str](), Counter[str](), set[str](), set[int](), 1
     for table in prefetch(lambda group: dataset.read(group, columns), groups, _GROUPS_AT_ONCE):
         why, rules = _left_out(table, data.without, below)
         kept.append(np.flatnonzero([not reason for reason in why]))
+        drawn_from = (caption for row in table["captions"].take(kept[-1]).to_pylist() for caption in row)
+        kinds.update(caption["kind"] for caption in drawn_from if not is_weak(caption, below))
         reasons.update(reason for reason in why if reason)
         captions = max(captions, pc.max(pc.list_value_length(table["captions"])).as_py() or 1)
         teachers |= set(table["teacher"].drop_null().to_pylist())
@@ -71,7 +80,7 @@ def select_rows(dataset: Dataset, data: Data) -> Selection:
             "build it again with one --embed.model"
         )
     unmet = [rule for number, rule in enumerate(data.without) if number not in met]
-    return Selection(groups, kept, dict(reasons), captions, unmet)
+    return Selection(groups, kept, dict(reasons), captions, dict(kinds), unmet)
 
 
 def weak_below(dataset: Dataset, data: Data) -> Mapping[str, float]:

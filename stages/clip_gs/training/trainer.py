@@ -157,6 +157,7 @@ class Trainer:
         if self.started_from:
             (self.folder / _STARTED_FROM).write_text(f"{self.started_from}\n")
             record.say(self.started_from)
+        record.say(self.loader.selection.captions_summary)
         return record
 
     def _batches(self) -> Generator[Batch]:
