@@ -19,9 +19,12 @@ class SourceError(Exception):
         super().__init__(message(problem))
 
 
-def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bool) -> Iterator[str]:
+def find(
+    folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bool, others: list[str] | None = None
+) -> Iterator[str]:
     """Yield the files below a folder that match the parts of a glob and have one of these endings.
 
+    Files that match and have another ending are added to `others`.
     The standard library's glob skips folders that cannot be listed and follows cycles of links.
     """
     deep = parts[0] == "**"
@@ -32,9 +35,12 @@ def find(folder: str, parts: Sequence[str], endings: tuple[str, ...], hidden: bo
             continue
         if len(parts) > 1:
             if _is_folder(entry, endings):
-                yield from find(entry.path, parts[1:], endings, hidden)
-        elif entry.name.lower().endswith(endings) and not _is_folder(entry, endings):
-            yield entry.path
+                yield from find(entry.path, parts[1:], endings, hidden, others)
+        elif entry.name.lower().endswith(endings):
+            if not _is_folder(entry, endings):
+                yield entry.path
+        elif others is not None and _is_file(entry):
+            others.append(entry.path)
 
 
 def _walk(top: str, endings: tuple[str, ...], hidden: bool) -> Iterator[list[os.DirEntry[str]]]:
@@ -78,6 +84,13 @@ def _is_folder(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
             return False  # a link to nowhere, or a row that fails with its own reason
         detail = f"this link cannot be followed ({error.strerror}); repair it, or remove it from the source"
         raise SourceError(f"{_end_of(entry.path)}: {detail}") from error
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _fits(name: str, part: str, hidden: bool) -> bool:

@@ -13,12 +13,14 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from manifests import captions
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.folders import SourceError, find
+from manifests.left_out import CONVERT, CONVERTIBLE, left_out
 from manifests.list_files import LIST_ENDINGS, read_list, reading
 from manifests.splits import LONGEST_SPLIT, MOST_SPLITS, is_split_name
 from manifests.text import encodable, message, public_address, published, without_queries
@@ -53,8 +55,13 @@ class SourceRow(TypedDict, total=False):
     path: str  # of a row with an absolute path in a list, until its `source` is named by it, and its id if it has none
 
 
-def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> list[SourceRow]:
-    """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case."""
+def read_source(
+    source: str, endings: tuple[str, ...], web: Web = OFFLINE, tell: Callable[[str], None] | None = None
+) -> list[SourceRow]:
+    """The rows of a source, in a fixed order. endings: of the names of mesh files, in lower case.
+
+    tell: called with a sentence about files that are left out.
+    """
     try:
         if of_web := scheme_of(source) in WEB:
             web.check(source)
@@ -70,10 +77,17 @@ def read_source(source: str, endings: tuple[str, ...], web: Web = OFFLINE) -> li
             raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
         rows = [{**_found_row(name, name.rsplit("/", 1)[0]), "uri": source}]
     else:
-        base, uris = _find_meshes(source, endings)
+        base, uris, others = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
+        skipped = left_out(uris, others, local=not is_uri(source))
+        if not rows:
+            raise SourceError(
+                f"{source}: no mesh found; mesh files end in {', '.join(endings)}{skipped and f'; {skipped}'}"
+            )
+        if skipped and tell:
+            tell(f"{source}: {skipped}")
     if not rows:
-        raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(endings)}")
+        raise SourceError(f"{source}: the list has no rows")
     _mark_surplus_splits(rows)
     _mark_duplicate_ids(rows)
     return rows
@@ -138,37 +152,42 @@ def _relative(uri: str, base: str) -> str:
     return uri[len(base) :].lstrip("/") if base and uri.startswith(base) else uri
 
 
-def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Return the folder that ids are relative to, and the URIs of the meshes."""
+def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str], list[str]]:
+    """Return the folder that ids are relative to, the URIs of the meshes, and a folder's other files."""
     if is_uri(source):
         return _find_remote_meshes(source, endings)
     path = Path(source).expanduser().absolute()
     if path.is_dir():
-        return str(path), sorted(find(str(path), ("**", "*"), endings, hidden=True))
+        others: list[str] = []
+        return str(path), sorted(find(str(path), ("**", "*"), endings, hidden=True, others=others)), others
     if path.exists():
+        if source.lower().endswith(CONVERTIBLE):
+            raise SourceError(f"{source}: not a format that is read; {CONVERT}")
         if not source.lower().endswith(endings):
             raise SourceError(
                 f"{source}: neither a mesh file ({', '.join(endings)}) nor a list file ({', '.join(LIST_ENDINGS)})"
             )
-        return str(path.parent), [str(path)]
+        return str(path.parent), [str(path)], []
     if glob.has_magic(source):
         fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
         parts = path.parts[len(fixed) :]
         base = str(Path(*fixed))
-        return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, endings, hidden=False)))
+        return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, endings, hidden=False))), []
     raise SourceError(
         f"{source}: does not exist; pass a folder, a glob, a mesh, or a list file ({', '.join(LIST_ENDINGS)})"
     )
 
 
-def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str]]:
+def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str], list[str]]:
     if source.lower().endswith(endings) and not glob.has_magic(source):
-        return source.rsplit("/", 1)[0], [source]
+        return source.rsplit("/", 1)[0], [source], []
     with reading(source):
         files, path = open_files(source)
         found = files.glob(path) if glob.has_magic(path) else files.find(path)
     base = source[: source.index("*")].rsplit("/", 1)[0] if "*" in source else source.rstrip("/")
-    return base, sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(endings))
+    meshes = sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(endings))
+    others = [] if glob.has_magic(path) else [name for name in found if not name.lower().endswith(endings)]
+    return base, meshes, [files.unstrip_protocol(name) for name in others]
 
 
 def _to_row(where: str, entry: Any, source: str) -> SourceRow:

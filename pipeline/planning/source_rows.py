@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,7 @@ _FOLDER = "corpus"
 _LAST_SOURCE = "manifest/source.txt"
 
 
-def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | None:
+def read_rows(recipe: Recipe, source: str, store: Store, tell: Callable[[str], None] | None = None) -> list[SourceRow] | None:
     """Read the rows of the source; None if they come from the run's listing, or from a corpus still to be made."""
     if recipe.corpus:
         if source:
@@ -33,7 +34,7 @@ def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | No
         if not len(read_listing(store)):
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None
-    return read_source(source, ENDINGS, recipe.web)
+    return read_source(source, ENDINGS, recipe.web, tell)
 
 
 def make_corpus(corpus: Corpus, store: Store) -> list[SourceRow]:

@@ -63,7 +63,7 @@ def build(request: BuildRequest) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_run_store(request.run)
     with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
-        rows = read_rows(request.recipe, request.source, store)
+        rows = read_rows(request.recipe, request.source, store, tell)
     if not store.exists(RECIPE):
         request.recipe.resolve(math.inf)  # what cannot be built makes no folder
     with tell_if_slow("Waiting for the run to be free"):
@@ -85,7 +85,7 @@ def build(request: BuildRequest) -> Report:
 def preview(request: BuildRequest) -> Changes:
     """What a build would change. Nothing is written, and the demo's corpus is not made."""
     store = open_run_store(request.run)
-    rows = read_rows(request.recipe, request.source, store)
+    rows = read_rows(request.recipe, request.source, store, tell)
     return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
 
 

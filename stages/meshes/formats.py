@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from manifests.left_out import CONVERT, CONVERTIBLE
 from manifests.outcomes import DamagedFile
 from stages.artifacts import bundle
 from stages.contract.stage import StageError
@@ -40,7 +41,8 @@ def open_mesh(data: bytes, name: str) -> MeshFile:
                 return form(data, name)
             raise StageError("corrupt_file", f"{name} is not a {form.format.upper()} file ({describe(data)})")
     names = ", ".join(_BY_NAME)
-    raise StageError("unknown_format", f"{name} has none of the formats {names} ({describe(data)})")
+    advice = f"; {CONVERT}" if name.lower().endswith(CONVERTIBLE) else ""
+    raise StageError("unknown_format", f"{name} has none of the formats {names} ({describe(data)}){advice}")
 
 
 def read_mesh(archive: bytes, mesh_name: str, form: str, limits: Limits, max_side: int) -> Model:

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import list_files, sources
+from manifests import left_out, list_files, sources
 from manifests.addresses import row_id
 from manifests.captions import captions_in
 from manifests.listing import update_listing
+from manifests.left_out import CONVERT
 from manifests.sources import SourceError
 from manifests.store import open_store
 from manifests.web import Web
@@ -519,3 +520,27 @@ def test_ids_without_an_id_never_have_the_path_of_the_machine(tmp_path: Path) ->
     assert ids("lists", {"path": f"file://{tmp_path}/meshes/chairs/a.glb"}) == ["a.glb"]
     assert ids("lists", *absolute, {"path": "chairs/a.glb"}) == [*(f"meshes/{name}" for name in names), "chairs/a.glb"]
     assert ids("lists", absolute[0] | {"id": "mine"}, absolute[0] | {"up": "x"}) == ["mine", "a.glb"]
+
+
+def test_a_folder_says_how_many_files_it_leaves_out(tmp_path: Path) -> None:
+    write(tmp_path, "a/x.glb", "b/y.stl", "a/notes.txt", "c.fbx", "README", ".DS_Store", "list.csv", "bin/z.bin")
+    write(tmp_path, *(f"b/{number}.JPG" for number in range(12)), "a/photo.png", "a/textures/wood grain.png")
+    (tmp_path / "a" / "m.gltf").write_text('{"images": [{"uri": "textures/wood%20grain.png"}]}')
+    write(tmp_path, "a/m.bin", "a/m.mtl", "a/\x1b[31m.\x1b[0m")
+    told: list[str] = []
+    read_source(str(tmp_path), tell=told.append)
+    assert told == [
+        f"{tmp_path}: 19 files are left out: .jpg 12, .bin 1, .csv 1, .fbx 1, .png 1, .txt 1, no ending 1, other 1; "
+        f"a list is a source of its own: --source LIST; {CONVERT}"
+    ]
+    for source in (tmp_path / "c.fbx", tmp_path / "bin"):
+        with pytest.raises(SourceError, match=r"no mesh found.*1 file is left out: .bin 1$|python -m pipeline convert"):
+            read_source(str(source))
+
+
+def test_of_many_files_that_may_name_textures_none_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(left_out, "_MOST_READ", 1)
+    write(tmp_path, "1.glb", "2.glb", "photo.png", "notes.txt")
+    told: list[str] = []
+    read_source(str(tmp_path), tell=told.append)
+    assert told == [f"{tmp_path}: 1 file is left out: .txt 1"]
