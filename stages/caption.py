@@ -25,7 +25,7 @@ from manifests.dataset import CAPTION, Column
 from stages.captioning.engine import CaptionEngine, engine_named
 from stages.captioning.engines import ENGINES
 from stages.captioning.settings import CaptionSettings
-from stages.captioning.source_words import COLUMNS, captions_of_row, words_in
+from stages.captioning.source_words import COLUMNS, captions_of_row, words_in_key
 from stages.contract.schedule import Schedule
 from stages.contract.shown import Shown
 from stages.contract.stage import Context, Done, Outcome, ReadArtifact, Reason, Row, RowId, Stage, Work
@@ -148,8 +148,7 @@ class Caption(CaptionSettings, Stage):
         return self.model_dump(mode="json", include=fields)
 
     def words(self, row: Row) -> list[Any]:
-        # Only the words in the names of the file and its folders are used: a collection that moves keeps its captions.
-        known = {**row, "uri": words_in(row.get("uri") or "")}
+        known = {**row, "uri": words_in_key(row, self.max_characters)}
         used = [known.get(column) for column in self._engine.reads(self)]
         of_row = captions_of_row(row, self.max_characters) if self._adds_captions_of_row else []
         return [*used, self.sources, of_row] if of_row else used

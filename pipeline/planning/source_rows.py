@@ -23,7 +23,9 @@ _FOLDER = "corpus"
 _LAST_SOURCE = "manifest/source.txt"
 
 
-def read_rows(recipe: Recipe, source: str, store: Store, tell: Callable[[str], None] | None = None) -> list[SourceRow] | None:
+def read_rows(
+    recipe: Recipe, source: str, store: Store, tell: Callable[[str], None] | None = None
+) -> list[SourceRow] | None:
     """Read the rows of the source; None if they come from the run's listing, or from a corpus still to be made."""
     if recipe.corpus:
         if source:

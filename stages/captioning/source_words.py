@@ -26,8 +26,26 @@ _GENERIC = frozenset(
     untitled user users usr val validation var version work
     """.split()
 )
+# Formats, versions and steps of preparation, which file names end with; also sizes, which no view shows.
+_LAST = frozenset(
+    """
+    ascii asset backup baked big binary blend clean cleaned compressed converted copy dae decimated draco embedded
+    export exported fbx final fixed geometry glb gltf hd hi high highpoly huge in large lod low lowpoly medium merged
+    mesh meshopt mini model new normalised normalized obj old optimised optimized original out output pbr ply poly
+    quantised quantized raw remeshed res resolution rigged scan scanned simplified small stl temp test texture textured
+    textures tiny tmp transformed triangulated unwrapped usd usda usdc usdz uv ver version
+    """.split()
+)
+_SIZES = frozenset(("big", "huge", "large", "medium", "mini", "small", "tiny"))
+# Words that file names begin with; SM and SK are static and skeletal meshes.
+_FIRST = frozenset(
+    "asset geo geometry highpoly lowpoly mesh model models obj prop props sk sketchfab sm untitled".split()
+)
+_ALONE = _GENERIC | _LAST | _FIRST | {"left", "none", "right"}  # that say nothing without another word
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SERIAL = re.compile(r"(?=.*\d)[0-9a-f-]{8,}", re.IGNORECASE)  # a hash or UUID
+_CODE = re.compile(r"(?=.{8})(?!.*[a-z]{4})[A-Za-z]*(\d+[A-Za-z]+){2,}\d*")  # such as B01N2PLWIL
+_NO_WORD = re.compile(r"[b-df-hj-np-tv-xz]{5,}")  # without a vowel
 _FOLDERS = 2  # folders above the file whose names are used
 
 
@@ -35,7 +53,7 @@ def captions_of(row: Row, max_characters: int) -> list[dict[str, Any]]:
     """The captions of a row, or else of its file's name, best first; StageError if there are no words."""
     if captions := captions_of_row(row, max_characters):
         return captions
-    named = clean(words_in(row.get("uri") or ""), max_characters)
+    named = clean(name_in(row.get("uri") or ""), max_characters)
     if not named:
         missing = "no caption, name, tags or category, and no words in the names of file and folders"
         raise StageError("no_words", f"{row.get('uri')}: {missing}")
@@ -68,19 +86,57 @@ def _written(row: Row, max_characters: int) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def name_in(uri: str) -> str:
+    """The name of an object from that of its file or of the nearest folder that says anything.
+
+    `Office_Chair-02.glb` is office chair, `barrel_large.gltf.glb` is barrel.
+    """
+    for name in _names(uri):
+        spoken = " ".join(piece for piece in _pieces(name) if not _CODE.fullmatch(piece))
+        words = _without_technical_words(list(_words(spoken)))
+        if not _ALONE.issuperset(words):
+            return " ".join(words)
+    return ""
+
+
+def words_in_key(row: Row, max_characters: int) -> str:
+    """What a row's key has of its address: words, so that a collection that moves keeps its captions."""
+    uri = row.get("uri") or ""
+    return words_in(uri) if captions_of_row(row, max_characters) else name_in(uri)
+
+
 def words_in(uri: str) -> str:
-    """The words in the name of a file or of the nearest folder that has any: `Office_Chair-02.glb` is office chair."""
-    path = unquote(urlsplit(uri).path) if "://" in uri else uri
-    *folders, file = [part for part in path.split("/")[-1 - _FOLDERS :] if part] or [""]
-    for name in reversed([*folders, file.rpartition(".")[0] or file]):
+    """All words in the name of a file or of the nearest folder that has any."""
+    for name in _names(uri):
         words = list(_words(name))
         if any(word not in _GENERIC for word in words):
             return " ".join(words)
     return ""
 
 
+def _names(uri: str) -> list[str]:
+    """The names of the file, without its ending, and of the folders above it."""
+    path = unquote(urlsplit(uri).path) if "://" in uri else uri
+    *folders, file = [part for part in path.split("/")[-1 - _FOLDERS :] if part] or [""]
+    return [file.rpartition(".")[0] or file, *reversed(folders)]
+
+
+def _without_technical_words(words: list[str]) -> list[str]:
+    """The words that say what the object is: `copy of lowpoly table large lod` is table."""
+    words = [word for word in words if not _NO_WORD.fullmatch(word)]
+    if words[:2] == ["copy", "of"] and len(words) > 2:
+        words = words[2:]
+    if words[:1] in (["low"], ["high"]) and words[1:2] == ["poly"]:
+        words = words[2:]
+    while len(words) > 1 and words[-1] in _LAST:
+        words = words[:-1]
+    while len(words) > 1 and words[0] in _FIRST:
+        words = words[1:]
+    return words[:1] + [word for word in words[1:] if word not in _SIZES]
+
+
 def _words(name: str) -> Iterator[str]:
-    for piece in re.split(r"[\s_.+,()\[\]{}]+", name):
+    for piece in _pieces(name):
         if _SERIAL.fullmatch(piece):
             continue
         # Accents and vowel signs are marks (category M), at which \w would break words.
@@ -91,6 +147,10 @@ def _words(name: str) -> Iterator[str]:
             words = [run] if run.lower() in _GENERIC else _CAMEL.sub(" ", run).split()
             # A single ideograph is a word, a single Latin letter is not.
             yield from (word.lower() for word in words if len(word) > 1 or not word.isascii())
+
+
+def _pieces(name: str) -> list[str]:
+    return re.split(r"[\s_.+,()\[\]{}]+", name)
 
 
 def _texts(value: Any) -> list[str]:

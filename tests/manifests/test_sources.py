@@ -20,8 +20,8 @@ import pytest
 from manifests import left_out, list_files, sources
 from manifests.addresses import row_id
 from manifests.captions import captions_in
-from manifests.listing import update_listing
 from manifests.left_out import CONVERT
+from manifests.listing import update_listing
 from manifests.sources import SourceError
 from manifests.store import open_store
 from manifests.web import Web

@@ -70,6 +70,16 @@ def test_without_a_caption_one_is_composed_of_name_category_and_tags(tmp_path, r
         ("/data/lamp/0a1b2c3d4e5f67890123.glb", "lamp"),
         ("/data/cafe\u0301.v2.glb", "café"),
         ("https://host.example/a/teapot.obj?version=3", "teapot"),
+        ("/data/barrel_large.gltf.glb", "barrel"),
+        ("/data/barrel_large_gltf/model.gltf", "barrel"),
+        ("/data/plate.in.ply", "plate"),
+        ("/data/Copy of SM_ChairFinal_v3_LOD2 (1).obj", "chair"),
+        ("/data/house_lowpoly_2k.glb", "house"),
+        ("/data/toy_train.glb", "toy train"),
+        ("/data/test_tube.glb", "test tube"),
+        ("/data/lamps/B01N2PLWIL.glb", "lamps"),
+        ("/data/lamps/dQw4w9WgXcQ.glb", "lamps"),
+        ("/data/lamps/left.glb", "lamps"),
     ],
 )
 def test_else_the_name_of_the_file_or_its_folder_speaks(tmp_path, uri, text):
@@ -115,3 +125,8 @@ def test_the_key_depends_on_the_words_used_and_not_on_the_path_of_the_collection
     assert Caption().key({**row, "name": "bench"}, ["r"]) != key
     assert Caption().key({**row, "licence": "CC0"}, ["r"]) == key
     assert Caption().key(row, ["other views"]) != key
+
+
+def test_a_row_with_own_words_keeps_its_key_whatever_its_name_is_read_as():
+    named = {"uri": "/data/barrel_large.gltf.glb", "category": "keg"}
+    assert Caption().key(named, ["r"]) == "5a5f1c48a2fe3bae148c6baa5eebc25b"
