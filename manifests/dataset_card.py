@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import pyarrow as pa
 import yaml
 
 from manifests import dataset
+from manifests.distribution import Summary, number
 from manifests.markdown import fenced, front_matter, plain, table
 from manifests.shards import DatasetIndex, WeakCaptions
 
+_BAR = 30  # characters of the longest bar of a histogram
 _LISTED = 100  # categories and licences named in the card; index.json has them all
 
 _LOADING = """\
@@ -50,6 +53,8 @@ def card(index: DatasetIndex, declared: Mapping[str, Sequence[dataset.Column]]) 
             "3D Gaussians fitted to them, and texts.\n"
         )
         parts.append(_counts(index))
+        if index.get("figures"):
+            parts.append(_quality(index["figures"], contract))
         parts.append(_columns(contract))
         parts.append("## Conventions\n\n" + _CONVENTIONS + "\n")
         shape = contract.shape
@@ -130,6 +135,38 @@ def _weak(marked: WeakCaptions) -> str:
         f"\nCaptions with a `score` below {limits} are the weakest {marked['percent']:g}% of their kind by the "
         "teacher; none has been left out.\n"
     )
+
+
+def _quality(figures: Mapping[str, Summary], contract: dataset.Contract) -> str:
+    """Percentiles of each figure, then a histogram of each."""
+    names = list(next(iter(figures.values()))["percentiles"])
+    meanings = {column.name: column.meaning for column in contract.columns}
+    rows = [
+        [f"`{name}`", str(summary["objects"]), *(number(summary["percentiles"][each]) for each in names)]
+        for name, summary in figures.items()
+    ]
+    lines = ["## Quality", "", table(["column", "objects", *names], rows)]
+    for name, summary in figures.items():
+        lines += ["", f"`{name}`: {meanings.get(name, '')}.{_far_below(summary)}", "", _bars(summary)]
+    return "\n".join(lines) + "\n"
+
+
+def _far_below(summary: Summary) -> str:
+    if summary["far_below"] is None:
+        return ""
+    return f" Values below {number(summary['far_below'])} are far below the others."
+
+
+def _bars(summary: Summary) -> str:
+    """A histogram as text."""
+    most = max(bar["objects"] for bar in summary["histogram"])
+    labels = [f"{number(bar['low'])} to {number(bar['high'])}" for bar in summary["histogram"]]
+    width = max(map(len, labels))
+    lines = [
+        f"{label:>{width}}  {'█' * math.ceil(bar['objects'] / most * _BAR)} {bar['objects']}\n"
+        for label, bar in zip(labels, summary["histogram"], strict=True)
+    ]
+    return fenced("".join(lines), "text")
 
 
 def _rest(named: list[Any], what: str) -> list[str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from manifests import dataset, weak
 from manifests.dataset_card import card
+from manifests.distribution import Distribution, Summary
 from manifests.shards import DatasetIndex, ListedShape, ListedShard, Shard, check_index
 from manifests.store import DRAFT, Store
 from manifests.text import message
 
 _MENDED = "the build command of this run writes it again"
+
+
+class _Figures(TypedDict, total=False):
+    figures: dict[str, Summary]
 
 
 class DatasetError(ValueError):
@@ -57,10 +62,21 @@ def make_index(shards: Iterable[Shard], *, provenance: Mapping[str, Any], weak_p
             "percent": weak_percent,
             "below": weak.bounds((shard["scores"] for shard in ordered), weak_percent),
         },
+        **_figures(ordered),
         "provenance": dict(provenance),
         "shards": [listed(shard) for shard in ordered],
     }
     return json.loads(_text(index))
+
+
+def _figures(shards: Sequence[Shard]) -> _Figures:
+    """The distribution of each figure; nothing where an earlier version packed all shards."""
+    known = [shard["figures"] for shard in shards if "figures" in shard]
+    columns = dict.fromkeys(column for figures in known for column in figures)
+    summaries = {
+        column: Distribution.of_texts(figures.get(column, "") for figures in known).summary() for column in columns
+    }
+    return {"figures": summaries} if summaries else {}
 
 
 def _text(index: DatasetIndex) -> str:

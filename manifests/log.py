@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.json import ParseOptions, read_json
 
 from manifests.records import SCHEMA, Record
 from manifests.store import Store
@@ -119,15 +120,18 @@ class Log:
         return compacted
 
 
-def _read(store: Store, parts: list[Part], columns: Iterable[str]) -> pa.Table:
-    """The records of one stage's parts, in order. A damaged part is skipped with a warning."""
+def _read(store: Store, parts: list[Part], columns: Iterable[str], fields: pa.Schema | None = None) -> pa.Table:
+    """The records of one stage's parts, in order. A damaged part is skipped with a warning.
+
+    Where `fields` are named, they take the place of the JSON in `columns`.
+    """
     newest_snapshot = max((index for index, part in enumerate(parts) if part.snapshot), default=0)
     schema = pa.schema([SCHEMA.field(name) for name in columns])
-    tables = [schema.empty_table()]
+    tables = [_with_fields(schema.empty_table(), fields)]
     for part in parts[newest_snapshot:]:
         data = store.read(part.name)
         try:
-            tables.append(read_part(data, columns).cast(schema))
+            tables += [_with_fields(piece.cast(schema), fields) for piece in _pieces(data, columns)]
         except (pa.ArrowException, OSError, ValueError) as error:
             logger.warning(
                 "%s is damaged (%s); its records are skipped, and the outcomes in artifacts/ are found again",
@@ -141,6 +145,43 @@ def read_part(data: bytes, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
     """Read a part; its pages have checksums, unless an earlier version wrote it."""
     file = pa.BufferReader(data)
     return pq.read_table(file, columns=list(columns), use_threads=False, page_checksum_verification=True)
+
+
+def _pieces(data: bytes, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """Read a part a piece at a time: all at once, the JSON of a long run takes gigabytes."""
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        for batch in file.iter_batches(100_000, columns=list(columns), use_threads=False):
+            yield pa.Table.from_batches([batch])
+
+
+def _with_fields(records: pa.Table, fields: pa.Schema | None) -> pa.Table:
+    if fields is None:
+        return records
+    found = read_fields(records.column("columns").to_pylist(), fields)
+    for name in fields.names:
+        records = records.append_column(fields.field(name), found.column(name))
+    return records.drop_columns("columns")
+
+
+def read_fields(objects: list[str | None], fields: pa.Schema) -> pa.Table:
+    """Some fields of JSON objects; null where an object has none, or one of another type."""
+    lines = "\n".join(text or "{}" for text in objects)
+    options = ParseOptions(explicit_schema=fields, unexpected_field_behavior="ignore")
+    try:
+        found = read_json(pa.BufferReader(lines.encode()), parse_options=options)
+    except pa.ArrowException:  # one of them is damaged
+        found = None
+    if found is not None and len(found) == len(objects):
+        return found
+    rows = [read_object(text) for text in objects]
+    return pa.table([[_value(row.get(field.name), field.type) for row in rows] for field in fields], schema=fields)
+
+
+def _value(value: Any, type_: pa.DataType) -> Any:
+    try:
+        return pa.scalar(value, type_).as_py()
+    except pa.ArrowException:
+        return None
 
 
 def read_object(text: str | None) -> dict[str, Any]:
@@ -176,10 +217,15 @@ class LogReader:
         self.store = store
         self.parts = list_parts(store, bounds)
 
-    def latest_of(self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS) -> LatestRecords:
-        """The latest record of each of these ids that has one; records of other ids are skipped."""
+    def latest_of(
+        self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS, fields: pa.Schema | None = None
+    ) -> LatestRecords:
+        """The latest record of each of these ids that has one; records of other ids are skipped.
+
+        Where `fields` of `columns`, which is JSON, are named, they take its place.
+        """
         own = [part for part in self.parts if part.stage == stage]
-        records = _read(self.store, own, ("id", *columns))
+        records = _read(self.store, own, ("id", *columns), fields)
         found = pc.index_in(records.column("id"), value_set=ids)
         found = found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         records = records.drop_columns("id")

@@ -10,6 +10,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from manifests.dataset import DATA, FloatType
+from manifests.distribution import Distribution, Summary
 from manifests.forms import check_form
 
 
@@ -28,6 +29,7 @@ class Shard(TypedDict):
     categories: dict[str, int]
     licences: dict[str, int]
     scores: dict[str, dict[str, int]]  # of captions: histograms by kind (weak.py)
+    figures: NotRequired[dict[str, str]]  # by column: the values (distribution.py); earlier versions had none
     contract: NotRequired[str]  # digest of the columns, if these are not the first that there were
 
 
@@ -66,6 +68,7 @@ class DatasetIndex(TypedDict):
     categories: dict[str, dict[str, int]]  # by split
     licences: dict[str, int]
     weak_captions: NotRequired[WeakCaptions]  # earlier versions marked none
+    figures: NotRequired[dict[str, Summary]]  # by column, of the shards that have them
     provenance: dict[str, Any]
     shards: list[ListedShard]
 
@@ -79,6 +82,7 @@ def marks(members: Iterable[tuple[str, str]]) -> str:
 def check_shard(columns: Any) -> Shard:
     """Return what is known of a shard; raise ValueError where it cannot be that."""
     check_form(Shard, columns)
+    Distribution.of_texts(columns.get("figures", {}).values())
     _check_name(columns["shard"], f"{DATA}/")
     return columns
 

@@ -93,7 +93,12 @@ class Fit(Stage):
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"
     environment: ClassVar[dict[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    shown: ClassVar[Shown] = Shown(figures=(Figure("psnr", "PSNR on held-out views", "dB"),))
+    shown: ClassVar[Shown] = Shown(
+        figures=(
+            Figure("psnr", "PSNR on held-out views", "dB", is_quality=True),
+            Figure("ssim", "SSIM on held-out views", is_quality=True),
+        )
+    )
     outcome: ClassVar[Any] = FitOutcome
     columns: ClassVar[tuple[Column, ...]] = (
         Column("held_out", pa.list_(pa.int32()), "indices of the views that the fit never saw", missing=[]),

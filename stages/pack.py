@@ -3,7 +3,7 @@
 in (a block): split, index, marks (a hash of each member's id and content), members: each with what the source list says
     and the outcomes of its stages, which say by `Stage.entry` what they give a row of the dataset
 out: shard, split, index, rows, marks, bytes, sha256, shape, float_type, categories, licences, scores (of captions,
-    counted by kind)
+    counted by kind), figures (their values, by column)
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from manifests import dataset, weak
+from manifests.distribution import as_text
 from manifests.outcomes import Recorded
 from manifests.shards import Shard, check_shard
 from stages.contract.schedule import Schedule
+from stages.contract.shown import Figure
 from stages.contract.stage import Context, Done, Member, Reason, Row, Stage, Work, each, store_error
 from stages.fit import Fit
 from stages.packing.rows import RowStage, fitted_to, row_of
@@ -110,7 +112,7 @@ class Pack(Stage):
     def _pack(self, block: Row, context: Context) -> Shard:
         members: list[Member] = block["members"]
         path = context.scratch / f"{block['id']}.parquet"
-        counts = _Counts()
+        counts = _Counts([figure for stage in self._stages for figure in stage.kind.shown.figures])
         try:
             rows = (row_of(member, self._stages, context.store) for member in members)
             contract = self._write(path, rows, counts)
@@ -136,6 +138,7 @@ class Pack(Stage):
             "categories": counts.categories,
             "licences": counts.licences,
             "scores": counts.scores,
+            "figures": {column: as_text(values) for column, values in counts.values.items()},
         }
         if self.contract_mark:
             shard["contract"] = self.contract_mark
@@ -158,9 +161,11 @@ class Pack(Stage):
 class _Counts:
     """What index and card list of a shard's rows."""
 
+    figures: Sequence[Figure]
     categories: dict[str, int] = field(default_factory=dict)
     licences: dict[str, int] = field(default_factory=dict)
     scores: weak.Counts = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)  # of figures, by column
 
     def count(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Pass rows on, and count them."""
@@ -169,4 +174,7 @@ class _Counts:
                 name = row[column] or ""
                 counts[name] = counts.get(name, 0) + 1
             weak.count(self.scores, row["captions"])
+            for figure in self.figures:
+                if (value := figure.value(row)) is not None:
+                    self.values.setdefault(figure.column, []).append(value)
             yield row

@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from manifests.addresses import is_uri
 from manifests.outcomes import DamagedFile
-from manifests.text import message, messages
 from pipeline.command_line.options import positive
+from pipeline.commands.sheet_page import TILE, Cell, draw_page
 from pipeline.commands.sheet_pictures import CHOSEN, choose_views, draw_fitted
-from pipeline.commands.status import list_failed
+from pipeline.planning.failed_rows import list_failed
+from pipeline.planning.quality import Measured, measure, warnings_of, worst_rows
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
 from stages.artifacts.views import Views, open_png
 from stages.contract.stage import Stage
 
 _LINES_PER_PAGE = 16
-_TILE = 128  # pixels of a view on the sheet
-_GAP = 6
-_LINE = 12  # pixels from one line of text to the next
-_TEXT_LINES = 3
-_GROUND = (226, 229, 235)  # neither white nor grey, so that white objects and missing colours are visible
-_INK, _WARNING, _FAILED = (20, 20, 20), (160, 84, 0), (180, 0, 0)
-
-_EMPTY = Image.new("RGBA", (_TILE, _TILE))
-
-_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One object on the sheet."""
-
-    name: str
-    images: list[Image.Image] = field(default_factory=list)  # RGBA
-    warnings: list[str] = field(default_factory=list)
-    failure: str = ""
+_EMPTY = Image.new("RGBA", (TILE, TILE))
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -58,15 +40,37 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--views", default="", help="numbers of the views to show, such as 0,8 (default: two that show the object well)"
     )
     parser.add_argument("--splats", action="store_true", help="draw the fitted splat beside each view")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--id", action="append", help="draw this object; may be given several times (default: all)")
+    chosen.add_argument("--worst", type=positive, metavar="N", help="draw the N objects with the worst fits")
     parser.add_argument("--columns", type=positive, metavar="N", help="objects per row")
 
 
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     out = options.out or Path("" if is_uri(options.run) else options.run) / "sheet.png"
     layout = Layout(parse_views(options.views) if options.views else [], options.splats)
-    for path in write_sheet(options.run, out, layout, options.columns):
+    for path in write_sheet(options.run, out, layout, options.columns, Choice(options.id, options.worst)):
         print(path)
     return 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which objects are drawn: these, or so many of the worst; all where neither is given."""
+
+    ids: list[str] | None = None
+    worst: int | None = None
+
+    def rows(self, run: Run, measured: list[Measured]) -> Iterable[int]:
+        if self.worst:
+            return worst_rows(measured, self.worst)
+        if not self.ids:
+            return range(len(run.listing))
+        row_of = {name: row for row, name in enumerate(run.listing.ids.to_pylist())}
+        for name in self.ids:
+            if name not in row_of:
+                raise RunError(f"--id {name}: {run.store.root} has no object of this id")
+        return dict.fromkeys(row_of[name] for name in self.ids)
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,27 @@ class Layout:
         return (len(self.views) or CHOSEN) * (2 if self.splats else 1)
 
 
-def write_sheet(root: str, out: Path, layout: Layout, columns: int | None) -> list[Path]:
+def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choice: Choice = Choice()) -> list[Path]:
     """Write the sheet; return its files: `out`, or `out` with numbers if there are several pages."""
     _check_ending(out)
     run = open_run(root)
+    measured = measure(run)
+    failures, drawn, ids = _failures(run), _is_drawn(run), run.listing.ids
+    rows = [row for row in choice.rows(run, measured) if drawn[row] or ids[row].as_py() in failures]
     columns = columns or max(1, 12 // layout.tiles)
     per_page = columns * _LINES_PER_PAGE
-    count = -(-_count(run) // per_page)
+    count = -(-len(rows) // per_page)
     if not count:
-        raise RunError(f"--run {root}: nothing is rendered yet")
+        raise RunError(f"--run {root}: {'none of these objects' if choice.ids else 'nothing'} is rendered yet")
     paths = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number:03}") for number in range(1, count + 1)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    cells = _cells(run, layout)
+    names = ((row, ids[row].as_py()) for row in rows)
+    cells = (
+        _cell(run, row, name, layout, measured) if drawn[row] else Cell(name, failure=failures[name])
+        for row, name in names
+    )
     for path in paths:
-        _page(list(islice(cells, per_page)), layout.tiles, columns).save(path)
+        draw_page(list(islice(cells, per_page)), layout.tiles, columns).save(path)
     return paths
 
 
@@ -114,10 +125,6 @@ def parse_views(text: str) -> list[int]:
     if min(views) < 0:
         raise RunError(f"--views {text}: expected numbers of views separated by commas, such as 0,8")
     return views
-
-
-def _count(run: Run) -> int:
-    return int(_is_drawn(run).sum()) + len(_failures(run))
 
 
 def _drawn(run: Run) -> Stage:
@@ -140,17 +147,7 @@ def _failures(run: Run) -> dict[str, str]:
     return {row["id"]: f"{row['stage']}: {row['reason']}: {row['detail']}" for row in rows}
 
 
-def _cells(run: Run, layout: Layout) -> Iterator[Cell]:
-    """Yield the cells in the order of the listing, without rows that are still to be worked."""
-    failures, drawn = _failures(run), _is_drawn(run)
-    for index, name in enumerate(run.listing.ids.to_pylist()):
-        if drawn[index]:
-            yield _cell(run, index, name, layout)
-        elif name in failures:
-            yield Cell(name, failure=failures[name])
-
-
-def _cell(run: Run, index: int, name: str, layout: Layout) -> Cell:
+def _cell(run: Run, index: int, name: str, layout: Layout, measured: list[Measured]) -> Cell:
     stage = _drawn(run)
     try:
         stored = run.plan.outcomes.read(stage.name, run.plan.key(stage.name, index))
@@ -163,47 +160,9 @@ def _cell(run: Run, index: int, name: str, layout: Layout) -> Cell:
         return Cell(name, failure=f"the views are damaged, which `verify` sets right: {error}")
     if layout.views and max(layout.views) >= len(seen.colors):
         raise RunError(f"--views {max(layout.views)}: {name} has views 0 to {len(seen.colors) - 1}")
-    warnings = messages(stored.columns.get("warnings"))
+    warnings = warnings_of(run, measured, index)
     if layout.splats:
         fitted = draw_fitted(run, index, seen, views)
         pictures = [picture for pair in zip(pictures, fitted or [_EMPTY] * len(views), strict=True) for picture in pair]
         warnings += [] if fitted else ["no splat"]
     return Cell(name, pictures, warnings=warnings)
-
-
-def _page(cells: list[Cell], views: int, columns: int) -> Image.Image:
-    columns = min(columns, len(cells))
-    width, height = views * _TILE + _GAP, _TILE + _TEXT_LINES * _LINE + _GAP
-    page = Image.new("RGB", (columns * width + _GAP, -(-len(cells) // columns) * height + _GAP), _GROUND)
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(10)
-    for number, cell in enumerate(cells):
-        left, top = _GAP + number % columns * width, _GAP + number // columns * height
-        for number_of_view, image in enumerate(cell.images):
-            image = image.resize(
-                (_TILE, _TILE), Image.Resampling.BOX if image.width > _TILE else Image.Resampling.NEAREST
-            )
-            page.paste(image, (left + number_of_view * _TILE, top), image)
-        below = top + (_TILE if cell.images else 0)
-        notes = [(cell.failure, _FAILED)] if cell.failure else [(text, _WARNING) for text in cell.warnings]
-        room = _TEXT_LINES if cell.images else (_TILE // _LINE + _TEXT_LINES)
-        lines = [(_shortened(message(cell.name), font, width - _GAP), _INK)]
-        lines += [(line, ink) for text, ink in notes for line in _wrapped(message(text), font, width - _GAP)]
-        for line_number, (line, ink) in enumerate(lines[:room]):
-            draw.text((left, below + line_number * _LINE), line, ink, font)
-    return page
-
-
-def _shortened(text: str, font: _Font, width: int) -> str:
-    """Shorten an id at its start: ids made from paths differ at the end."""
-    while font.getlength(text) > width and len(text) > 2:
-        text = "…" + text[2:]
-    return text
-
-
-def _wrapped(text: str, font: _Font, width: int) -> list[str]:
-    lines = [""]
-    for letter in text:
-        if font.getlength(lines[-1] + letter) > width:
-            lines.append("")
-        lines[-1] += letter
-    return lines

@@ -9,6 +9,7 @@ from typing import NotRequired, TypedDict
 from rich.table import Table
 from rich.text import Text
 
+from manifests.distribution import Summary, number
 from stages.contract.shown import Figure
 
 _WINDOW_SECONDS = 120.0
@@ -28,6 +29,7 @@ class StageFigures(TypedDict):
     rows_per_minute: NotRequired[float]
     seconds_left: NotRequired[int | None]
     medians: NotRequired[dict[str, float]]  # of the columns that the stage declares as figures
+    figures: NotRequired[dict[str, Summary]]  # of the same columns
 
 
 Figures = dict[str, StageFigures]  # by stage
@@ -78,7 +80,7 @@ def to_line(figures: Figures) -> str:
 
 
 def median_line(figure: Figure, median: float) -> str:
-    return f"Median {figure.meaning}: {median:.1f} {figure.unit}".rstrip()
+    return f"Median {figure.meaning}: {number(median)} {figure.unit}".rstrip()
 
 
 def to_clock(seconds: float | None) -> str:

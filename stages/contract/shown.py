@@ -10,11 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """A number among the columns of a stage's outcomes. Its median is shown."""
+    """A number among the columns of a stage's outcomes. Its distribution is shown."""
 
     column: str
     meaning: str
     unit: str = ""
+    is_quality: bool = False  # whether the rows with the lowest values are the worst
 
     def value(self, columns: Mapping[str, Any]) -> float | None:
         """The number in these columns; None if there is none, or one that cannot be shown, as in a damaged outcome."""
