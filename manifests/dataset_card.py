@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from manifests import dataset
-from manifests.distribution import Summary, number
+from manifests.distribution import Summary, edge, number
 from manifests.markdown import fenced, front_matter, plain, table
 from manifests.shards import DatasetIndex, WeakCaptions
 
@@ -145,7 +145,8 @@ def _quality(figures: Mapping[str, Summary], contract: dataset.Contract) -> str:
         [f"`{name}`", str(summary["objects"]), *(number(summary["percentiles"][each]) for each in names)]
         for name, summary in figures.items()
     ]
-    lines = ["## Quality", "", table(["column", "objects", *names], rows)]
+    head = ["column", "objects", *("median" if name == "p50" else name for name in names)]
+    lines = ["## Quality", "", table(head, rows)]
     for name, summary in figures.items():
         lines += ["", f"`{name}`: {meanings.get(name, '')}.{_far_below(summary)}", "", _bars(summary)]
     return "\n".join(lines) + "\n"
@@ -160,13 +161,13 @@ def _far_below(summary: Summary) -> str:
 def _bars(summary: Summary) -> str:
     """A histogram as text."""
     most = max(bar["objects"] for bar in summary["histogram"])
-    labels = [f"{number(bar['low'])} to {number(bar['high'])}" for bar in summary["histogram"]]
+    labels = [f"{edge(bar['low'])} to {edge(bar['high'])}" for bar in summary["histogram"]]
     width = max(map(len, labels))
     lines = [
-        f"{label:>{width}}  {'█' * math.ceil(bar['objects'] / most * _BAR)} {bar['objects']}\n"
+        f"{label:>{width}}  {bar['objects']:<{len(str(most))}} {'█' * math.ceil(bar['objects'] / most * _BAR)}".rstrip()
         for label, bar in zip(labels, summary["histogram"], strict=True)
     ]
-    return fenced("".join(lines), "text")
+    return fenced("\n".join(lines) + "\n", "text")
 
 
 def _rest(named: list[Any], what: str) -> list[str]:

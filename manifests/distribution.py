@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 PERCENTILES = (5, 25, 50, 75, 95)
 _FEWEST = 8  # values among which one can be far below the others
 _FENCE = 1.5  # interquartile ranges below the first quartile
-_BINS = 10  # of a histogram, about
+_BINS = 16  # of a histogram, at most one more
 
 
 class Bin(TypedDict):
@@ -44,8 +44,13 @@ def rounded(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A value for a person: three significant digits, without an exponent."""
-    return np.format_float_positional(float(rounded(value)), trim="-")
+    """A value for a person: three significant digits, also where they are 0, and no exponent."""
+    return np.format_float_positional(float(rounded(value)), 3, unique=False, fractional=False).removesuffix(".")
+
+
+def edge(value: float) -> str:
+    """An edge of a bar for a person."""
+    return np.format_float_positional(value, trim="-")
 
 
 def as_text(values: Iterable[float]) -> str:
@@ -97,15 +102,14 @@ class Distribution:
         return sum(count for value, count in self.counts.items() if value < limit)
 
     def histogram(self) -> list[Bin]:
-        """About ten bins whose width is 1, 2 or 5 times a power of ten."""
+        """Bins whose width is 1, 2 or 5 times a power of ten."""
         low, high = min(self.counts), max(self.counts)
         width = _round_width((high - low or abs(high) or 1.0) / _BINS)
         objects = Counter[int]()
         for value, count in self.counts.items():
             objects[math.floor(value / width + 1e-9)] += count
-        edge = [float(f"{step * width:.6g}") for step in range(min(objects), max(objects) + 2)]
         steps = range(min(objects), max(objects) + 1)
-        return [Bin(low=edge[i], high=edge[i + 1], objects=objects[step]) for i, step in enumerate(steps)]
+        return [Bin(low=_at(step, width), high=_at(step + 1, width), objects=objects[step]) for step in steps]
 
     def summary(self) -> Summary:
         return {
@@ -114,6 +118,10 @@ class Distribution:
             "far_below": self.far_below,
             "histogram": self.histogram(),
         }
+
+
+def _at(step: int, width: float) -> float:
+    return float(f"{step * width:.6g}")
 
 
 def _round_width(width: float) -> float:

@@ -88,13 +88,16 @@ def _print_reasons(console: Console, run: Run, figures: Figures) -> None:
 def _print_figures(console: Console, measured: list[Measured]) -> None:
     """How the figures of the stages are distributed, and how many objects are far below the others."""
     if measured:
-        console.print(figure_table(measured, blocks=console.encoding.startswith("utf")))
-    for each in measured:
-        if each.far_below is not None and each.count_far_below:
-            found = counted(each.count_far_below, "object")
-            limit = f"{number(each.far_below)} {each.figure.unit}".rstrip()
-            note = f"{each.figure.meaning}: {found} below {limit}, far below the others; --worst lists the worst"
-            console.print(f"{each.stage}: {note}.")
+        console.print(figure_table(measured, console))
+    found = [
+        f"{counted(each.count_far_below, 'object')} by {each.figure.column}"
+        f" (below {number(each.far_below)} {each.figure.unit}".rstrip()
+        + ")"
+        for each in measured
+        if each.far_below is not None and each.count_far_below
+    ]
+    if found:
+        console.print(f"Far below the others: {', '.join(found)}. To list the worst: --worst 20")
 
 
 def _print_lists(console: Console, run: Run, lists: dict[str, list[dict[str, Any]]]) -> None:

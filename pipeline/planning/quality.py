@@ -47,9 +47,8 @@ class Measured:
         if self.far_below is None or not float(rounded(self.values[row])) < self.far_below:
             return []
         middle = " to ".join(number(self.distribution.percentile(percent)) for percent in (25, 75))
-        unit = f" {self.figure.unit}" if self.figure.unit else ""
-        value = number(self.values[row])
-        return [f"{self.figure.meaning} is {value}{unit}, far below the other objects (half of them: {middle})"]
+        value = f"{number(self.values[row])} {self.figure.unit}".rstrip()
+        return [f"{self.figure.column} {value}: far below the other objects, half of which have {middle}"]
 
 
 def measure(run: Run) -> list[Measured]:

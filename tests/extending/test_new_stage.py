@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from manifests.distribution import number
 from tests.extending.checkout import ROOT, Checkout
 
 HEAD = '''
@@ -75,9 +76,9 @@ def test_its_column_is_in_shards_and_card_and_its_refusals_in_status(checkout: C
     assert status["stages"]["weigh"]["ok"] == 3
     median = statistics.median(row["weight"] for row in rows)
     assert status["stages"]["weigh"]["medians"] == {"weight": pytest.approx(median)}
-    shown = f"Median weight: {median:.1f} g"
-    assert f"{shown} (3 rows in this build)" in built
-    assert f"weigh: {shown}" in run(checkout, "status", "--run", str(tmp_path / "run"))
+    assert f"Median weight: {number(median)} g (3 rows in this build)" in built
+    assert "weight, g" in run(checkout, "status", "--run", str(tmp_path / "run"))
+    assert f"| `weight` | 3 | {number(min(row['weight'] for row in rows))} |" in card
     run(checkout, "build", "demo", *words, "--weigh.most", "1", "--max-failed", "3")
     status = json.loads(run(checkout, "status", "--run", str(tmp_path / "run"), "--json", "--failed"))
     assert status["stages"]["weigh"]["reasons"] == {"too_heavy": 3}

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from manifests import dataset, dataset_index
+from manifests import dataset, dataset_index, distribution
 from manifests.store import DRAFT, LocalStore
 from pipeline.recipe import DECLARED
 
@@ -40,6 +40,26 @@ def shard(store, split="train", index=0, rows=2, **given):
 def front_matter(store):
     _, front, body = store.read(dataset.CARD).decode().split("---\n", 2)
     return yaml.safe_load(front), body
+
+
+def test_index_and_card_show_percentiles_and_a_histogram_of_each_figure(store):
+    values = [8.0, *(20 + step / 10 for step in range(20))]
+    texts = [distribution.as_text(part) for part in (values[:7], values[7:])]
+    shards = [shard(store, index=number, figures={"psnr": text}) for number, text in enumerate(texts)]
+    index = dataset_index.write_index(store, shards, DECLARED, provenance={})
+    psnr = index["figures"]["psnr"]
+    assert psnr["percentiles"] == {"p5": 20, "p25": 20.4, "p50": 20.9, "p75": 21.4, "p95": 21.8}
+    assert psnr["far_below"] == pytest.approx(18.9)
+    assert sum(bar["objects"] for bar in psnr["histogram"]) == 21
+    card = front_matter(store)[1]
+    assert "| `psnr` | 21 | 20.0 | 20.4 | 20.9 | 21.4 | 21.8 |" in card
+    assert "Values below 18.9 are far below the others." in card
+    assert "\n  8 to 9  1  ███\n" in card and "\n20 to 21  10 ██████████████████████████████\n" in card
+
+
+def test_shards_that_earlier_versions_packed_have_no_figures(store):
+    index = dataset_index.write_index(store, [shard(store)], DECLARED, provenance={})
+    assert "figures" not in index and "Quality" not in front_matter(store)[1]
 
 
 def test_the_columns_of_version_1_stand():

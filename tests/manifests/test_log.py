@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from manifests.log import Log, LogReader, list_parts, read_object
+from manifests.log import Log, LogReader, list_parts, read_fields, read_object
 from manifests.records import FAILED, OK, Record
 from manifests.store import open_store
 from manifests.text import LONGEST
@@ -106,6 +106,13 @@ def test_flipped_bytes_of_a_part_give_no_other_record(tmp_path: Path) -> None:
 def test_an_object_in_a_record_is_one_or_empty() -> None:
     assert read_object('{"a": 1}') == {"a": 1}
     assert [read_object(text) for text in ("", None, "[]", "null", "{", "[" * 100_000)] == [{}] * 6
+
+
+@pytest.mark.parametrize("odd", ["", "torn", "[1]", '{"psnr": "x"}', '{"psnr": [1]}', '{"psnr": null}', '{"psnr": 1'])
+def test_a_number_in_the_columns_is_read_also_beside_damaged_ones(odd: str) -> None:
+    fields = pa.schema([("psnr", pa.float64()), ("ssim", pa.float64())])
+    read = read_fields(['{"psnr": 20.5, "views": ["a"]}', odd, '{"ssim": 1, "psnr": 30}'], fields)
+    assert read.to_pydict() == {"psnr": [20.5, None, 30.0], "ssim": [None, None, 1.0]}
 
 
 def test_a_snapshot_stands_for_all_before_it(tmp_path: Path) -> None:

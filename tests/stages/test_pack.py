@@ -187,6 +187,7 @@ def test_what_it_returns_is_enough_for_the_index(run):
     assert (columns["shape"], columns["float_type"]) == ([V, N, K], "float32")
     assert (columns["categories"], columns["licences"]) == ({"cup": 1, "": 1}, {"CC0-1.0": 1, "": 1})
     assert columns["scores"] == {}
+    assert columns["figures"] == {"psnr": "30.5 30.5", "ssim": "0.5 0.5"}
     (kind, steps), *others = run.pack([run.member(0), run.member(1, taught=True)]).columns["scores"].items()
     assert (kind, steps, others) == ("metadata", {"500": 1}, [])  # 0.25 is 500 steps
 

@@ -6,12 +6,15 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from manifests import lease
 from manifests.lease import Lease, find_holder
 from manifests.store import open_store
 from pipeline.planning.figures import Figures
+from pipeline.planning.quality import Measured, worst_rows
+from stages.contract.shown import Figure
 from tests.pipeline.building import say
 from tests.pipeline.processes import wait_until
 
@@ -49,3 +52,25 @@ def test_an_index_that_was_written_before_captions_were_marked_has_no_weak_ones(
     del index["weak_captions"]
     path.write_text(json.dumps(index))
     assert "No caption has a score" in say("status", "--run", run, "--weak").stdout
+
+
+def test_the_worst_fits_are_listed_with_how_to_see_them(run: Path) -> None:
+    listed = json.loads(say("status", "--run", run, "--worst", "9", "--json").stdout)
+    first, second = listed["worst"]
+    assert list(first) == ["id", "category", "psnr", "ssim", "warnings"] and first["psnr"] < second["psnr"]
+    psnr = listed["stages"]["fit"]["figures"]["psnr"]
+    assert psnr["objects"] == 2 and psnr["percentiles"]["p5"] == float(f"{first['psnr']:.3g}")
+    shown = say("status", "--run", run, "--worst", "1").stdout
+    assert first["id"] in shown and second["id"] not in shown
+    words = shown[shown.index("sheet --run") :].split()
+    assert say(*words).stdout == f"{run}/sheet.png\n"
+
+
+@pytest.mark.parametrize("count", [7, 40])
+def test_a_fit_far_below_the_others_has_a_warning(count: int) -> None:
+    values = np.array([*np.linspace(24, 26, count - 1), 12.0])
+    measured = Measured("fit", Figure("psnr", "PSNR", "dB", is_quality=True), np.append(values, np.nan))
+    warnings = [measured.warning(row) for row in range(count + 1)]
+    expected = ["psnr 12.0 dB: far below the other objects, half of which have 24.5 to 25.5"] if count > 8 else []
+    assert warnings == [[]] * (count - 1) + [expected, []]
+    assert worst_rows([measured], 2) == [count - 1, 0]
