@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,14 +90,35 @@ def test_the_views_on_a_sheet_show_the_object_from_two_sides() -> None:
     assert [list(cameras)[view] for view in choose_views(seen)] == ["front", "side"]
 
 
-def test_a_sheet_can_show_splats_beside_views(tmp_path: Path) -> None:
-    source = write_meshes(tmp_path / "source", count=1)
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rows fitted, and one that failed."""
+    folder = tmp_path_factory.mktemp("fitted")
+    source = write_meshes(folder / "source", count=2)
     (source / "torn.glb").write_bytes(b"glTF" + b"\2" * 40)
-    build(source, tmp_path / "run", "--only", "fit", "--fit.steps", "200", "--fit.gaussians", "600")
-    say("sheet", "--run", tmp_path / "run", "--splats", "--views", "1")
-    seen = pixels(tmp_path / "run" / "sheet.png")[6 : 6 + 128]
+    build(source, folder / "run", "--only", "fit", "--fit.steps", "200", "--fit.gaussians", "600")
+    return folder / "run"
+
+
+def test_a_sheet_can_show_splats_beside_views(fitted: Path) -> None:
+    say("sheet", "--run", fitted, "--splats", "--views", "1")
+    seen = pixels(fitted / "sheet.png")[6 : 6 + 128]
     view, splat = seen[:, 6 : 6 + 128], seen[:, 6 + 128 : 6 + 256]
     background = np.array((226, 229, 235))
     covered = (np.abs(view - background).max(-1) > 12, np.abs(splat - background).max(-1) > 12)
     assert (covered[0] & covered[1]).sum() > 0.7 * (covered[0] | covered[1]).sum() > 500
     assert np.abs(view - splat)[covered[0] & covered[1]].mean() < 40
+
+
+def test_the_worst_fits_are_listed_and_drawn(fitted: Path, tmp_path: Path) -> None:
+    listed = json.loads(say("status", "--run", fitted, "--worst", "9", "--json").stdout)
+    first, second = listed["worst"]
+    assert list(first) == ["id", "category", "psnr", "ssim", "warnings"] and first["psnr"] <= second["psnr"]
+    psnr = listed["stages"]["fit"]["figures"]["psnr"]
+    assert psnr["objects"] == 2 and psnr["percentiles"]["p5"] == float(f"{first['psnr']:.3g}")
+    shown = say("status", "--run", fitted, "--worst", "1").stdout
+    assert first["id"] in shown and second["id"] not in shown
+    say(*shown[shown.index("sheet --run") :].split(), "--out", tmp_path / "worst.png")
+    say("sheet", "--run", fitted, "--splats", "--id", first["id"], "--out", tmp_path / "named.png")
+    assert (tmp_path / "worst.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+    assert "--id gone: " in say("sheet", "--run", fitted, "--id", "gone", code=2).stderr
