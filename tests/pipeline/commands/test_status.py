@@ -63,6 +63,6 @@ def test_a_fit_far_below_the_others_has_a_warning(count: int) -> None:
     values = np.array([*np.linspace(24, 26, count - 1), 12.0])
     measured = Measured("fit", Figure("psnr", "PSNR", "dB", is_quality=True), np.append(values, np.nan))
     warnings = [measured.warning(row) for row in range(count + 1)]
-    expected = ["psnr 12.0 dB: far below the other objects, half of which have 24.5 to 25.5"] if count > 8 else []
+    expected = ["psnr 12.0 dB: far below the other objects, half of which have 24.4 to 25.5"] if count > 8 else []
     assert warnings == [[]] * (count - 1) + [expected, []]
     assert worst_rows([measured], 2) == [count - 1, 0]
