@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.json import ParseOptions, read_json
 
-from manifests.records import SCHEMA, Record
+from manifests.records import OK, SCHEMA, Record
 from manifests.store import Store
 from manifests.text import encodable, message
 
@@ -30,6 +30,7 @@ _PART = re.compile(
     r"manifest/log/(?P<stage>[^/]+)/(?P<epoch>\d{8})-(?P<sequence>\d{8})(?P<snapshot>-snapshot)?\.parquet$"
 )
 STATE_COLUMNS = ("key", "status", "reason", "transient", "attempts")
+_RECENT_PARTS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,13 @@ class LogReader:
         last[found[known]] = known  # numpy keeps the last of repeated indices
         rows = np.flatnonzero(last >= 0)
         return LatestRecords(rows, records.take(pa.array(last[rows])))
+
+    def mean_seconds(self, stage: str) -> float | None:
+        """The mean seconds of a row in the newest parts of a stage, without rows that were found or have failed."""
+        own = [part for part in self.parts if part.stage == stage]
+        records = _read(self.store, own[-_RECENT_PARTS:], ("status", "seconds"))
+        worked = records.filter((pc.field("status") == OK) & (pc.field("seconds") > 0))
+        return pc.mean(worked.column("seconds")).as_py()
 
     def latest(self, stage: str) -> pa.Table:
         """The latest record of every id that the stage ever saw, with all columns."""

@@ -9,43 +9,93 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from manifests.shards import DatasetIndex
 from manifests.text import message
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
-from pipeline.planning.figures import median_line, to_clock
+from pipeline.command_line.counted import counted
+from pipeline.planning.figures import failure_lines, median_line, to_clock
 from pipeline.running.build import BuildRequest
+from pipeline.running.display import Output
 from pipeline.running.report import Report
 
+NOTHING_TO_DO = "Nothing to do: everything is up to date."
+_FAILURES = 8  # reasons that are shown
 
-def print_summary(request: BuildRequest, report: Report) -> None:
-    console = plain_console(soft_wrap=True)
-    again = f"{program()} status --run {request.run} --failed"
+
+def print_summary(request: BuildRequest, report: Report, output: Output = Output.TEXT) -> None:
+    """Print what was made and what failed; all of it, unless the output is quiet. Standard output is for JSON alone."""
+    console = plain_console(soft_wrap=True, stderr=output == Output.JSON)
+    quiet = output == Output.QUIET
     if report.stopped_by:
         console.print("Stopped. Finished work is kept; run the same command again to resume.")
         return
-    if report.worked:
+    if report.worked and not quiet:
         console.print(_stage_table(report))
-    else:
-        console.print("Nothing to do: everything is up to date.")
-    if report.index is not None:
-        rows, sizes = report.index["rows"], report.index["bytes"]
-        splits = ", ".join(f"{name} {count}" for name, count in rows.items())
-        where = f" ({splits}) in {len(report.index['shards'])} Parquet shards, {sum(sizes.values()) / 1e6:,.1f} MB: "
-        triplets, folder = f"\n{sum(rows.values())} triplets", f"{request.run}/dataset"
-        console.print(Text.assemble((triplets, "bold"), where, (folder, "bold")))
-    for figure, values in report.values.items():
-        console.print(f"{median_line(figure, statistics.median(values))} ({len(values)} rows in this build)")
-    _print_texts(console, report.texts)
+        console.print()
+    elif not report.worked:
+        console.print(NOTHING_TO_DO)
+    if report.index is not None and report.index["shards"]:
+        console.print(_what_was_made(request, report.index))
+    if not quiet:
+        for figure, values in report.values.items():
+            rows = counted(len(values), "row")
+            console.print(f"{median_line(figure, statistics.median(values))} ({rows} in this build)")
+        _print_texts(console, report.texts)
+    _print_failures(console, request, report)
+    if not quiet:
+        _print_next(console, request, report)
+
+
+def summary_fields(request: BuildRequest, report: Report) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "dataset": f"{request.run}/dataset" if report.index else None,
+        "rows": report.index["rows"] if report.index else {},
+        "shards": len(report.index["shards"]) if report.index else 0,
+        "bytes": sum(report.index["bytes"].values()) if report.index else 0,
+        "failed": report.lost,
+        "unfinished": report.unfinished,
+        "seconds": round(report.seconds, 1),
+        "stages": report.figures,
+    }
+
+
+def _what_was_made(request: BuildRequest, index: DatasetIndex) -> Text:
+    splits = ", ".join(f"{name} {count}" for name, count in index["rows"].items())
+    size = sum(index["bytes"].values()) / 1e6
+    return Text.assemble(
+        (counted(sum(index["rows"].values()), "triplet"), "bold"),
+        f" ({splits})" if splits else "",
+        f" in {counted(len(index['shards']), 'Parquet shard')}, {size:,.1f} MB: ",
+        (f"{request.run}/dataset", "bold"),
+    )
+
+
+def _print_failures(console: Console, request: BuildRequest, report: Report) -> None:
+    if not report.lost and not report.unfinished:
+        return
+    lines = failure_lines(report.figures, report.details)
     if report.lost:
-        console.print(f"{report.lost} rows failed; to see which and why: {again}")
+        all_of_them = "The only row" if report.rows == 1 else f"All {report.rows:,} rows"
+        rows = all_of_them if report.lost == report.rows else f"{report.lost:,} of {counted(report.rows, 'row')}"
+        console.print(f"{rows} failed; to see which and why: {program()} status --run {request.run} --failed")
+    for line in lines[:_FAILURES]:
+        console.print(f"  {line}")
+    if len(lines) > _FAILURES:
+        console.print(f"  and {counted(len(lines) - _FAILURES, 'more reason')}")
     if report.unfinished:
-        console.print(f"{report.unfinished} rows or shards could not be finished; run the same command again")
+        what = counted(report.unfinished, "row or shard").replace("row or shards", "rows or shards")
+        console.print(f"{what} could not be finished; run the same command again")
+
+
+def _print_next(console: Console, request: BuildRequest, report: Report) -> None:
     console.print("\nTry next:")
     if report.index is not None and report.index["shards"]:
         console.print(
             f"  {python()} -c \"from datasets import load_dataset; print(load_dataset('{request.run}/dataset'))\""
         )
-    console.print(f"  {again.removesuffix(' --failed')}")
+    console.print(f"  {program()} status --run {request.run}")
 
 
 def _print_texts(console: Console, texts: dict[str, list[dict[str, Any]]]) -> None:

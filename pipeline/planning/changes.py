@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,14 @@ class Changes:
                 f"{stage} {work.todo}" + (f" ({work.again} again)" if work.again else "")
                 for stage, work in todo.items()
             )
+
+    def fields(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {
+            "rows": None if self.rows is None else asdict(self.rows),
+            "settings": self.settings,
+            "work": {stage: asdict(work) for stage, work in self.work.items()},
+        }
 
     def refusal(self, run: str) -> str:
         """Why this needs --yes; empty where it does not."""

@@ -1,9 +1,10 @@
-"""Figures of a run by stage, as data, as a line and as a table; rows per minute and the time left."""
+"""Figures of a run by stage, as data, as a line and as a table; rows per minute."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from rich.table import Table
@@ -25,9 +26,8 @@ class StageFigures(TypedDict):
     failed: int
     reasons: dict[str, int]  # of failures, with their numbers
     duplicates: NotRequired[int]  # at the first stage
-    running: NotRequired[int]  # in a build that is at work, as the next two
+    running: NotRequired[int]  # in a build that is at work, as the next
     rows_per_minute: NotRequired[float]
-    seconds_left: NotRequired[int | None]
     medians: NotRequired[dict[str, float]]  # of the columns that the stage declares as figures
     figures: NotRequired[dict[str, Summary]]  # of the same columns
 
@@ -57,12 +57,9 @@ class Rates:
 
 def add_rates(figures: Figures, rates: Rates, running: dict[str, int]) -> Figures:
     for name, stage in figures.items():
-        per_minute = rates.per_minute(name)
         stage["running"] = running.get(name, 0)
         stage["todo"] = max(0, stage["todo"] - stage["running"])
-        left = stage["todo"] + stage["running"]
-        stage["rows_per_minute"] = round(per_minute, 1)
-        stage["seconds_left"] = round(left / per_minute * 60) if per_minute and left else None
+        stage["rows_per_minute"] = round(rates.per_minute(name), 1)
     return figures
 
 
@@ -75,30 +72,38 @@ def to_line(figures: Figures) -> str:
         if stage["failed"]:
             part += f" ({stage['failed']} failed)"
         parts.append(part)
-    slowest = max((stage.get("seconds_left") or 0 for stage in figures.values()), default=0)
-    return " | ".join(parts) + (f" | about {to_clock(slowest)} left" if slowest else "")
+    return " | ".join(parts)
+
+
+def failure_lines(figures: Figures, details: Mapping[tuple[str, str], str]) -> list[str]:
+    """A line for each stage and reason, the most frequent first, with the detail of the last failure if it is known."""
+    counts = [(count, name, reason) for name, stage in figures.items() for reason, count in stage["reasons"].items()]
+    lines = []
+    for count, name, reason in sorted(counts, key=lambda each: -each[0]):
+        detail = details.get((name, reason), "")
+        lines.append(f"{name}: {count:,} failed, {reason}{': ' if detail else ''}{detail}")
+    return lines
 
 
 def median_line(figure: Figure, median: float) -> str:
     return f"Median {figure.meaning}: {number(median)} {figure.unit}".rstrip()
 
 
-def to_clock(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
+def to_clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def to_table(figures: Figures, title: str = "") -> Table:
+def to_table(figures: Figures, title: str = "", with_reasons: bool = True) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for column in ("stage", "todo", "running", "ok", "failed", "rows/min", "left", "why"):
-        table.add_column(column, justify="left" if column in ("stage", "why") else "right")
+    for column in ("stage", "todo", "running", "ok", "failed", "rows/min", *(["why"] if with_reasons else [])):
+        table.add_column(column, justify="left" if column in ("stage", "why") else "right", overflow="fold")
     for name, stage in figures.items():
         reasons = dict(stage["reasons"])
         if stage.get("duplicates"):
             reasons[DUPLICATE] = stage["duplicates"]
+        ordered = sorted(reasons.items(), key=lambda pair: -pair[1])
         table.add_row(
             name,
             str(stage["todo"]),
@@ -106,7 +111,6 @@ def to_table(figures: Figures, title: str = "") -> Table:
             Text(str(stage["ok"]), "green" if stage["ok"] else ""),
             Text(str(stage["failed"]), "red" if stage["failed"] else ""),
             f"{stage['rows_per_minute']:g}" if stage.get("rows_per_minute") else "",
-            to_clock(stage.get("seconds_left")),
-            ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1])),
+            *([", ".join(f"{reason} {count}" for reason, count in ordered)] if with_reasons else []),
         )
     return table

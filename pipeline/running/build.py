@@ -31,10 +31,12 @@ from pipeline.planning.source_changes import SourceChanges, stamp
 from pipeline.planning.source_rows import last_source, limited, make_corpus, read_rows, source_of, write_source
 from pipeline.planning.tasks import BlockTask, Result, Task
 from pipeline.recipe import DECLARED, Recipe, RecipeError, parse_recipe
-from pipeline.running.display import Display, tell, tell_if_slow
+from pipeline.running.display import Display, Progress
 from pipeline.running.placement import Placement
 from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler
+from pipeline.running.simulation import BuildLoad, StageLoad
+from pipeline.running.time_left import Event, TimeLeft
 
 logger = logging.getLogger(__name__)
 
@@ -59,33 +61,34 @@ class BuildRequest:
     confirmed: bool = False  # --yes: rows may be withdrawn, and the source be another
 
 
-def build(request: BuildRequest) -> Report:
+def build(request: BuildRequest, display: Display) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_run_store(request.run)
-    with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
-        rows = read_rows(request.recipe, request.source, store, tell)
+    with display.tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
+        rows = read_rows(request.recipe, request.source, store, display.tell)
     if not store.exists(RECIPE):
         request.recipe.resolve(math.inf)  # what cannot be built makes no folder
-    with tell_if_slow("Waiting for the run to be free"):
+    with display.tell_if_slow("Waiting for the run to be free"):
         lease = Lease.acquire(store)
     try:
         if request.recipe.corpus:
             rows = make_corpus(request.recipe.corpus, store)
-        with tell_if_slow("Reading what the run has"):
+        with display.tell_if_slow("Reading what the run has"):
             prepared = _prepare(request, store, rows, LogReader(store, lease.bounds))
         if not request.confirmed and (refusal := prepared.changes.refusal(request.run)):
             raise RunError(refusal)
         for line in prepared.changes.lines():
-            tell(line)
-        return _work(request, store, prepared, lease)
+            display.tell(line)
+        display.emit("changes", **prepared.changes.fields())
+        return _work(request, store, prepared, lease, display)
     finally:
         lease.release()
 
 
-def preview(request: BuildRequest) -> Changes:
+def preview(request: BuildRequest, display: Display) -> Changes:
     """What a build would change. Nothing is written, and the demo's corpus is not made."""
     store = open_run_store(request.run)
-    rows = read_rows(request.recipe, request.source, store, tell)
+    rows = read_rows(request.recipe, request.source, store, display.tell)
     return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
 
 
@@ -120,13 +123,13 @@ def _prepare(request: BuildRequest, store: Store, rows: list[SourceRow] | None, 
     return _Prepared(listing, revision, changes, recipe, plan)
 
 
-def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease) -> Report:
+def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease, display: Display) -> Report:
     if prepared.revision:
         prepared.revision.write(lease.epoch)
     if source := source_of(request.recipe, request.source):
         write_source(store, source)
     engine = "local" if prepared.is_finished else request.engine  # no Ray is started for nothing
-    with tell_if_slow("Starting Ray"):
+    with display.tell_if_slow("Starting Ray"):
         placement = _open_placement(engine)
     try:
         recipe = prepared.recipe if prepared.is_finished else None
@@ -138,7 +141,7 @@ def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease
         if plan is None:
             changes = SourceChanges(request.refresh)
             plan = make_plan(store, recipe, prepared.listing, records, changes, request.retry, request.only)
-        return Build(plan, placement, log, lease, recipe).run()
+        return Build(plan, placement, log, lease, recipe, display).run()
     finally:
         placement.close()
 
@@ -182,26 +185,37 @@ def open_log(store: Store, lease: Lease) -> tuple[Log, LogReader]:
 class Build:
     """Works what a plan has to do. Without a recipe no dataset is written."""
 
-    def __init__(self, plan: Plan, placement: Placement, log: Log, lease: Lease, recipe: Recipe | None = None):
+    def __init__(
+        self,
+        plan: Plan,
+        placement: Placement,
+        log: Log,
+        lease: Lease,
+        recipe: Recipe | None = None,
+        display: Display | None = None,
+    ):
         self.plan = plan
         self.placement = placement
         self.log = log
         self.lease = lease
         self.recipe = recipe
+        self.display = display or Display()
         self.store = log.store
         self.stages = {step.name: step.stage for step in plan.all_steps}
         self.rates = Rates()
         self.report = Report()
+        self.time_left = TimeLeft(self._earlier_costs())
+        self._begun = time.monotonic()
         self._index_changed = True
         self._compacted_at = self.log.sequence
 
     def run(self) -> Report:
-        begun = time.monotonic()
-        scheduler = Scheduler(self.plan, self.placement, self.store.root, self._record)
+        self._begun = time.monotonic()
+        scheduler = Scheduler(self.plan, self.placement, self.store.root, self._record, self._note)
         handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            with Display() as display:
-                self._loop(scheduler, display)
+            with self.display:
+                self._loop(scheduler)
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -212,15 +226,28 @@ class Build:
         if self.plan.blocks:
             self.report.unfinished += self.plan.blocks.count()["failed"]
         self._write_index(final=not self.report.stopped_by and not self.report.unfinished)
-        self.report.seconds = time.monotonic() - begun
+        self.report.seconds = self._elapsed
         return self.report
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _earlier_costs(self) -> dict[str, float]:
+        """Seconds of a row in earlier builds of this run, by stage."""
+        records = LogReader(self.store, self.lease.bounds)
+        found = {name: records.mean_seconds(name) for name in self.stages}
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+    def _note(self, kind: str, stage: str, worker: int, rows: int = 0) -> None:
+        self.time_left.note(Event(self._elapsed, kind, stage, worker, rows))
 
     def _interrupt(self, number: int, frame: Any) -> None:
         """Note the signal for the loop, which checks several times a second. A second signal has its default effect."""
         self.report.stopped_by = number
         signal.signal(number, signal.SIG_DFL)
 
-    def _loop(self, scheduler: Scheduler, display: Display) -> None:
+    def _loop(self, scheduler: Scheduler) -> None:
         flushed_at = indexed_at = status_at = time.monotonic()
         while not scheduler.done and not self.report.stopped_by:
             scheduler.step(0.2)
@@ -234,9 +261,10 @@ class Build:
             if now - status_at > BEAT_SECONDS:
                 self.lease.status = self._figures(scheduler)
                 status_at = now
-            if display.due:
-                display.show(self._figures(scheduler))
-        display.show(self._figures(scheduler))
+            self.display.show_opening(self.time_left.opening(self._elapsed))
+            if self.display.due:
+                self.display.show(self._progress(scheduler))
+        self.display.show(Progress(self._figures(scheduler), self._elapsed, details=self.report.details))
 
     def _flush(self) -> None:
         self.lease.check()  # what a superseded driver has not written yet must not be written
@@ -268,6 +296,16 @@ class Build:
         )
         self.rates.note(stage.name)
         self.report.note(stage, result)
+        if not result.ok:
+            self.display.emit(
+                "failed",
+                id=result.id,
+                stage=stage.name,
+                reason=result.reason,
+                detail=result.detail,
+                transient=result.transient,
+                attempts=attempts,
+            )
         self._index_changed |= stage.of_blocks
 
     def _seen(self, task: Task, result: Result) -> Seen:
@@ -282,6 +320,11 @@ class Build:
     def _figures(self, scheduler: Scheduler) -> Figures:
         running = {name: pool.running for name, pool in scheduler.pools.items()}
         return add_rates(count_rows(self.plan), self.rates, running)
+
+    def _progress(self, scheduler: Scheduler) -> Progress:
+        figures, elapsed = self._figures(scheduler), self._elapsed
+        left = self.time_left.estimate(elapsed, _load_of(scheduler, figures))
+        return Progress(figures, elapsed, left, self.time_left.opening(elapsed), self.report.details)
 
     def _write_index(self, final: bool) -> None:
         """Write the index of the packed shards. Before the end of a build, only if that has more rows than the last."""
@@ -301,3 +344,22 @@ class Build:
         if final:
             self.lease.check()
             dataset_index.remove_superseded(self.store, index)
+
+
+def _load_of(scheduler: Scheduler, figures: Figures) -> BuildLoad:
+    """What is left to do at each stage, and what its workers need."""
+    pools = scheduler.pools
+    stages = {
+        name: StageLoad(
+            left=figures[name]["todo"] + figures[name].get("running", 0),
+            needs=tuple(scheduler.plan.steps) if pool.step.stage.of_blocks else pool.step.needs,
+            workers=pools.most_workers(pool),
+            cpus=pool.step.schedule.cpus,
+            gpus=pool.step.gpus,
+            batch=pool.step.schedule.batch,
+            linger_seconds=pool.step.schedule.linger_seconds,
+            of_blocks=pool.step.stage.of_blocks,
+        )
+        for name, pool in pools.items()
+    }
+    return BuildLoad(pools.capacity.cpus, pools.capacity.gpus, stages)

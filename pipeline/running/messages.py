@@ -51,4 +51,12 @@ class BatchEnd:
     """The worker has sent all results of its batch and is idle."""
 
 
-Message = list[Result] | WorkerDied | BatchEnd
+class Opening:
+    """A worker process is started for the batch: it loads its libraries and models."""
+
+
+class Opened:
+    """The worker is open and begins its batch."""
+
+
+Message = list[Result] | WorkerDied | BatchEnd | Opening | Opened

@@ -28,10 +28,13 @@ class Report:
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     values: dict[Figure, list[float]] = field(default_factory=lambda: defaultdict(list))  # of rows of this build
     texts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # of the first objects, by id
+    details: dict[tuple[str, str], str] = field(default_factory=dict)  # by stage and reason: of the last failure
 
     def note(self, stage: Stage, result: Result) -> None:
         self.worked[stage.name] += 1
         self.stage_seconds[stage.name] += result.seconds
+        if not result.ok:
+            self.details[stage.name, result.reason] = result.detail
         shown, columns = stage.shown, result.columns
         for figure in shown.figures:
             if (value := figure.value(columns)) is not None:

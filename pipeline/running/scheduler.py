@@ -12,10 +12,21 @@ from collections.abc import Callable
 
 from pipeline.planning.plan import Plan
 from pipeline.planning.tasks import Result, RowTask, Task
-from pipeline.running.messages import EXCEPTION, LOST, OPEN_FAILED, BatchEnd, Message, WorkerDied, WorkerSpec
+from pipeline.running.messages import (
+    EXCEPTION,
+    LOST,
+    OPEN_FAILED,
+    BatchEnd,
+    Message,
+    Opened,
+    Opening,
+    WorkerDied,
+    WorkerSpec,
+)
 from pipeline.running.placement import Placement, WorkerId
 from pipeline.running.pools import Pool, Pools
 from pipeline.running.suspicion import FIRST, PROBES
+from pipeline.running.time_left import ENDED, OPENED, OPENING, SENT, STOPPED, WORKED, Note
 from stages.contract.stage import MISSING_INPUT
 
 _OPEN_ATTEMPTS = 3  # consecutive, without a result between them
@@ -28,7 +39,7 @@ class RunStopped(Exception):
 
 
 class Scheduler:
-    """Calls `record(task, result, attempts, worker)` once for each finished task."""
+    """Calls `record(task, result, attempts, worker)` once for each finished task, and `note` for what workers do."""
 
     def __init__(
         self,
@@ -36,11 +47,13 @@ class Scheduler:
         placement: Placement,
         run: str,
         record: Callable[[Task, Result, int, str], None],
+        note: Note,
     ):
         self.plan = plan
         self.placement = placement
         self.run_root = run
         self.record = record
+        self.note = note
         self.pools = Pools(plan, placement.capacity())
         self._active: set[Task] = set()  # queued or running
         self._tries: Counter[Task] = Counter()
@@ -123,6 +136,7 @@ class Scheduler:
         items = self.plan.items(tasks)
         pool.give(worker, {item["id"]: task for item, task in zip(items, tasks, strict=True)})
         self.placement.send(worker, items)
+        self.note(SENT, pool.step.name, worker, len(items))
 
     def _may_take(self, task: RowTask) -> bool:
         """Whether a row of the backlog still has to be worked."""
@@ -138,9 +152,14 @@ class Scheduler:
         if pool is None:
             return
         if isinstance(message, list):
+            self.note(WORKED, pool.step.name, worker, len(message))
             for result in message:
                 self._handle_result(pool, worker, result)
             return
+        if isinstance(message, (Opening, Opened)):
+            self.note(OPENING if isinstance(message, Opening) else OPENED, pool.step.name, worker)
+            return
+        self.note(ENDED, pool.step.name, worker)
         left = [*pool.workers[worker].values()]
         pool.set_idle(worker)
         if isinstance(message, BatchEnd):
@@ -259,6 +278,7 @@ class Scheduler:
         self._forget(pool, worker)
 
     def _forget(self, pool: Pool, worker: WorkerId) -> None:
+        self.note(STOPPED, pool.step.name, worker)
         pool.forget(worker)
         del self._pool_of[worker]
 

@@ -31,6 +31,8 @@ from pipeline.running.messages import (
     OPEN_FAILED,
     BatchEnd,
     Message,
+    Opened,
+    Opening,
     WorkerDied,
     WorkerSpec,
 )
@@ -81,15 +83,23 @@ class Supervisor:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # what the worker prints; the end of it explains a crash
 
     def run(self, rows: list[Row]) -> Iterator[Message]:
-        """Yield the results of a batch as they come, then BatchEnd or, if the worker has ended, WorkerDied."""
+        """Yield the results of a batch as they come, then BatchEnd or, if the worker has ended, WorkerDied.
+
+        Where a worker is started for it, Opening and Opened come first.
+        """
         try:
             if self._worker is not None and self._worker.ended:  # between batches: no row is to blame
                 self._forget(self._worker)
-            worker = self._worker or self._open()
-            if isinstance(worker, WorkerDied):
-                yield worker
-            else:
-                yield from self._run(worker, rows)
+            worker = self._worker
+            if worker is None:
+                yield Opening()
+                opened = self._open()
+                if isinstance(opened, WorkerDied):
+                    yield opened
+                    return
+                worker = opened
+                yield Opened()
+            yield from self._run(worker, rows)
         except Exception as error:
             yield self._give_up(error)
 

@@ -14,12 +14,41 @@ from stages.fitting.in_numba.canvas import Canvas, camera_row, targets
 from stages.fitting.in_numba.ssim_gradient import SsimGradient, box_of
 from stages.fitting.parameters import OPACITY, learning_rates, pack, unpack
 from stages.fitting.photos import Photos
-from stages.fitting.problem import Engine, FitProblem, FitResult, finish
+from stages.fitting.points import neighbour_distances
+from stages.fitting.problem import Engine, FitProblem, FitResult, Method, finish
+from stages.fitting.quality import measure
 from stages.fitting.step_schedule import StepSchedule, count_round_steps, drawing_order
 
 
 def open_engine(device: str) -> Engine:
-    return CpuEngine()
+    """Make an engine, and fit a tiny object: what is not compiled yet is compiled now, and not while a row is timed."""
+    engine = CpuEngine()
+    problem = _tiny_problem()
+    ((_, fitted),) = engine.fit([problem])
+    if isinstance(fitted, FitResult):
+        photos = problem.photos
+        measure(lambda splat: engine.draw(splat, photos, antialiased=False), fitted.splat, photos.colors)
+    return engine
+
+
+def _tiny_problem() -> FitProblem:
+    """Two views of eight Gaussians, large enough for every function of a fit."""
+    size, count = 40, 8
+    means = np.linspace(-0.5, 0.5, 3 * count, dtype=np.float32).reshape(count, 3)
+    colors = np.zeros((2, size, size, 4), np.uint8)
+    colors[:, 14:26, 14:26] = 255  # numba compiles other code for an object that fills the picture
+    lens = np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]], np.float32)
+    pose = np.eye(4, dtype=np.float32)
+    pose[2, 3] = 3  # from the origin to the camera
+    photos = Photos(colors, np.zeros(colors.shape[:3], np.float32), np.stack([lens, lens]), np.stack([pose, pose]))
+    start = Splat(
+        means,
+        np.repeat(np.log(neighbour_distances(means))[:, None], 3, axis=1),
+        np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        np.zeros(count, np.float32),
+        np.zeros((count, 1, 3), np.float32),
+    )
+    return FitProblem("tiny", photos, start, Method(gaussians=count, steps=12), seed=0)
 
 
 class CpuEngine:

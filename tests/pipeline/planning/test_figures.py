@@ -28,4 +28,4 @@ def test_rows_are_counted_where_they_can_still_get(tmp_path: Path) -> None:
 
 
 def test_time_left_is_written_as_a_clock_shows_it() -> None:
-    assert [to_clock(seconds) for seconds in (None, 5, 65.4, 3600 + 62)] == ["", "0:05", "1:05", "1:01:02"]
+    assert [to_clock(seconds) for seconds in (5, 65.4, 3600 + 62)] == ["0:05", "1:05", "1:01:02"]

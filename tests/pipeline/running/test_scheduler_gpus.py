@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.running.local_placement import LocalPlacement
-from pipeline.running.messages import Message, WorkerSpec
+from pipeline.running.messages import BatchEnd, Message, WorkerDied, WorkerSpec
 from pipeline.running.placement import Capacity, WorkerId
 from pipeline.step import Step
 from stages.contract.schedule import Schedule
@@ -57,7 +57,7 @@ class Reserving(LocalPlacement):
     def wait(self, seconds: float) -> list[tuple[WorkerId, Message]]:
         assert self._working or not self._homeless, "all that have work wait for a GPU that idle ones hold"
         messages = super().wait(seconds)
-        self._working -= {worker for worker, message in messages if not isinstance(message, list)}
+        self._working -= {worker for worker, message in messages if isinstance(message, (BatchEnd, WorkerDied))}
         return messages
 
     def stop(self, worker: WorkerId) -> None:

@@ -48,7 +48,7 @@ from pipeline.running.supervisor import Supervisor
 from tests.pipeline.running.test_supervisor import rows_of, spec_of
 from tests.pipeline.tiny_stages import Trouble
 
-(result,), _ = Supervisor(spec_of(Trouble(), sys.argv[1])).run(rows_of(sys.argv[1], ""))
+_, _, (result,), _ = Supervisor(spec_of(Trouble(), sys.argv[1])).run(rows_of(sys.argv[1], ""))
 print(result.columns["pid"], flush=True)
 sys.stdin.read()
 """
