@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.command_line.called import program
 from pipeline.command_line.suggestions import did_you_mean
-from pipeline.commands import build, clean, encode, evaluate, export, sheet, status, train, verify
+from pipeline.commands import build, clean, completion, encode, evaluate, export, sheet, status, train, verify
 from pipeline.settings import RecipeError, setting_paths, take_overrides
 
 COMMANDS: dict[str, ModuleType] = {
@@ -26,6 +26,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "encode": encode,
     "export": export,
+    "completion": completion,
 }
 
 
@@ -39,7 +40,7 @@ def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]
     settings = getattr(COMMANDS.get(arguments[0]), "SETTINGS", None)
     if settings:
         arguments, overrides = take_overrides(arguments, settings)
-    parser, commands = _make_parsers()
+    parser, commands = make_parsers()
     if arguments[0] in commands:
         _check_options(arguments, commands[arguments[0]], settings)
     options, rest = parser.parse_known_args(arguments)
@@ -70,10 +71,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    return _make_parsers()[0]
+    return make_parsers()[0]
 
 
-def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
+def make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """The parser of the command line, and those of its commands."""
     parser = _Parser(prog=program(), description="Turn meshes into triplets of 3D Gaussian splat, images and text.")
     parser.add_argument("--version", action="version", version=f"gs-triplets {_version()}")

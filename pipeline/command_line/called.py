@@ -7,15 +7,15 @@ import shutil
 import sys
 from pathlib import Path
 
-_CONSOLE = "gs-triplets"  # the script that an installation makes
+CONSOLE = "gs-triplets"  # the script that an installation makes
 
 
 def program() -> str:
     """What to type before a command's arguments: `gs-triplets`, the script's path, or `python -m pipeline`."""
     script = sys.argv[0]
-    if Path(script).name != _CONSOLE:
+    if Path(script).name != CONSOLE:
         return f"{python()} -m pipeline"
-    return _CONSOLE if shutil.which(_CONSOLE) == script else script
+    return CONSOLE if shutil.which(CONSOLE) == script else script
 
 
 def python() -> str:
