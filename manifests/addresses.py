@@ -12,7 +12,10 @@ from manifests.text import SIGNATURE, message, public_address
 _AZURE = ("az", "abfs", "abfss")
 OBJECT_STORES = ("s3", "gs", "gcs", *_AZURE, "hf")
 WEB = ("http", "https")
-ACCEPTED = "a path, file://, s3://, gs://, az:// (abfs://, abfss://) or hf://, or http(s):// with ingest.allow_http"
+ACCEPTED = (
+    "a path, zip://MEMBER::ARCHIVE, file://, s3://, gs://, az:// (abfs://, abfss://) or hf://, or http(s):// with "
+    "ingest.allow_http"
+)
 
 _NEEDS_SLASHES = re.compile(rf"(?i)({'|'.join(('data', 'file', *OBJECT_STORES, *WEB))}):(?!//)")
 # parameters that belong to a signature where there is one; they are also usual words

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from urllib.parse import quote
 
+from manifests.archives.address import ENDINGS
 from manifests.list_files import LIST_ENDINGS
 
 CONVERTIBLE = (".fbx", ".dae", ".usd", ".usda", ".usdc", ".usdz", ".blend")
@@ -35,24 +36,24 @@ def left_out(meshes: Iterable[str], others: Iterable[str], local: bool) -> str:
     folders = {os.path.dirname(mesh) for mesh in meshes}
 
     @cache
-    def owner(folder: str) -> str:
+    def owner(folder: str) -> str | None:
         """The nearest folder with a mesh; a mesh's parts are in its own folder or below."""
         above = os.path.dirname(folder)
-        return folder if folder in folders else owner(above) if above != folder else ""
+        return folder if folder in folders else owner(above) if above != folder else None
 
     counts: Counter[str] = Counter()
-    images: defaultdict[str, list[str]] = defaultdict(list)  # in a mesh's folder
+    images: defaultdict[str | None, list[str]] = defaultdict(list)  # in a mesh's folder
     for path in others:
         name = os.path.basename(path).lower()
         ending = os.path.splitext(name)[1] or "no ending"
         home = owner(os.path.dirname(path))
-        if home and ending in _IMAGES:
+        if home is not None and ending in _IMAGES:
             images[home].append(name)
-        elif not (home and ending in _PARTS or name.startswith(".") or name in _OF_THE_SYSTEM):
+        elif not (home is not None and ending in _PARTS or name.startswith(".") or name in _OF_THE_SYSTEM):
             counts[ending if _ENDING.fullmatch(ending) or ending == "no ending" else "other"] += 1
     referring = [path for path in (*meshes, *others) if images and path.lower().endswith(_REFERRING)]
     if local and len(referring) <= _MOST_READ:
-        texts: defaultdict[str, str] = defaultdict(str)
+        texts: defaultdict[str | None, str] = defaultdict(str)
         for path in referring:
             texts[owner(os.path.dirname(path))] += _head(path)
         for home, names in images.items():
@@ -84,6 +85,6 @@ def _sentence(counts: Counter[str]) -> str:
         shown.append(f"{len(counts) - _SHOWN} other endings")
     count = sum(counts.values())
     text = f"{count:,} {'file is' if count == 1 else 'files are'} left out: {', '.join(shown)}"
-    if counts.keys() & set(LIST_ENDINGS):
-        text += "; a list is a source of its own: --source LIST"
+    if counts.keys() & {*LIST_ENDINGS, *ENDINGS}:
+        text += "; a list or an archive is a source of its own: --source FILE"
     return f"{text}; {CONVERT}" if counts.keys() & set(CONVERTIBLE) else text

@@ -1,4 +1,4 @@
-"""Read a source, which is a folder, a glob, one mesh or a list file, into rows.
+"""Read a source, which is a folder, a glob, one mesh, a list file or an archive, into rows.
 
 Every row has an `id` and a `uri`. A row that cannot be used keeps its place and has `problem` and `problem_detail`, so
 that it fails with a reason and the other rows are not affected.
@@ -19,6 +19,9 @@ from typing import Any, TypedDict, cast
 
 from manifests import captions
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
+from manifests.archives.address import ENDINGS as ARCHIVE_ENDINGS
+from manifests.archives.address import OTHER_ENDINGS, Member, address_of, member_of
+from manifests.archives.archive import ArchiveError, open_archive
 from manifests.folders import SourceError, find
 from manifests.left_out import CONVERT, CONVERTIBLE, left_out
 from manifests.list_files import LIST_ENDINGS, read_list, reading
@@ -32,6 +35,7 @@ _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dat
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
 _NAMES = ("id", "group", "category", "licence", "up")
 # what breaks lines, steers a terminal, or turns the direction of the text after it
+_OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._)")  # what its archiver adds: no mesh, whatever its ending
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -72,6 +76,8 @@ def read_source(
     if name.lower().endswith(LIST_ENDINGS):
         rows = [_to_row(where, entry, name) for where, entry in read_list(source, name, web)]
         _name_by_path(rows, name)
+    elif name.lower().endswith((*ARCHIVE_ENDINGS, *OTHER_ENDINGS)) and not os.path.isdir(source):
+        rows = _read_archive(source, endings, tell)
     elif of_web:
         if not name.lower().endswith(endings):
             raise SourceError(f"{source}: meshes behind HTTP cannot be listed; pass a list file that names them")
@@ -79,17 +85,49 @@ def read_source(
     else:
         base, uris, others = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
-        skipped = left_out(uris, others, local=not is_uri(source))
-        if not rows:
-            raise SourceError(
-                f"{source}: no mesh found; mesh files end in {', '.join(endings)}{skipped and f'; {skipped}'}"
-            )
-        if skipped and tell:
-            tell(f"{source}: {skipped}")
+        _tell_left_out(source, endings, left_out(uris, others, local=not is_uri(source)), rows, tell)
     if not rows:
         raise SourceError(f"{source}: the list has no rows")
     _mark_surplus_splits(rows)
     _mark_duplicate_ids(rows)
+    return rows
+
+
+def _tell_left_out(
+    source: str, endings: tuple[str, ...], skipped: str, rows: list[SourceRow], tell: Callable[[str], None] | None
+) -> None:
+    if not rows:
+        end = f"; {skipped}" if skipped else ""
+        raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(endings)}{end}")
+    if skipped and tell:
+        tell(message(f"{source}: {skipped}"))
+
+
+def _read_archive(source: str, endings: tuple[str, ...], tell: Callable[[str], None] | None) -> list[SourceRow]:
+    """A row for each member with the ending of a mesh. Its companions are members too."""
+    if not source.lower().endswith(ARCHIVE_ENDINGS):
+        raise SourceError(f"{source}: not an archive that is read, which are {', '.join(ARCHIVE_ENDINGS)}; unpack it")
+    if is_uri(source):
+        raise SourceError(
+            f"{source}: an archive is read from a local disk only; download it, or unpack it in the store"
+        )
+    path = os.path.abspath(os.path.expanduser(source))
+    if "::" in path:
+        raise SourceError(f"{source}: the path of an archive cannot have '::'; rename it")
+    try:
+        archive = open_archive(path)
+    except (ArchiveError, OSError) as error:
+        raise SourceError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    names = [name for name in sorted(archive.members) if not _OF_MACOS.search(name)]
+    meshes = [name for name in names if name.lower().endswith(endings)]
+    rows: list[SourceRow] = [{**_found_row(name, ""), "uri": address_of(Member(name, path))} for name in meshes]
+    rows += [
+        _problem(name, "the member's name leads out of the archive; pack it under another name")
+        for name in sorted(archive.outside)
+        if name.lower().endswith(endings)
+    ]
+    others = [name for name in names if not name.lower().endswith(endings)]
+    _tell_left_out(source, endings, left_out(meshes, others, local=False), rows, tell)
     return rows
 
 
@@ -202,7 +240,8 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
         return _problem(name or where, "the file name is not UTF-8; rename the file")
     if "\0" in given:
         return _problem(name or where, "the file name has a null character")
-    path = _machine_path(given)
+    uri = resolve_uri(given, source)
+    path = _machine_path(given, uri)
     name = name if name or path else row_id(given)
     tags = found.pop("tags", None)
     try:
@@ -212,7 +251,7 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     texts = {column: text for column, value in found.items() if (text := published(str(value)))}
     if "source" in texts or not path:
         texts["source"] = without_queries(texts.get("source", given))
-    row = cast(SourceRow, texts | {"id": name, "uri": resolve_uri(given, source)})
+    row = cast(SourceRow, texts | {"id": name, "uri": uri})
     if isinstance(tags, str | list):
         row["tags"] = _to_tags(published(tags))
     if extra:
@@ -234,8 +273,13 @@ def _sorted_fields(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return found, extra, own
 
 
-def _machine_path(given: str) -> str:
-    """The absolute path that an address names; "" for a relative path, or an address in a store or on the web."""
+def _machine_path(given: str, uri: str) -> str:
+    """The absolute path that an address names, also of a member of an archive.
+
+    "" for a relative path, or an address in a store or on the web.
+    """
+    if member := member_of(uri):
+        return os.path.normpath(f"{member.archive}/{member.name}")
     path = local_path(given)
     return os.path.normpath(path) if path.startswith("/") else ""
 
@@ -317,6 +361,8 @@ def resolve_uri(given: str, source: str) -> str:
 
     Ingest then refuses it.
     """
+    if member := member_of(given):
+        return address_of(member._replace(archive=resolve_uri(member.archive, source)))
     try:
         if scheme_of(given) or given.startswith("/"):
             return given

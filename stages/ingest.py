@@ -1,6 +1,7 @@
 """Ingest: fetch a mesh and the files that it refers to (its companions), check them, and keep them as one zip.
 
-in:  id, uri (a local path, an address in an object store, or an http(s) URL if `allow_http` is set)
+in:  id, uri (a local path, a member of a local archive, an address in an object store, or an http(s) URL if
+     `allow_http` is set)
 out: mesh (a zip of the mesh as `mesh_name` and its companions), content_hash, format, mesh_name,
      mesh_bytes (with companions), warnings
 
@@ -16,11 +17,13 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from manifests.addresses import WEB, AddressError, local_path, scheme_of
+from manifests.archives.address import ENDINGS, member_of
 from manifests.dataset import TEXT, Column
 from manifests.web import HttpNotAllowed, Web
 from stages.artifacts import bundle
 from stages.contract.schedule import Schedule
 from stages.contract.stage import Context, Done, ReadArtifact, Reason, Row, Stage, StageError, Work, each
+from stages.ingesting.archive_origin import ArchiveOrigin
 from stages.ingesting.companions import Companions
 from stages.ingesting.origins import LocalOrigin, Origin, RemoteOrigin, WebOrigin
 from stages.meshes.formats import open_mesh
@@ -55,10 +58,11 @@ class Ingest(Stage):
         Reason("not_found", "no file at the address", "correct the address in the source list"),
         Reason(
             "unreadable",
-            "no permission, a disk error, a scheme that is not accepted, a user in the address, or a chained URI",
+            "no permission, a disk error, an encrypted member of an archive, or an address with a scheme that is not "
+            "accepted, a user, or a chain",
             "correct the permissions or the address",
         ),
-        Reason("not_a_file", "a folder or a pipe", "name a mesh file in the source list"),
+        Reason("not_a_file", "a folder, a pipe, or a link in an archive", "name a mesh file in the source list"),
         Reason("http_not_allowed", "an http(s) address", "set `ingest.allow_http`"),
         Reason(
             "address_not_allowed",
@@ -148,6 +152,11 @@ class Ingest(Stage):
         return given
 
     def origin(self, uri: str) -> Origin:
+        if member := member_of(uri):
+            return ArchiveOrigin(member, self.max_bytes)
+        if uri.lower().endswith(ENDINGS):
+            advice = "name a member as zip://MEMBER::ARCHIVE or tar://MEMBER::ARCHIVE, or pass it as --source"
+            raise StageError("unknown_format", f"{uri} is an archive: {advice}")
         try:
             scheme = scheme_of(uri)
             if not scheme:

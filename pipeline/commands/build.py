@@ -32,7 +32,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     make.add_argument("recipe", help=f"a preset ({', '.join(OF_BUILD.names)}) or a YAML file")
-    make.add_argument("--source", default="", help="a folder, a glob, a mesh, or a list (.jsonl, .csv, .parquet)")
+    make.add_argument(
+        "--source",
+        default="",
+        help="a folder, a glob, a mesh, a list (.jsonl, .csv, .parquet) or an archive (.zip, .tar, .tar.gz)",
+    )
     make.add_argument("--run", default="", help="the run folder: a path or a URI (s3://...)")
     make.add_argument("--engine", choices=("ray", "local"), default="ray", help="where workers run (default: ray)")
     make.add_argument("--only", default="", metavar="STAGE", help="work this stage and what it needs, nothing after it")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from manifests.addresses import address_seen, is_uri
+from manifests.addresses import address_seen
+from manifests.archives.address import local_file
 from manifests.records import Seen
 from stages.contract.stage import Row
 
@@ -23,7 +24,7 @@ class SourceChanges:
         """
         if seen.get("uri") not in (row["uri"], *(address_seen(row["uri"], ok) for ok in (True, False))):
             return False
-        if is_uri(row["uri"]):
+        if not local_file(row["uri"]):
             return self.refresh is not True
         if self.refresh is False:
             return True

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from manifests import dataset_index
-from manifests.addresses import address_seen, is_uri
+from manifests.addresses import address_seen
+from manifests.archives.address import local_file
 from manifests.lease import BEAT_SECONDS, Lease, read_bounds
 from manifests.listing import Listing, Revision, read_listing, revise, with_earlier_names
 from manifests.log import Log, LogReader
@@ -314,7 +315,8 @@ class Build:
             return {}
         uri = self.plan.listing.table.column("uri")[task.row].as_py()
         # If a failure does not name its files, the mesh itself is one of them.
-        files = result.files or ([] if is_uri(uri) else [(uri, *stamp(uri))])
+        file = local_file(uri)
+        files = result.files or ([(file, *stamp(file))] if file else [])
         return {"uri": address_seen(uri, result.ok), "files": files}
 
     def _figures(self, scheduler: Scheduler) -> Figures:

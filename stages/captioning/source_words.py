@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from manifests.archives.address import member_of
 from manifests.captions import captions_in
 from stages.captioning.texts import caption, clean
 from stages.contract.stage import Row, StageError
@@ -116,7 +117,10 @@ def words_in(uri: str) -> str:
 
 def _names(uri: str) -> list[str]:
     """The names of the file, without its ending, and of the folders above it."""
-    path = unquote(urlsplit(uri).path) if "://" in uri else uri
+    if member := member_of(uri):
+        path = f"{member.archive.partition('.')[0]}/{member.name}"
+    else:
+        path = unquote(urlsplit(uri).path) if "://" in uri else uri
     *folders, file = [part for part in path.split("/")[-1 - _FOLDERS :] if part] or [""]
     return [file.rpartition(".")[0] or file, *reversed(folders)]
 

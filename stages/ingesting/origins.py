@@ -15,7 +15,7 @@ import stat
 import urllib.error
 from abc import ABC, abstractmethod
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from manifests.addresses import AddressError, open_files
@@ -56,7 +56,7 @@ class Origin(ABC):
                 f"the mesh has {self.bytes_read + size:,} bytes with {name}; max_bytes is {self.max_bytes:,}",
             )
 
-    def read_all(self, stream: BinaryIO, name: str) -> bytes:
+    def read_all(self, stream: IO[bytes], name: str) -> bytes:
         """Read a stream to its end within max_bytes, whatever size it declared."""
         chunks: list[bytes] = []
         size = 0

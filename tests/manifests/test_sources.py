@@ -531,7 +531,7 @@ def test_a_folder_says_how_many_files_it_leaves_out(tmp_path: Path) -> None:
     read_source(str(tmp_path), tell=told.append)
     assert told == [
         f"{tmp_path}: 19 files are left out: .jpg 12, .bin 1, .csv 1, .fbx 1, .png 1, .txt 1, no ending 1, other 1; "
-        f"a list is a source of its own: --source LIST; {CONVERT}"
+        f"a list or an archive is a source of its own: --source FILE; {CONVERT}"
     ]
     for source in (tmp_path / "c.fbx", tmp_path / "bin"):
         with pytest.raises(SourceError, match=r"no mesh found.*1 file is left out: .bin 1$|python -m pipeline convert"):

@@ -106,6 +106,39 @@ def test_other_spellings_of_a_format(tmp_path: Path) -> None:
     assert done(write(tmp_path / "d.gltf", bom)).columns["format"] == "gltf"
 
 
+@pytest.mark.parametrize("form", ["zip", "tar", "gztar"])
+def test_a_mesh_in_an_archive_is_as_one_on_a_disk(tmp_path: Path, form: str) -> None:
+    path = gltf_folder(tmp_path / "things" / "cube")
+    archive = shutil.make_archive(str(tmp_path / "packed"), form, tmp_path / "things")
+    before = sorted(tmp_path.iterdir())
+    address = f"{'zip' if form == 'zip' else 'tar'}:///cube/{path.name}::{archive}"
+    outcome, on_disk = done(address), done(path)
+    assert outcome.columns == on_disk.columns and members(outcome) == members(on_disk)
+    assert outcome.files == [(archive, os.stat(archive).st_size, os.stat(archive).st_mtime_ns)]
+    assert sorted(tmp_path.iterdir()) == before  # nothing is unpacked
+    assert "max_bytes is 100" in refused(address, "too_large", max_bytes=100).detail
+    assert refused(address.replace("kub", "kugel"), "not_found").files == outcome.files
+    refused(f"zip:///a.glb::{tmp_path}/none.zip", "not_found")
+    refused(f"zip:///a.glb::{write(tmp_path / 'bad.zip', b'PK')}", "corrupt_file")
+    detail = refused(archive, "unknown_format").detail
+    assert "is an archive: name a member as zip://MEMBER::ARCHIVE" in detail
+
+
+def test_a_damaged_companion_in_an_archive_is_a_reason_and_a_link_is_missing(tmp_path: Path) -> None:
+    gltf_folder(tmp_path / "cube")
+    path = tmp_path / "cube.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in (tmp_path / "cube").rglob("*.*"):
+            info = zipfile.ZipInfo(file.relative_to(tmp_path / "cube").as_posix())
+            info.external_attr = (0o120777 if file.suffix == ".png" else 0o100644) << 16
+            archive.writestr(info, file.read_bytes())
+    address = f"zip:///kub ett.gltf::{path}"
+    assert done(address).columns["warnings"] == ["missing file: textures/r%C3%B6d%20f%C3%A4rg.png"]
+    buffer = (tmp_path / "cube" / "my buffer.bin").read_bytes()
+    path.write_bytes(path.read_bytes().replace(buffer, buffer[::-1]))
+    assert "my buffer.bin: damaged in the archive" in refused(address, "corrupt_file").detail
+
+
 def test_companions_are_kept_with_the_mesh(tmp_path: Path) -> None:
     path = gltf_folder(tmp_path)
     outcome = done(path)

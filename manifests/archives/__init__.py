@@ -1,0 +1,1 @@
+"""Zip and tar archives whose members are read in place."""
