@@ -17,6 +17,7 @@ from pipeline.planning.run import RunError
 from pipeline.running.placement import PlacementError
 from pipeline.running.scheduler import RunStopped
 from pipeline.settings import RecipeError
+from stages.common.telling import quiet_if
 
 BAD_REQUEST = 2
 _LONGEST = 4_000  # characters of a line of an error
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         return BAD_REQUEST
     try:
         options, overrides = read_words(words)
-        return COMMANDS[options.command].run(options, overrides)
+        with quiet_if(options.quiet):
+            return COMMANDS[options.command].run(options, overrides)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -81,6 +81,7 @@ def make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar=" | ".join(COMMANDS))
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--quiet", "-q", action="store_true", help="print only results and errors, no progress")
     for command in COMMANDS.values():
         command.add(commands, common)
     return parser, commands.choices

@@ -1,12 +1,8 @@
-"""Options, and types of their values, that several commands share."""
+"""Types of option values that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-
-
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", "-q", action="store_true", help="print only errors and results, no progress")
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from manifests.text import message
-from pipeline.command_line.options import add_quiet, positive
+from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
 from pipeline.command_line.suggestions import did_you_mean
 from pipeline.commands.build_summary import NOTHING_TO_DO, print_summary, summary_fields
@@ -14,10 +14,11 @@ from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_location
 from pipeline.recipe import KINDS, Recipe, load_recipe
 from pipeline.running.build import BuildRequest, build, preview
-from pipeline.running.display import Display, Output
+from pipeline.running.display import Display
 from pipeline.running.messages import REASONS
 from pipeline.running.report import Report
 from pipeline.settings import OF_BUILD, describe
+from stages.common.telling import tell
 
 SETTINGS = Recipe  # what the command line can change by its path
 
@@ -68,9 +69,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     make.add_argument(
         "--yes", action="store_true", help="withdraw many rows, or take another source, without being refused"
     )
-    shown = make.add_mutually_exclusive_group()
-    add_quiet(shown)
-    shown.add_argument("--json", action="store_true", help="print events as lines of JSON (docs/operations.md)")
+    make.add_argument("--json", action="store_true", help="print events as lines of JSON (docs/operations.md)")
     make.add_argument("--print-config", action="store_true", help="print all settings and exit")
 
 
@@ -98,13 +97,12 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         refresh=options.refresh,
         confirmed=options.yes,
     )
-    output = Output.JSON if options.json else Output.QUIET if options.quiet else Output.TEXT
-    display = Display(output)
+    display = Display(options.json)
     settings = describe(Recipe, options.recipe, overrides, OF_BUILD)
-    display.tell(f"{settings}; run folder {request.run}")
+    tell(f"{settings}; run folder {request.run}")
     display.emit("start", run=request.run, settings=settings)
     if options.dry_run:
-        changes = preview(request, display)
+        changes = preview(request)
         display.emit("changes", **changes.fields())
         if not options.json:
             print("\n".join(changes.lines()) or NOTHING_TO_DO)
@@ -115,7 +113,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         display.emit("error", message=message(error))
         raise
     code = _exit_code(report, allowed)
-    print_summary(request, report, output)
+    print_summary(request, report, options.json)
     display.emit("end", exit_code=code, **summary_fields(request, report))
     return code
 

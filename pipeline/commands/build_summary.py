@@ -14,19 +14,22 @@ from manifests.text import message
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
-from pipeline.planning.figures import failure_lines, median_line, to_clock
+from pipeline.planning.figures import failure_lines, median_line
 from pipeline.running.build import BuildRequest
-from pipeline.running.display import Output
 from pipeline.running.report import Report
+from stages.common.telling import is_quiet, to_clock
 
 NOTHING_TO_DO = "Nothing to do: everything is up to date."
 _FAILURES = 8  # reasons that are shown
 
 
-def print_summary(request: BuildRequest, report: Report, output: Output = Output.TEXT) -> None:
-    """Print what was made and what failed; all of it, unless the output is quiet. Standard output is for JSON alone."""
-    console = plain_console(soft_wrap=True, stderr=output == Output.JSON)
-    quiet = output == Output.QUIET
+def print_summary(request: BuildRequest, report: Report, as_json: bool = False) -> None:
+    """Print what was made and what failed, and, unless the command is quiet, figures and what to try next.
+
+    With `as_json` it goes to standard error, since standard output is for events.
+    """
+    console = plain_console(soft_wrap=True, stderr=as_json)
+    quiet = is_quiet()
     if report.stopped_by:
         console.print("Stopped. Finished work is kept; run the same command again to resume.")
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.planning.run import absolute_location
 from stages.common.progress_bar import Report, progress_bar
+from stages.common.telling import tell_if_slow
 
 if TYPE_CHECKING:
     from stages.clip_gs.data.shards import Dataset
@@ -29,7 +30,8 @@ def add_processes(command: argparse.ArgumentParser) -> None:
 def open_dataset(options: argparse.Namespace) -> Dataset:
     from stages.clip_gs.data.shards import Dataset
 
-    return Dataset.open(absolute_location(options.dataset, "--dataset"))
+    with tell_if_slow("Opening the dataset"):
+        return Dataset.open(absolute_location(options.dataset, "--dataset"))
 
 
 def splits_of(text: str, dataset: Dataset) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.checkpoints import add_processes, named, open_dataset, progress_of, splits_of
 from pipeline.training.processes import together
+from stages.common.telling import tell_if_slow
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
@@ -38,7 +39,8 @@ def _encode(options: argparse.Namespace, ranks: Ranks) -> int:
 
     dataset = open_dataset(options)
     splits = splits_of(options.split, dataset)
-    model, state = load_model(options.checkpoint)
+    with tell_if_slow("Loading the checkpoint"):
+        model, state = load_model(options.checkpoint)
     encoded = {}
     for split in splits:
         with progress_of(ranks)(f"Vectors of {split}") as progress:

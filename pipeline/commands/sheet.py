@@ -22,6 +22,8 @@ from pipeline.planning.quality import Measured, measure, warnings_of, worst_rows
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
 from stages.artifacts.views import Views, open_png
+from stages.common.progress_bar import progress_bar
+from stages.common.telling import tell_if_slow
 from stages.contract.stage import Stage
 
 _LINES_PER_PAGE = 16
@@ -89,8 +91,9 @@ class Layout:
 def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choice: Choice = Choice()) -> list[Path]:
     """Write the sheet; return its files: `out`, or `out` with numbers if there are several pages."""
     _check_ending(out)
-    run = open_run(root)
-    measured = measure(run)
+    with tell_if_slow("Reading what the run has"):
+        run = open_run(root)
+        measured = measure(run)
     failures, drawn, ids = _failures(run), _is_drawn(run), run.listing.ids
     rows = [row for row in choice.rows(run, measured) if drawn[row] or ids[row].as_py() in failures]
     columns = columns or max(1, 12 // layout.tiles)
@@ -105,8 +108,13 @@ def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choic
         _cell(run, row, name, layout, measured) if drawn[row] else Cell(name, failure=failures[name])
         for row, name in names
     )
-    for path in paths:
-        draw_page(list(islice(cells, per_page)), layout.tiles, columns).save(path)
+    with progress_bar("Drawing") as report:
+        for page, path in enumerate(paths):
+            shown = []
+            for number, cell in enumerate(islice(cells, per_page), page * per_page + 1):
+                shown.append(cell)
+                report(number, len(rows))
+            draw_page(shown, layout.tiles, columns).save(path)
     return paths
 
 

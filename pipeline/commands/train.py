@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ from manifests.addresses import is_uri
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.settings_help import settings_help
-from pipeline.planning.figures import to_clock
 from pipeline.planning.run import RunError, absolute_location
 from pipeline.settings import OF_TRAIN, load, to_yaml
 from pipeline.training.errors import errors_in_one_line
 from pipeline.training.processes import Terminated, together
 from pipeline.training.stop import Stop
 from stages.clip_gs.settings import Training
+from stages.common.telling import is_quiet, tell_if_slow, to_clock
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
@@ -138,7 +139,8 @@ def work(request: argparse.Namespace, ranks: Ranks) -> int:
 
     with Stop() as stop:
         try:
-            dataset = Dataset.open(request.dataset)
+            with tell_if_slow("Opening the dataset") if ranks.first else nullcontext():
+                dataset = Dataset.open(request.dataset)
             train(request.settings, dataset, Path(request.folder), ranks, lambda: bool(stop.signal), request.anew)
         except (TrainingError, CheckpointError):
             if ranks.first:
@@ -178,5 +180,7 @@ def print_summary(request: argparse.Namespace) -> None:
         console.print(f"Best on {best['split']} at step {best['step']:,}: text to 3D R@1 {best['recall']:.1%}")
     files = ", ".join(name for name in (BEST, LAST, FILE, "tensorboard/") if (folder / name).exists())
     console.print(Text.assemble((str(folder), "bold"), f": {files}"))
+    if is_quiet():
+        return
     console.print(f"\nTry next:\n  {program()} evaluate --checkpoint {folder} --dataset {request.dataset}")
     console.print(f"  {python()} -m tensorboard.main --logdir {folder.parent}")

@@ -89,12 +89,6 @@ def median_line(figure: Figure, median: float) -> str:
     return f"Median {figure.meaning}: {number(median)} {figure.unit}".rstrip()
 
 
-def to_clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def to_table(figures: Figures, title: str = "", with_reasons: bool = True) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
     for column in ("stage", "todo", "running", "ok", "failed", "rows/min", *(["why"] if with_reasons else [])):

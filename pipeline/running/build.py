@@ -38,6 +38,7 @@ from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler
 from pipeline.running.simulation import BuildLoad, StageLoad
 from pipeline.running.time_left import Event, TimeLeft
+from stages.common.telling import tell, tell_if_slow
 
 logger = logging.getLogger(__name__)
 
@@ -65,31 +66,31 @@ class BuildRequest:
 def build(request: BuildRequest, display: Display) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_run_store(request.run)
-    with display.tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
-        rows = read_rows(request.recipe, request.source, store, display.tell)
+    with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
+        rows = read_rows(request.recipe, request.source, store, tell)
     if not store.exists(RECIPE):
         request.recipe.resolve(math.inf)  # what cannot be built makes no folder
-    with display.tell_if_slow("Waiting for the run to be free"):
+    with tell_if_slow("Waiting for the run to be free"):
         lease = Lease.acquire(store)
     try:
         if request.recipe.corpus:
             rows = make_corpus(request.recipe.corpus, store)
-        with display.tell_if_slow("Reading what the run has"):
+        with tell_if_slow("Reading what the run has"):
             prepared = _prepare(request, store, rows, LogReader(store, lease.bounds))
         if not request.confirmed and (refusal := prepared.changes.refusal(request.run)):
             raise RunError(refusal)
         for line in prepared.changes.lines():
-            display.tell(line)
+            tell(line)
         display.emit("changes", **prepared.changes.fields())
         return _work(request, store, prepared, lease, display)
     finally:
         lease.release()
 
 
-def preview(request: BuildRequest, display: Display) -> Changes:
+def preview(request: BuildRequest) -> Changes:
     """What a build would change. Nothing is written, and the demo's corpus is not made."""
     store = open_run_store(request.run)
-    rows = read_rows(request.recipe, request.source, store, display.tell)
+    rows = read_rows(request.recipe, request.source, store, tell)
     return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
 
 
@@ -130,7 +131,7 @@ def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease
     if source := source_of(request.recipe, request.source):
         write_source(store, source)
     engine = "local" if prepared.is_finished else request.engine  # no Ray is started for nothing
-    with display.tell_if_slow("Starting Ray"):
+    with tell_if_slow("Starting Ray"):
         placement = _open_placement(engine)
     try:
         recipe = prepared.recipe if prepared.is_finished else None

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from types import TracebackType
 from typing import Any
 
@@ -21,22 +17,14 @@ from rich.text import Text
 
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
-from pipeline.planning.figures import Figures, failure_lines, to_clock, to_line, to_table
+from pipeline.planning.figures import Figures, failure_lines, to_line, to_table
 from pipeline.running.time_left import Estimate
+from stages.common.telling import Lines, is_quiet, tell, to_clock
 
 _LIVE_SECONDS = 0.5
 _JSON_SECONDS = 2.0
-_LINE_SECONDS = 10.0, 60.0  # between two lines, at first and in a long build
 _SLOW_SECONDS = 2.0
 _SHOWN_FAILURES = 5  # reasons, below the table
-
-
-class Output(Enum):
-    """How much a command prints, and in which form."""
-
-    TEXT = "text"
-    QUIET = "quiet"
-    JSON = "json"
 
 
 @dataclass(frozen=True)
@@ -58,19 +46,22 @@ class Progress:
 class Display:
     """Use it as a context manager while there is progress to show."""
 
-    def __init__(self, output: Output = Output.TEXT):
-        self._output = output
+    def __init__(self, as_json: bool = False):
+        self._as_json = as_json
         self._console = plain_console(file=sys.stderr)
         animated = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._live = Live(console=self._console, auto_refresh=False) if animated and output == Output.TEXT else None
-        self._begun = self._shown_at = time.monotonic()
+        self._live = (
+            Live(console=self._console, auto_refresh=False) if animated and not as_json and not is_quiet() else None
+        )
+        self._lines = Lines()
+        self._shown_at = time.monotonic()
         self._share = 0.0
         self._slow: set[str] = set()  # stages whose slow opening was told
 
     def __enter__(self) -> Display:
         if self._live:
             self._live.start()
-        self._begun = self._shown_at = time.monotonic()
+        self._lines, self._shown_at = Lines(), time.monotonic()
         return self
 
     def __exit__(
@@ -79,51 +70,24 @@ class Display:
         if self._live:
             self._live.stop()
 
-    # -- sentences and events ------------------------------------------------------------------------------------
-
-    def tell(self, text: str) -> None:
-        """Print a sentence about what the build does or is going to do."""
-        if self._output != Output.QUIET:
-            print(text, file=sys.stderr, flush=True)
-
-    @contextmanager
-    def tell_if_slow(self, what: str) -> Iterator[None]:
-        """Say what is going on if it takes longer than two seconds."""
-        timer = threading.Timer(_SLOW_SECONDS, self.tell, [f"{what} ..."])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def emit(self, event: str, **fields: Any) -> None:
         """Print an event as a line of JSON, where those are asked for."""
-        if self._output == Output.JSON:
+        if self._as_json:
             print(json.dumps({"event": event, **fields}, ensure_ascii=False), flush=True)
-
-    # -- progress ------------------------------------------------------------------------------------------------
 
     @property
     def due(self) -> bool:
-        return time.monotonic() - self._shown_at >= self._interval
-
-    @property
-    def _interval(self) -> float:
-        if self._live:
-            return _LIVE_SECONDS
-        if self._output == Output.JSON:
-            return _JSON_SECONDS
-        shortest, longest = _LINE_SECONDS
-        return min(longest, max(shortest, (time.monotonic() - self._begun) / 20))
+        if self._live or self._as_json:
+            return time.monotonic() - self._shown_at >= (_LIVE_SECONDS if self._live else _JSON_SECONDS)
+        return self._lines.due
 
     def show(self, progress: Progress) -> None:
         self._shown_at = time.monotonic()
         if self._live:
             self._share = max(self._share, progress.share)  # the bar does not go back
             self._live.update(to_screen(progress, self._share, self._console), refresh=True)
-        elif self._output == Output.TEXT:
-            self.tell(f"{time.strftime('%H:%M:%S')} {to_log_line(progress)}")
+        elif not self._as_json:
+            self._lines.print(to_log_line(progress))
         self.emit(
             "progress",
             elapsed_seconds=round(progress.elapsed, 1),
@@ -139,7 +103,7 @@ class Display:
         for stage, seconds in opening.items():
             if seconds > _SLOW_SECONDS and stage not in self._slow:
                 self._slow.add(stage)
-                self.tell(f"Opening the workers of {stage}: they load libraries and models, or compile ...")
+                tell(f"Opening the workers of {stage}: they load libraries and models, or compile ...")
 
 
 def left_text(left: Estimate | None) -> str:

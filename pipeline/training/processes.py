@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.planning.run import RunError
 from pipeline.training.errors import expected_errors
+from stages.common.telling import tell_if_slow
 
 if TYPE_CHECKING:
     from stages.clip_gs.ranks import Ranks
@@ -35,7 +36,8 @@ def together(work: Work, options: argparse.Namespace, processes: int) -> int:
     """
     if processes < 1:
         raise RunError(f"{processes} processes: expected at least 1")
-    _refuse_more_than_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    with tell_if_slow("Loading PyTorch"):
+        _refuse_more_than_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if processes == 1 or "RANK" in os.environ:
         from stages.clip_gs.ranks import joined
 

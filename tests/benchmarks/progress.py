@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pipeline.running.build
-import pipeline.running.display
+import stages.common.telling
 from pipeline.__main__ import main as run_command
 from pipeline.running.simulation import BuildLoad, StageLoad
 from pipeline.running.time_left import Estimate, Event, TimeLeft
@@ -79,7 +79,7 @@ def record(name: str, words: list[str]) -> int:
     RECORDS.mkdir(exist_ok=True)
     with (RECORDS / f"{name}.jsonl").open("w") as Recorder.file:
         pipeline.running.build.TimeLeft = Recorder  # type: ignore[misc]
-        pipeline.running.display._LINE_SECONDS = _INTERVAL, _INTERVAL
+        stages.common.telling._LINE_SECONDS = _INTERVAL, _INTERVAL
         return run_command(words)
 
 

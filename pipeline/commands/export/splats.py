@@ -15,6 +15,7 @@ from pipeline.planning.run import Run, RunError, open_run
 from stages.artifacts.splat import Splat
 from stages.common.prefetch import prefetch
 from stages.common.progress_bar import progress_bar
+from stages.common.telling import tell_if_slow
 from stages.exporting import FORMATS, SplatFormat
 
 _ARTIFACT = "splat"  # the column that names the files
@@ -32,7 +33,8 @@ class _Export:
 
 def export_splats(options: argparse.Namespace) -> int:
     """Write the files; return 1 if the splat of an object cannot be read."""
-    run = open_run(options.run)
+    with tell_if_slow("Reading what the run has"):
+        run = open_run(options.run)
     splat_format = next(each for each in FORMATS if options.format in (None, each.name))
     out = options.out.expanduser().absolute()
     exports = _plan_exports(run, options.id, out, splat_format.name)
@@ -41,7 +43,7 @@ def export_splats(options: argparse.Namespace) -> int:
         _refuse_changes(run, present, splat_format)
     left = exports if options.force else [export for export in exports if not export.path.exists()]
     failures = 0
-    for export, data in _encode(run, left, splat_format, "export"):
+    for export, data in _encode(run, left, splat_format, "Exporting"):
         if isinstance(data, ValueError):
             print(f"error: {export.id}: {data}", file=sys.stderr)
             failures += 1
@@ -91,7 +93,7 @@ def _refuse_changes(run: Run, present: list[_Export], splat_format: SplatFormat)
     """Raise RunError if a file has other content than its export."""
     changed = [
         export.path
-        for export, data in _encode(run, present, splat_format, "compare")
+        for export, data in _encode(run, present, splat_format, "Comparing")
         if isinstance(data, bytes) and export.path.read_bytes() != data
     ]
     if changed:

@@ -6,6 +6,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from stages.clip_gs.training.checkpoint import identity, load_model
 from stages.clip_gs.training.validation import split_of
 from stages.clip_gs.vectors import Encoded, concatenated, encode_split
 from stages.common.models import Checkpoint, same_model
+from stages.common.telling import tell_if_slow
 from stages.contract.stage import StageError
 from stages.embedding.batches import Batches
 
@@ -67,7 +69,8 @@ def evaluate(request: Request, ranks: Ranks, open_progress: Callable[[str], Any]
     """
     began = time.monotonic()
     dataset = request.dataset
-    rows = [open_row(name, path, dataset) for name, path in request.checkpoints.items()]
+    with tell_if_slow("Loading the checkpoints") if ranks.first else nullcontext():
+        rows = [open_row(name, path, dataset) for name, path in request.checkpoints.items()]
     classes = _classes(request)
     trained = set(rows[0].description["categories"])
     for row in rows[1:]:

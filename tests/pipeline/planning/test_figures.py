@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
-from pipeline.planning.figures import to_clock, to_line
+from pipeline.planning.figures import to_line
 from tests.pipeline.planning.plans import FOUR, PAIRS, Planned
 
 
@@ -25,7 +25,3 @@ def test_rows_are_counted_where_they_can_still_get(tmp_path: Path) -> None:
     assert figures["pack"] == {"todo": 2, "ok": 0, "failed": 0, "reasons": {}}
     assert count_wanted(plan.plan) == 4 and count_lost(plan.plan) == 2
     assert to_line(figures).startswith("ingest 2/4 (1 failed) | shape 1/3 (1 failed) | words 1/3 | pack 0/2")
-
-
-def test_time_left_is_written_as_a_clock_shows_it() -> None:
-    assert [to_clock(seconds) for seconds in (5, 65.4, 3600 + 62)] == ["0:05", "1:05", "1:01:02"]

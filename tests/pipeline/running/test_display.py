@@ -12,8 +12,9 @@ from rich.console import Console
 from pipeline.command_line.console import plain_console
 from pipeline.planning.figures import Figures
 from pipeline.running import display as displays
-from pipeline.running.display import Display, Output, Progress, left_text, to_log_line, to_screen
+from pipeline.running.display import Display, Progress, left_text, to_log_line, to_screen
 from pipeline.running.time_left import Estimate
+from stages.common.telling import quiet_if, tell
 
 FIGURES: Figures = {
     "ingest": {"todo": 0, "ok": 9_990, "failed": 10, "reasons": {"corrupt_file": 9, "not_found": 1}},
@@ -50,7 +51,7 @@ def test_a_log_gets_plain_lines_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(displays.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     shown_at = []
     with Display() as display:
         for second in range(7200):
@@ -68,8 +69,8 @@ def test_a_log_gets_plain_lines_now_and_then(
 
 
 def test_a_quiet_build_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display(Output.QUIET) as display:
-        display.tell("Rows: 5, all of them new")
+    with quiet_if(True), Display() as display:
+        tell("Rows: 5, all of them new")
         display.show(PROGRESS)
         display.show_opening({"fit": 30.0})
         display.emit("progress")
@@ -79,8 +80,8 @@ def test_a_quiet_build_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> 
 def test_events_are_lines_of_json_on_standard_output_and_sentences_go_to_the_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Display(Output.JSON) as display:
-        display.tell("Rows: 5, all of them new")
+    with Display(as_json=True) as display:
+        tell("Rows: 5, all of them new")
         display.emit("failed", id="a\nb", stage="fit")
         display.show(PROGRESS)
     out, error = capsys.readouterr()
