@@ -17,7 +17,6 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 PERCENTILES = (5, 25, 50, 75, 95)
 _FEWEST = 8  # values among which one can be far below the others
-_FENCE = 1.5  # interquartile ranges below the first quartile
 _BINS = 16  # of a histogram, at most one more
 
 
@@ -45,7 +44,9 @@ def rounded(value: float) -> str:
 
 def number(value: float) -> str:
     """A value for a person: three significant digits, also where they are 0, and no exponent."""
-    return np.format_float_positional(float(rounded(value)), 3, unique=False, fractional=False).removesuffix(".")
+    shown = float(rounded(value))
+    digits = 2 - math.floor(math.log10(abs(shown))) if shown else 2
+    return f"{shown:.{max(0, digits)}f}"
 
 
 def edge(value: float) -> str:
@@ -90,13 +91,12 @@ class Distribution:
         reached = np.cumsum([self.counts[value] for value in values])
         return values[int(np.searchsorted(reached, self.objects * percent / 100))]
 
-    @property
-    def far_below(self) -> float | None:
+    def far_below(self, ranges: float = 1.5) -> float | None:
         """The limit of what is far below: 1.5 interquartile ranges under the first quartile, as in a box plot."""
         if self.objects < _FEWEST:
             return None
         low, high = self.percentile(25), self.percentile(75)
-        return float(rounded(low - _FENCE * (high - low)))
+        return float(rounded(low - ranges * (high - low)))
 
     def count_below(self, limit: float) -> int:
         return sum(count for value, count in self.counts.items() if value < limit)
@@ -115,7 +115,7 @@ class Distribution:
         return {
             "objects": self.objects,
             "percentiles": {f"p{percent}": self.percentile(percent) for percent in PERCENTILES},
-            "far_below": self.far_below,
+            "far_below": self.far_below(),
             "histogram": self.histogram(),
         }
 

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,10 @@ _PART = re.compile(
     r"manifest/log/(?P<stage>[^/]+)/(?P<epoch>\d{8})-(?P<sequence>\d{8})(?P<snapshot>-snapshot)?\.parquet$"
 )
 STATE_COLUMNS = ("key", "status", "reason", "transient", "attempts")
+OUTCOME_COLUMNS = ("status", "columns")
 _RECENT_PARTS = 3
+
+Condense = Callable[[pa.Table], pa.Table]
 
 logger = logging.getLogger(__name__)
 
@@ -121,18 +124,23 @@ class Log:
         return compacted
 
 
-def _read(store: Store, parts: list[Part], columns: Iterable[str], fields: pa.Schema | None = None) -> pa.Table:
+def _read(
+    store: Store,
+    parts: list[Part],
+    columns: Iterable[str],
+    condense: Callable[[pa.Table], pa.Table] = lambda read: read,
+) -> pa.Table:
     """The records of one stage's parts, in order. A damaged part is skipped with a warning.
 
-    Where `fields` are named, they take the place of the JSON in `columns`.
+    `condense` makes less of some records at a time: all at once, the JSON in `columns` may take gigabytes.
     """
     newest_snapshot = max((index for index, part in enumerate(parts) if part.snapshot), default=0)
     schema = pa.schema([SCHEMA.field(name) for name in columns])
-    tables = [_with_fields(schema.empty_table(), fields)]
+    tables = [condense(schema.empty_table())]
     for part in parts[newest_snapshot:]:
         data = store.read(part.name)
         try:
-            tables += [_with_fields(piece.cast(schema), fields) for piece in _pieces(data, columns)]
+            tables += [condense(piece.cast(schema)) for piece in _pieces(data, columns)]
         except (pa.ArrowException, OSError, ValueError) as error:
             logger.warning(
                 "%s is damaged (%s); its records are skipped, and the outcomes in artifacts/ are found again",
@@ -149,19 +157,24 @@ def read_part(data: bytes, columns: Iterable[str] = SCHEMA.names) -> pa.Table:
 
 
 def _pieces(data: bytes, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """Read a part a piece at a time: all at once, the JSON of a long run takes gigabytes."""
     with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
         for batch in file.iter_batches(100_000, columns=list(columns), use_threads=False):
             yield pa.Table.from_batches([batch])
 
 
-def _with_fields(records: pa.Table, fields: pa.Schema | None) -> pa.Table:
-    if fields is None:
-        return records
+def with_fields(records: pa.Table, fields: pa.Schema) -> pa.Table:
+    """Records with some fields of the JSON in `columns` in its place."""
     found = read_fields(records.column("columns").to_pylist(), fields)
     for name in fields.names:
         records = records.append_column(fields.field(name), found.column(name))
     return records.drop_columns("columns")
+
+
+def with_list(records: pa.Table, name: str) -> pa.Table:
+    """Records whose `columns` are null unless they have a list of texts of this name with something in it."""
+    has = pc.match_substring(records.column("columns"), f'"{name}": ["')  # as `json.dumps` writes it
+    columns = pc.if_else(has, records.column("columns"), None)
+    return records.set_column(records.column_names.index("columns"), "columns", columns)
 
 
 def read_fields(objects: list[str | None], fields: pa.Schema) -> pa.Table:
@@ -219,14 +232,18 @@ class LogReader:
         self.parts = list_parts(store, bounds)
 
     def latest_of(
-        self, stage: str, ids: pa.Array, columns: Iterable[str] = STATE_COLUMNS, fields: pa.Schema | None = None
+        self,
+        stage: str,
+        ids: pa.Array,
+        columns: Iterable[str] = STATE_COLUMNS,
+        condense: Condense = lambda read: read,
     ) -> LatestRecords:
         """The latest record of each of these ids that has one; records of other ids are skipped.
 
-        Where `fields` of `columns`, which is JSON, are named, they take its place.
+        `condense` makes less of some records at a time, such as `with_fields`.
         """
         own = [part for part in self.parts if part.stage == stage]
-        records = _read(self.store, own, ("id", *columns), fields)
+        records = _read(self.store, own, ("id", *columns), condense)
         found = pc.index_in(records.column("id"), value_set=ids)
         found = found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         records = records.drop_columns("id")

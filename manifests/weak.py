@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from manifests.distribution import Distribution
+
+_DISAGREEING = 3.0  # interquartile ranges below the first quartile of the kind
 _STEPS = 2000  # of the histogram, from 0 to 1
 
 Counts = dict[str, dict[str, int]]  # by kind, then by step of the histogram (a string, as JSON keys are)
@@ -26,13 +29,30 @@ def count(counts: Counts, captions: Iterable[Mapping[str, Any]]) -> None:
 
 def bounds(shards: Iterable[Counts], percent: float) -> dict[str, float]:
     """By kind, the score below which a caption is weak, so that at most `percent` of the captions are."""
+    return {kind: _bound(steps, percent) for kind, steps in sorted(_total(shards).items())}
+
+
+def _total(shards: Iterable[Counts]) -> dict[str, dict[int, int]]:
     total: dict[str, dict[int, int]] = {}
     for counts in shards:
         for kind, steps in counts.items():
             added = total.setdefault(kind, {})
             for step, number in steps.items():
                 added[int(step)] = added.get(int(step), 0) + number
-    return {kind: _bound(steps, percent) for kind, steps in sorted(total.items())}
+    return total
+
+
+def far_below(shards: Iterable[Counts]) -> dict[str, tuple[float, int]]:
+    """By kind, the score below which a caption disagrees with the views, and how many do, where some do.
+
+    Their scores are far below those of their kind, as a distribution says.
+    """
+    found = {}
+    for kind, steps in _total(shards).items():
+        scores = Distribution({step / _STEPS: number for step, number in steps.items()})
+        if (limit := scores.far_below(_DISAGREEING)) is not None and (number := scores.count_below(limit)):
+            found[kind] = limit, number
+    return found
 
 
 def _bound(steps: Mapping[int, int], percent: float) -> float:

@@ -38,6 +38,7 @@ from stages.meshes.model import Limits, Model
 from stages.rendering import cameras, encoding
 from stages.rendering.memory import give_back_memory
 from stages.rendering.normalization import normalization
+from stages.rendering.warnings import culled, translucent
 
 if TYPE_CHECKING:
     from stages.rendering.drawing import Renderer
@@ -190,12 +191,13 @@ class Render(Stage):
         max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
         model = read_mesh(archive, row["mesh_name"], row["format"], limits, max_side)
         views = self.draw(model, normalization(model, up), renderer)
+        found = [*model.warnings, *translucent(model), *culled(renderer.culled)]
         columns = {
             "view_count": self.views,
             "size": self.size,
             "faces": model.faces,
             "vertices": model.vertices,
-            "warnings": list(dict.fromkeys([*(row.get("warnings") or []), *model.warnings])),
+            "warnings": list(dict.fromkeys([*(row.get("warnings") or []), *found])),
         }
         return Done(columns, artifact=views.to_bytes())
 

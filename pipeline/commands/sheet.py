@@ -18,9 +18,10 @@ from pipeline.command_line.options import positive
 from pipeline.commands.sheet_page import TILE, Cell, draw_page
 from pipeline.commands.sheet_pictures import CHOSEN, choose_views, draw_fitted
 from pipeline.planning.failed_rows import list_failed
-from pipeline.planning.quality import Measured, measure, warnings_of, worst_rows
+from pipeline.planning.quality import Measured, worst_rows
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run, RunError, open_run
+from pipeline.planning.warnings import Warnings
 from stages.artifacts.views import Views, open_png
 from stages.common.progress_bar import progress_bar
 from stages.common.telling import tell_if_slow
@@ -93,9 +94,9 @@ def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choic
     _check_ending(out)
     with tell_if_slow("Reading what the run has"):
         run = open_run(root)
-        measured = measure(run)
+        known = Warnings.of(run)
     failures, drawn, ids = _failures(run), _is_drawn(run), run.listing.ids
-    rows = [row for row in choice.rows(run, measured) if drawn[row] or ids[row].as_py() in failures]
+    rows = [row for row in choice.rows(run, known.measured) if drawn[row] or ids[row].as_py() in failures]
     columns = columns or max(1, 12 // layout.tiles)
     per_page = columns * _LINES_PER_PAGE
     count = -(-len(rows) // per_page)
@@ -105,8 +106,7 @@ def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choic
     out.parent.mkdir(parents=True, exist_ok=True)
     names = ((row, ids[row].as_py()) for row in rows)
     cells = (
-        _cell(run, row, name, layout, measured) if drawn[row] else Cell(name, failure=failures[name])
-        for row, name in names
+        _cell(known, row, name, layout) if drawn[row] else Cell(name, failure=failures[name]) for row, name in names
     )
     with progress_bar("Drawing") as report:
         for page, path in enumerate(paths):
@@ -155,7 +155,8 @@ def _failures(run: Run) -> dict[str, str]:
     return {row["id"]: f"{row['stage']}: {row['reason']}: {row['detail']}" for row in rows}
 
 
-def _cell(run: Run, index: int, name: str, layout: Layout, measured: list[Measured]) -> Cell:
+def _cell(known: Warnings, index: int, name: str, layout: Layout) -> Cell:
+    run = known.run
     stage = _drawn(run)
     try:
         stored = run.plan.outcomes.read(stage.name, run.plan.key(stage.name, index))
@@ -168,7 +169,7 @@ def _cell(run: Run, index: int, name: str, layout: Layout, measured: list[Measur
         return Cell(name, failure=f"the views are damaged, which `verify` sets right: {error}")
     if layout.views and max(layout.views) >= len(seen.colors):
         raise RunError(f"--views {max(layout.views)}: {name} has views 0 to {len(seen.colors) - 1}")
-    warnings = warnings_of(run, measured, index)
+    warnings = known.of_row(index)
     if layout.splats:
         fitted = draw_fitted(run, index, seen, views)
         pictures = [picture for pair in zip(pictures, fitted or [_EMPTY] * len(views), strict=True) for picture in pair]

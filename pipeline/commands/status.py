@@ -22,8 +22,9 @@ from pipeline.commands.figure_table import figure_table
 from pipeline.planning.counting import count_rows
 from pipeline.planning.failed_rows import list_failed
 from pipeline.planning.figures import Figures, to_table
-from pipeline.planning.quality import Measured, describe_row, measure, worst_rows
+from pipeline.planning.quality import Measured, worst_rows
 from pipeline.planning.run import Run, open_run
+from pipeline.planning.warnings import Warnings, describe_row
 from pipeline.planning.weak_captions import list_weak, why_none
 
 
@@ -33,6 +34,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--failed", action="store_true", help="list every failed row with stage, reason and detail")
     parser.add_argument("--weak", action="store_true", help="list the captions with the teacher's lowest scores")
     parser.add_argument("--worst", type=positive, metavar="N", help="list the N objects with the worst fits")
+    parser.add_argument("--warnings", action="store_true", help="list the objects with warnings")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -41,16 +43,18 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     holder = find_holder(run.store)
     reported = holder.beat.get("status") if holder.at_work else None
     figures: Figures = reported or count_rows(run.plan)
-    measured = measure(run)
+    warnings = Warnings.of(run)
     lists: dict[str, list[dict[str, Any]]] = {}
     if options.failed:
         lists["failed"] = list_failed(run)
     if options.weak:
         lists["weak_captions"] = list_weak(run)
     if options.worst:
-        lists["worst"] = [describe_row(run, measured, row) for row in worst_rows(measured, options.worst)]
+        lists["worst"] = [describe_row(warnings, row) for row in worst_rows(warnings.measured, options.worst)]
+    if options.warnings:
+        lists["warnings"] = warnings.listed()
     if options.json:
-        _add_figures(figures, measured)
+        _add_figures(figures, warnings.measured)
         shown = {"run": run.store.root, "building": holder.at_work, "stages": figures, **lists}
         json.dump(shown, sys.stdout, indent=1, ensure_ascii=False)
         print()
@@ -60,7 +64,9 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     state = at_work if holder.at_work else "no build is at work"
     console.print(to_table(figures, f"{run.store.root}: {counted(len(run.listing), 'row')}; {state}"))
     _print_reasons(console, run, figures)
-    _print_figures(console, measured)
+    if warnings.measured:
+        console.print(figure_table(warnings.measured, console))
+    _print_warnings(console, warnings)
     _print_lists(console, run, lists)
     return 0
 
@@ -85,23 +91,33 @@ def _print_reasons(console: Console, run: Run, figures: Figures) -> None:
                 console.print(note)
 
 
-def _print_figures(console: Console, measured: list[Measured]) -> None:
-    """How the figures of the stages are distributed, and how many objects are far below the others."""
-    if measured:
-        console.print(figure_table(measured, console))
-    found = [
-        f"{counted(each.count_far_below, 'object')} by {each.figure.column}"
-        f" (below {number(each.far_below)} {each.figure.unit}".rstrip()
-        + ")"
-        for each in measured
+def _print_warnings(console: Console, warnings: Warnings) -> None:
+    """How many objects have warnings, and which options list them."""
+    low = [
+        f"{counted(each.count_far_below, 'object')} by {each.figure.column} (below {number(each.far_below)})"
+        for each in warnings.measured
         if each.far_below is not None and each.count_far_below
     ]
-    if found:
-        console.print(f"Far below the others: {', '.join(found)}. To list the worst: --worst 20")
+    if low:
+        console.print(f"Fits far below the others: {', '.join(low)}. To list the worst: --worst 20")
+    captions = [
+        f"{count:,} of kind {kind} (score below {number(limit)})"
+        for kind, (limit, count) in warnings.disagreeing.items()
+    ]
+    if captions:
+        console.print(f"Captions that disagree with the views: {', '.join(captions)}. To list the weakest: --weak")
+    warned = len({row for row, _ in warnings.recorded()})
+    if warned:
+        console.print(f"Warnings of stages: {counted(warned, 'object')}. To list them: --warnings")
 
 
 def _print_lists(console: Console, run: Run, lists: dict[str, list[dict[str, Any]]]) -> None:
-    none = {"failed": "No failed rows.", "weak_captions": why_none(run), "worst": "No fit has been measured."}
+    none = {
+        "failed": "No failed rows.",
+        "weak_captions": why_none(run),
+        "worst": "No fit has been measured.",
+        "warnings": "No warnings.",
+    }
     for name, rows in lists.items():
         if rows:
             _print_rows(console, rows)

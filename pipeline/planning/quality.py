@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
 
 from manifests.distribution import Distribution, number, rounded
-from manifests.outcomes import DamagedFile
-from manifests.text import messages
+from manifests.log import OUTCOME_COLUMNS, LatestRecords, with_fields
+from manifests.records import OK
 from pipeline.planning.row_states import State
 from pipeline.planning.run import Run
 from stages.contract.shown import Figure
@@ -36,11 +35,16 @@ class Measured:
     @cached_property
     def far_below(self) -> float | None:
         """The limit under which a row is far below the others; None where low values are no worse, or rows are few."""
-        return self.distribution.far_below if self.figure.is_quality else None
+        return self.distribution.far_below() if self.figure.is_quality else None
 
     @cached_property
     def count_far_below(self) -> int:
         return 0 if self.far_below is None else self.distribution.count_below(self.far_below)
+
+    def rows_far_below(self) -> list[int]:
+        """Their numbers; compared are rounded values, as in the distribution."""
+        near = [] if self.far_below is None else np.flatnonzero(self.values <= self.far_below).tolist()
+        return [row for row in near if self.warning(row)]
 
     def warning(self, row: int) -> list[str]:
         """A line about a row that is far below the others."""
@@ -59,20 +63,22 @@ def measure(run: Run) -> list[Measured]:
         if not figures:
             continue
         fields = pa.schema([(figure.column, pa.float64()) for figure in figures])
-        latest = run.log.latest_of(step.name, run.listing.ids, ("status", "columns"), fields)
-        is_ok = (run.plan.states[step.name][latest.rows] == State.OK) & _is_ok(latest.records)
+        latest = run.log.latest_of(step.name, run.listing.ids, OUTCOME_COLUMNS, partial(with_fields, fields=fields))
+        ok = is_ok(run, step.name, latest)
         for figure in figures:
             values = np.full(len(run.listing), np.nan)
             column = latest.records.column(figure.column).to_numpy(zero_copy_only=False)
-            values[latest.rows[is_ok]] = column[is_ok]
+            values[latest.rows[ok]] = column[ok]
             measured = Measured(step.name, figure, values)
             if len(measured.known):
                 found.append(measured)
     return found
 
 
-def _is_ok(records: pa.Table) -> np.ndarray:
-    return np.asarray(records.column("status").cast(pa.string()).to_numpy(zero_copy_only=False) == "ok", bool)
+def is_ok(run: Run, stage: str, latest: LatestRecords) -> np.ndarray:
+    """For each of these records, whether it is that of a row that is ok at this stage now."""
+    recorded = latest.records.column("status").cast(pa.string()).to_numpy(zero_copy_only=False) == OK
+    return np.asarray(recorded, bool) & (run.plan.states[stage][latest.rows] == State.OK)
 
 
 def worst_rows(measured: list[Measured], count: int) -> list[int]:
@@ -82,23 +88,3 @@ def worst_rows(measured: list[Measured], count: int) -> list[int]:
         return []
     rows = np.argsort(ranked.values, kind="stable")[:count]  # NaN comes last
     return rows[np.isfinite(ranked.values[rows])].tolist()
-
-
-def describe_row(run: Run, measured: list[Measured], row: int) -> dict[str, Any]:
-    """One of the worst rows: what it is, its figures and its warnings."""
-    (listed,) = run.listing.rows([row])
-    values = {each.figure.column: float(each.values[row]) for each in measured if each.figure.is_quality}
-    category = listed.get("category")
-    return {"id": listed["id"], "category": category, **values, "warnings": warnings_of(run, measured, row)}
-
-
-def warnings_of(run: Run, measured: list[Measured], row: int) -> list[str]:
-    """What is odd about a row, each warning once: beside the other rows, and by itself as the stages found it."""
-    found = [line for each in measured for line in each.warning(row)]
-    for stage, states in run.plan.states.items():
-        if states[row] == State.OK:
-            try:
-                found += messages(run.plan.outcomes.read(stage, run.plan.key(stage, row)).columns.get("warnings"))
-            except (FileNotFoundError, DamagedFile):
-                continue  # `clean` has removed it, or the next build makes it again
-    return messages(found)

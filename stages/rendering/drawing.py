@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +24,21 @@ from stages.rendering.window import Window, clip_from_camera, window_of
 # linear light on a surface is base + slope . normal: brightest from above, the front (+z) and the object's left (+x)
 LIGHT_BASE = 0.64
 LIGHT_SLOPE = (0.11, 0.22, 0.15)
+_LOOKED_AT = 6  # views in which culled faces are looked for, about
+_NEARER = 1e-4  # of the range of depth: coincident faces differ by less
 _SOLID = 0.99  # fragments of a blended material with at least this alpha hide what is behind them
+
+
+@dataclass
+class Culled:
+    """Pixels, over some views of an object, in which a face that is not drawn from behind is nearer than all others."""
+
+    pixels: int = 0
+    covered: int = 0  # with these, all pixels that show the object
+
+    @property
+    def share(self) -> float:
+        return self.pixels / self.covered if self.covered else 0.0
 
 
 class Renderer:
@@ -39,6 +54,7 @@ class Renderer:
         self.size = size
         self._programs = Programs(GL)
         self._uploaded = Batches(GL)
+        self.culled = Culled()
         samples = min(samples, int(GL.glGetIntegerv(GL.GL_MAX_SAMPLES)))
         samples = samples if samples > 1 else 0  # for 1, a driver may choose any number of samples
         self._smooth = self._framebuffer(samples, GL.GL_RGBA8, GL.GL_DEPTH_COMPONENT24)
@@ -60,17 +76,19 @@ class Renderer:
         self._context._platform.make_current()  # another renderer of this process may have been current
         try:
             self._uploaded.upload(model, to_sphere)
+            self.culled = Culled()
+            looked_at = len(camera_to_world) // _LOOKED_AT or 1
             points = np.concatenate([batch.points for batch in self._uploaded.batches])
-            for matrix, pose in zip(intrinsics, camera_to_world, strict=True):
+            for view, (matrix, pose) in enumerate(zip(intrinsics, camera_to_world, strict=True)):
                 reach = float(np.linalg.norm(pose[:3, 3]))
                 near, far = max(reach - 1.01, 0.01), reach + 1.01
                 clip = clip_from_camera(matrix, self.size, near, far) @ np.linalg.inv(pose)
                 window = window_of(points, clip, self.size)
-                yield (
-                    window,
-                    self._draw_colors(window, clip, pose, albedo),
-                    self._draw_depth(window, clip, near, far),
-                )
+                color = self._draw_colors(window, clip, pose, albedo)
+                depth = self._draw_depth(window, clip, near, far)
+                if view % looked_at == 0:
+                    self._look_for_culled(window, clip)
+                yield window, color, depth
         except self._error as error:
             raise StageError("renderer_failed", f"{self.device}: {error}", transient=True) from None
         finally:
@@ -174,19 +192,39 @@ class Renderer:
 
     def _draw_depth(self, window: Window, clip: np.ndarray, near: float, far: float) -> np.ndarray:
         """[H, W] float32: the depth at the middle of each pixel, 0 where there is nothing solid."""
-        GL = self.gl
         self._begin(self._flat)
         for batch in self._uploaded.batches:
-            cut = "CUT" in batch.features
-            program = self._programs.use("depth", batch.features & {"CUT", "TEXTURED"} if cut else frozenset())
-            self._bind(program, batch, clip)
-            GL.glUniform1f(program.at("cutoff"), _cutoff(batch.material))
+            self._bind_depth(batch, clip)
             self._triangles(batch)
-        steps = self._read(window, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, np.float32, 1)
+        steps = self._read_depth(window)
         seen = steps < 1
         depth = np.float32(near * far) / (np.float32(far) - steps * np.float32(far - near))
         depth[~seen] = 0
         return depth
+
+    def _bind_depth(self, batch: Batch, clip: np.ndarray) -> None:
+        cut = "CUT" in batch.features
+        program = self._programs.use("depth", batch.features & {"CUT", "TEXTURED"} if cut else frozenset())
+        self._bind(program, batch, clip)
+        self.gl.glUniform1f(program.at("cutoff"), _cutoff(batch.material))
+
+    def _look_for_culled(self, window: Window, clip: np.ndarray) -> None:
+        """Draw what is culled into the depth of the view just drawn, and count where it comes nearer."""
+        GL = self.gl
+        one_sided = [batch for batch in self._uploaded.batches if not batch.material.double_sided]
+        if not one_sided:
+            return
+        drawn = self._read_depth(window)
+        for batch in one_sided:
+            self._bind_depth(batch, clip)
+            GL.glCullFace(GL.GL_BACK)
+            self._triangles(batch)
+        nearer = self._read_depth(window)
+        self.culled.pixels += int((nearer < drawn - _NEARER).sum())
+        self.culled.covered += int((nearer < 1).sum())
+
+    def _read_depth(self, window: Window) -> np.ndarray:
+        return self._read(window, self.gl.GL_DEPTH_COMPONENT, self.gl.GL_FLOAT, np.float32, 1)
 
     def _read(self, window: Window, form: int, kind: int, dtype: type, channels: int) -> np.ndarray:
         GL = self.gl

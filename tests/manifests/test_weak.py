@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from manifests.weak import bounds, count, is_weak
+from manifests.weak import bounds, count, far_below, is_weak
 
 
 def captions(kind, scores):
@@ -46,3 +46,10 @@ def test_captions_without_scores_are_neither_counted_nor_weak():
     assert counted([unscored]) == {}
     assert not is_weak(unscored[0], {"name": 0.5})
     assert not is_weak(captions("other", [0.1])[0], {"name": 0.5})
+
+
+def test_captions_disagree_whose_score_is_far_below_those_of_their_kind():
+    good = captions("short", np.random.default_rng(0).normal(0.3, 0.01, 90).tolist())
+    shards = [counted([good[:40]]), counted([good[40:], captions("short", [0.05, 0.1]), captions("name", [0.0])])]
+    (limit, count), *others = far_below(shards).values()
+    assert 0.1 < limit < 0.28 and count == 2 and not others

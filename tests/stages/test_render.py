@@ -599,3 +599,26 @@ def test_obj_indices_before_the_first_vertex_are_corrupt(tmp_path: Path) -> None
         with pytest.raises(StageError) as caught:
             model_of(b"v 0 0 0\nv 1 0 0\nv 1 1 0\n" + face, tmp_path, "a.obj")
         assert caught.value.reason == "corrupt_file"
+
+
+def test_what_views_and_splats_show_only_in_part_has_a_warning(draw: Draw, tmp_path: Path) -> None:
+    def blended(alpha: float) -> dict[str, Any]:
+        return {"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, alpha]}, "alphaMode": "BLEND"}
+
+    files = {
+        "sheet": meshes.quad_gltf(WHITE),
+        "sheet from both sides": meshes.quad_gltf({**WHITE, "doubleSided": True}),
+        "box": meshes.cube_gltf(WHITE),
+        "glass": meshes.cube_gltf(blended(0.5)),
+        "solid": meshes.cube_gltf(blended(1.0)),
+    }
+    for name, gltf in files.items():
+        (tmp_path / name).with_suffix(".glb").write_bytes(gltf.glb())
+    outcomes = draw([(tmp_path / name).with_suffix(".glb") for name in files], views=12, size=48)
+    found = {
+        name: [text.split(":")[0] for text in outcome.columns["warnings"]] if isinstance(outcome, Done) else outcome
+        for name, outcome in zip(files, outcomes, strict=True)
+    }
+    assert found == {
+        "sheet": ["culled"], "sheet from both sides": [], "box": [], "glass": ["translucent"], "solid": [],
+    }  # fmt: skip
