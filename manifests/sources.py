@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from manifests import captions
+from manifests.adapters import adapter_of
+from manifests.adapters.adapter import open_layout
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.archives.address import ENDINGS as ARCHIVE_ENDINGS
 from manifests.archives.address import OTHER_ENDINGS, Member, address_of, member_of
@@ -66,6 +68,8 @@ def read_source(
 
     tell: called with a sentence about files that are left out.
     """
+    if named := adapter_of(source):
+        return _checked(_read_layout(*named, endings, tell))
     try:
         if of_web := scheme_of(source) in WEB:
             web.check(source)
@@ -88,6 +92,10 @@ def read_source(
         _tell_left_out(source, endings, left_out(uris, others, local=not is_uri(source)), rows, tell)
     if not rows:
         raise SourceError(f"{source}: the list has no rows")
+    return _checked(rows)
+
+
+def _checked(rows: list[SourceRow]) -> list[SourceRow]:
     _mark_surplus_splits(rows)
     _mark_duplicate_ids(rows)
     return rows
@@ -101,6 +109,23 @@ def _tell_left_out(
         raise SourceError(f"{source}: no mesh found; mesh files end in {', '.join(endings)}{end}")
     if skipped and tell:
         tell(message(f"{source}: {skipped}"))
+
+
+def _read_layout(
+    name: str, folder: str, endings: tuple[str, ...], tell: Callable[[str], None] | None
+) -> list[SourceRow]:
+    """The rows of a published dataset, as its adapter finds them."""
+    layout = open_layout(name, folder)
+    rows: list[SourceRow] = []
+    others: list[str] = []
+    for number, entry in enumerate(layout.entries(), 1):
+        if entry["uri"].lower().partition("::")[0].endswith(endings):
+            rows.append(_to_row(f"object {number}", {key: value for key, value in entry.items() if value}, ""))
+        else:
+            others.append(entry["uri"])
+    _name_by_path(rows, str(layout.root / "objects"))
+    _tell_left_out(f"{name}:{folder}", endings, left_out((), others, local=False), rows, tell)
+    return rows
 
 
 def _read_archive(source: str, endings: tuple[str, ...], tell: Callable[[str], None] | None) -> list[SourceRow]:
@@ -372,4 +397,6 @@ def resolve_uri(given: str, source: str) -> str:
         return local_path(given)
     if is_uri(source):
         return f"{source.rsplit('/', 1)[0]}/{given}"
-    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(source))), given))
+    above, mark, inner = given.partition("/./")  # the mark says which folder has the files that belong to the mesh
+    folder = os.path.dirname(os.path.abspath(os.path.expanduser(source)))
+    return os.path.normpath(os.path.join(folder, above)) + (f"/./{os.path.normpath(inner)}" if mark else "")

@@ -11,6 +11,7 @@ same hash. The formats are in stages/meshes/formats.py.
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any, ClassVar, NotRequired
 
 from pydantic import Field
@@ -179,9 +180,9 @@ def _collect(origin: Origin) -> Done:
     companions = Companions(origin)
     companions.fetch(mesh.companions(), origin.name)
     mesh.check_companions(companions.found)
-    mesh_name = f"mesh.{mesh.format}"
-    while mesh_name in companions.found:
-        mesh_name = f"_{mesh_name}"
+    name = f"mesh.{mesh.format}"
+    while (mesh_name := posixpath.join(posixpath.dirname(origin.name), name)) in companions.found:
+        name = f"_{name}"
     members = {mesh_name: mesh.data, **dict(sorted(companions.found.items()))}
     content = bundle.digest(members)
     columns: Row = {

@@ -75,6 +75,8 @@ def test_importing_the_packages_loads_nothing_heavy() -> None:
 # Where a stage is named: the recipe has a line for each. `caption` is also a column of source lists, `fit` a method of
 # Ray's trainer.
 NAMING = {
+    ("manifests/adapters/abo.py", "caption"),
+    ("manifests/adapters/gso.py", "caption"),
     ("manifests/captions.py", "caption"),
     ("manifests/sources.py", "caption"),
     ("pipeline/recipe.py", "ingest"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from manifests.adapters import ADAPTERS
 from manifests.text import message
 from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
@@ -12,6 +13,7 @@ from pipeline.command_line.suggestions import did_you_mean
 from pipeline.commands.build_summary import NOTHING_TO_DO, print_summary, summary_fields
 from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_location
+from pipeline.planning.source_rows import absolute_source
 from pipeline.recipe import KINDS, Recipe, load_recipe
 from pipeline.running.build import BuildRequest, build, preview
 from pipeline.running.display import Display
@@ -36,7 +38,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     make.add_argument(
         "--source",
         default="",
-        help="a folder, a glob, a mesh, a list (.jsonl, .csv, .parquet) or an archive (.zip, .tar, .tar.gz)",
+        help="a folder, a glob, a mesh, a list (.jsonl, .csv, .parquet), an archive (.zip, .tar, .tar.gz), or NAME:DIR "
+        f"for a published dataset ({', '.join(ADAPTERS)})",
     )
     make.add_argument("--run", default="", help="the run folder: a path or a URI (s3://...)")
     make.add_argument("--engine", choices=("ray", "local"), default="ray", help="where workers run (default: ray)")
@@ -89,7 +92,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     request = BuildRequest(
         recipe=recipe,
         run=absolute_location(options.run, "--run"),
-        source=absolute_location(options.source, "--source") if options.source else "",
+        source=absolute_source(options.source) if options.source else "",
         engine=options.engine,
         only=options.only,
         limit=options.limit,

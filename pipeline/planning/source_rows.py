@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -10,15 +11,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from manifests.adapters import ADAPTERS, adapter_of
+from manifests.addresses import is_uri
 from manifests.listing import Listing, read_listing, require_listing
 from manifests.sources import SourceRow, read_source
 from manifests.store import LocalStore, Store
 from manifests.text import public_address
-from pipeline.planning.run import RunError
+from pipeline.command_line.suggestions import did_you_mean
+from pipeline.planning.run import RunError, absolute_location
 from pipeline.recipe import Recipe
 from stages.corpus.corpus import Corpus
 from stages.meshes.formats import ENDINGS
 
+_ADAPTER = re.compile(r"([A-Za-z][\w-]+):[^:]")
 _FOLDER = "corpus"
 _LAST_SOURCE = "manifest/source.txt"
 
@@ -37,6 +42,16 @@ def read_rows(
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None
     return read_source(source, ENDINGS, recipe.web, tell)
+
+
+def absolute_source(given: str) -> str:
+    """The source of a command line with its path made absolute; RunError for an adapter that is not known."""
+    if named := adapter_of(given):
+        return f"{named[0]}:{absolute_location(named[1], '--source')}"
+    if (found := _ADAPTER.match(given)) and not is_uri(given) and not Path(given).exists():
+        hint = did_you_mean(found[1], ADAPTERS) or f"; expected one of {', '.join(ADAPTERS)}"
+        raise RunError(f"--source {given}: {found[1]} is not an adapter{hint}")
+    return absolute_location(given, "--source")
 
 
 def make_corpus(corpus: Corpus, store: Store) -> list[SourceRow]:

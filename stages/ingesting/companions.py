@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 
 from stages.contract.stage import StageError
@@ -25,19 +24,19 @@ class Companions:
         self._absent: set[str] = set()  # names without a file
         self._followed: set[str] = set()
 
-    def fetch(self, companions: Iterable[Companion], owner: str, folder: str = "") -> None:
-        """Fetch companions and what they refer to. owner: the file that refers to them, in `folder`."""
+    def fetch(self, companions: Iterable[Companion], owner: str) -> None:
+        """Fetch companions and what they refer to. owner: the name of the file that refers to them."""
         wanted: dict[str, Companion] = {}
         for companion in companions:
             wanted.setdefault(companion.uri, companion)
             self._check_count(len(wanted) + len(self.found) + len(self.missing))
-        names = {uri: names_of(uri, owner, folder) for uri in wanted}  # all are checked before the first is opened
+        names = {uri: names_of(uri, owner) for uri in wanted}  # all are checked before the first is opened
         for uri, companion in wanted.items():
             found = self._fetch(names[uri])
             if found is not None:
                 if companion.companions is not None and found not in self._followed:
                     self._followed.add(found)
-                    self.fetch(companion.companions(self.found[found]), found, posixpath.dirname(found))
+                    self.fetch(companion.companions(self.found[found]), found)
             elif companion.needed:
                 raise StageError("missing_file", f"{owner} needs {uri[:200]!r}, but there is no such file")
             else:

@@ -32,7 +32,7 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.
 class Origin(ABC):
     """A mesh file and its folder. `files` lists the local files that were looked for: path, size and time."""
 
-    name: str  # the mesh's file name, for messages and for its ending
+    name: str  # of the mesh in the folder that has its companions
 
     def __init__(self, name: str, max_bytes: int):
         self.name = name
@@ -73,10 +73,13 @@ class _NotAFile(Exception):
 
 
 class LocalOrigin(Origin):
+    """A mesh and the files in its folder, or in the folder above that a `/./` in its path marks."""
+
     def __init__(self, path: str, max_bytes: int):
-        super().__init__(os.path.basename(path), max_bytes)
+        above = os.path.abspath(path.partition("/./")[0])
         self.path = os.path.abspath(path)
-        self.folder = os.path.dirname(self.path)
+        self.folder = above if self.path.startswith(os.path.join(above, "")) else os.path.dirname(self.path)
+        super().__init__(os.path.relpath(self.path, self.folder), max_bytes)
         self._inside = os.path.join(os.path.realpath(self.folder), "")
         self._listings: dict[str, dict[str, list[str]]] = {}  # names in a folder, by how they read without case
 

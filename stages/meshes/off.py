@@ -16,7 +16,7 @@ from stages.meshes.model import Limits, Material, Model, make_part
 from stages.meshes.polygons import triangles
 from stages.meshes.text_numbers import LONG_LINE, most_words, numbers_of, table_of
 
-_KEYWORD = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF\b", re.IGNORECASE)
+_KEYWORD = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF(?![A-Z_])", re.IGNORECASE)  # ModelNet40 has files with OFF490 518 0
 _LINE = re.compile(rb"[^\r\n]+")
 _FURTHER_WORDS = 16  # the most words of a face's line besides a corner for each triangle; no colour has as many
 

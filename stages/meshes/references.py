@@ -31,22 +31,27 @@ def embedded(uri: str, owner: str) -> bytes:
         raise StageError("corrupt_file", f"{owner}: a data URI is not valid base64 ({error})") from None
 
 
-def names_of(uri: str, owner: str, folder: str = "") -> list[str]:
+def names_of(uri: str, owner: str) -> list[str]:
     """The names, relative to the mesh's folder, under which a file that `owner` refers to is looked for.
 
-    First in `folder`, which is the owner's, then in the mesh's own; in each, percent-decoded first, then as it is
-    written. A reference that leads out of the mesh's folder is refused here, before any file is opened. One that is
-    longer than any path has no names.
+    First in the owner's folder, then in the mesh's own; in each, percent-decoded first, then as it is written. A
+    reference that leads out of the mesh's folder is refused here, before any file is opened. One that is longer than
+    any path has no names.
     """
     if len(uri) > _LONGEST:
         return []
-    beside = _inside(f"{folder}/{uri}", owner) if folder and not _leads_out(uri) else []
+    folder = posixpath.dirname(owner)
+    beside: list[str] = []
+    if folder and not _is_absolute(uri) and not _leads_out(f"{folder}/{uri}"):
+        beside = _inside(f"{folder}/{uri}", owner)
+        if _leads_out(uri):  # to a folder that is the mesh's own too
+            return beside
     return beside + [name for name in _inside(uri, owner) if name not in beside]
 
 
-def find(uri: str, owner: str, members: Container[str], folder: str = "") -> str | None:
+def find(uri: str, owner: str, members: Container[str]) -> str | None:
     """The name of the member that a reference means; None if it is missing."""
-    return next((name for name in names_of(uri, owner, folder) if name in members), None)
+    return next((name for name in names_of(uri, owner) if name in members), None)
 
 
 def _inside(uri: str, owner: str) -> list[str]:
@@ -66,8 +71,11 @@ def _inside(uri: str, owner: str) -> list[str]:
 
 def _leads_out(text: str) -> bool:
     path = text.replace("\\", "/")
-    outside = posixpath.normpath(path).split("/")[0] == ".."
-    return outside or path.startswith("/") or "\0" in path or _SCHEME.match(path) is not None
+    return posixpath.normpath(path).split("/")[0] == ".." or "\0" in path or _is_absolute(path)
+
+
+def _is_absolute(text: str) -> bool:
+    return text.startswith(("/", "\\")) or _SCHEME.match(text) is not None
 
 
 def decoded(text: bytes) -> str:

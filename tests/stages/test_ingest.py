@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -31,6 +32,8 @@ from cryptography.x509.oid import NameOID
 from stages.contract.stage import Done, Outcome, StageError
 from stages.ingest import Ingest
 from stages.ingesting import companions, origins
+from stages.meshes.formats import read_mesh
+from stages.meshes.model import Limits
 from tests.stages import meshes
 
 
@@ -101,6 +104,9 @@ def test_other_spellings_of_a_format(tmp_path: Path) -> None:
     solid = b"solid but binary".ljust(80, b" ") + meshes.stl_cube()[80:]
     assert done(write(tmp_path / "b.stl", solid)).columns["format"] == "stl"
     assert done(write(tmp_path / "c.ply", meshes.ply_cube())).columns["format"] == "ply"
+    glued = write(tmp_path / "e.off", re.sub(rb"^OFF\s+(#.*\n)*", b"OFF", meshes.off_cube()))
+    assert glued.read_bytes()[3:4].isdigit() and done(glued).columns["format"] == "off"
+    assert read_mesh(done(glued).artifact or b"", "mesh.off", "off", Limits(), 64).faces == 12
     bom = b"\xef\xbb\xbf" + meshes.cube_gltf().gltf("x.bin")
     write(tmp_path / "x.bin", meshes.cube_gltf().binary)
     assert done(write(tmp_path / "d.gltf", bom)).columns["format"] == "gltf"
@@ -137,6 +143,24 @@ def test_a_damaged_companion_in_an_archive_is_a_reason_and_a_link_is_missing(tmp
     buffer = (tmp_path / "cube" / "my buffer.bin").read_bytes()
     path.write_bytes(path.read_bytes().replace(buffer, buffer[::-1]))
     assert "my buffer.bin: damaged in the archive" in refused(address, "corrupt_file").detail
+
+
+def test_a_path_may_mark_the_folder_that_has_the_companions(tmp_path: Path) -> None:
+    model = tmp_path / "1a04"
+    write(model / "images" / "texture0.png", meshes.png(meshes.QUARTERS))
+    library = b"newmtl a\nmap_Kd ../images/texture0.png\nmap_Ks ../../secret.png\n"
+    write(model / "models" / "model_normalized.mtl", library)
+    write(tmp_path / "secret.png", b"secret")
+    path = write(model / "models" / "model_normalized.obj", meshes.obj_cube("mtllib model_normalized.mtl\nusemtl a"))
+    refused(path, "external_reference")
+    refused(f"{model}/./models/model_normalized.obj", "external_reference")  # for map_Ks alone
+    write(model / "models" / "model_normalized.mtl", library[: library.index(b"map_Ks")])
+    outcome = done(f"{model}/./models/model_normalized.obj")
+    assert list(members(outcome)) == ["models/mesh.obj", "images/texture0.png", "models/model_normalized.mtl"]
+    assert outcome.columns["warnings"] == []
+    read = read_mesh(outcome.artifact or b"", outcome.columns["mesh_name"], "obj", Limits(), 64)
+    assert all(part.material.color_texture for part in read.parts)
+    refused(f"{tmp_path}/1a04/./../secret.obj", "not_found")
 
 
 def test_companions_are_kept_with_the_mesh(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Colours are taken as sRGB, as MTL files are written.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,7 +104,7 @@ def _read_library(
             _read_factor(surface, keyword, rest, model)
         elif keyword in _MAPS:
             uri, options = mtl.texture_line(rest)
-            name = references.find(uri, library, members, posixpath.dirname(library))
+            name = references.find(uri, library, members)
             if name is not None:
                 surface.maps[keyword] = TextureLine(name, **_transform(options))
             else:
