@@ -227,9 +227,8 @@ def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str],
         if source.lower().endswith(CONVERTIBLE):
             raise SourceError(f"{source}: not a format that is read; {CONVERT}")
         if not source.lower().endswith(endings):
-            raise SourceError(
-                f"{source}: neither a mesh file ({', '.join(endings)}) nor a list file ({', '.join(LIST_ENDINGS)})"
-            )
+            kinds = f"a mesh ({', '.join(endings)}), a list ({', '.join(LIST_ENDINGS)}) or an archive"
+            raise SourceError(f"{source}: expected {kinds} ({', '.join(ARCHIVE_ENDINGS)}), or a folder")
         return str(path.parent), [str(path)], []
     if glob.has_magic(source):
         fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
@@ -237,7 +236,7 @@ def _find_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, list[str],
         base = str(Path(*fixed))
         return base, sorted(set(find(base, (*parts, "*") if parts[-1] == "**" else parts, endings, hidden=False))), []
     raise SourceError(
-        f"{source}: does not exist; pass a folder, a glob, a mesh, or a list file ({', '.join(LIST_ENDINGS)})"
+        f"{source}: does not exist; pass a folder, a glob, a mesh, a list ({', '.join(LIST_ENDINGS)}) or an archive"
     )
 
 

@@ -46,6 +46,8 @@ def read_rows(
 
 def absolute_source(given: str) -> str:
     """The source of a command line with its path made absolute; RunError for an adapter that is not known."""
+    if given.rstrip(":") in ADAPTERS and not Path(given).exists():
+        raise RunError(f"--source {given}: the folder is missing; expected {given.rstrip(':')}:DIR")
     if named := adapter_of(given):
         return f"{named[0]}:{absolute_location(named[1], '--source')}"
     if (found := _ADAPTER.match(given)) and not is_uri(given) and not Path(given).exists():

@@ -253,7 +253,7 @@ def test_uris_are_kept_and_remote_lists_resolve_beside_themselves(tmp_path: Path
     [
         ("nowhere", "does not exist"),
         ("empty", "no mesh found"),
-        ("notes.txt", "neither a mesh"),
+        ("notes.txt", r"expected a mesh \(.glb, .*or an archive \(.zip, .*, or a folder"),
         ("bad.parquet", "not a Parquet"),
         ("bad.csv", "not CSV from line 1 on"),
     ],
