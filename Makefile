@@ -9,6 +9,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SYSTEM_PACKAGES ?= libegl1 libgl1 libgles2 libgl1-mesa-dri
 # More words for pip, such as --extra-index-url URL for PyTorch's CPU builds (README.md).
 PIP_ARGS ?=
+# How many processes share the files of `make test`.
+JOBS ?= 2
 # More words for `make demo` (--corpus.count 100), `make test` (-k render) and the benchmarks.
 ARGS ?=
 
@@ -34,7 +36,7 @@ demo: $(STAMP) ## Build the demo dataset in runs/demo, measure the embedded CLIP
 	@echo "In a new shell, first: . $(VENV)/bin/activate"
 
 test: $(STAMP) ## Run the tests (ARGS="-k render" for some of them, ARGS=--cov to measure how much of the code they run)
-	@$(RUN) -m pytest -q $(ARGS)
+	@$(RUN) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP) ## Run the long tests: faults, real Ray clusters
 	@$(RUN) -m pytest -q -m "slow and not gpu and not render" $(ARGS)
