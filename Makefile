@@ -20,7 +20,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
+.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-runner: $(STAMP) ## The scheduler's own cost: rows a second through five s
 
 bench-render: $(STAMP) ## Rendering on one core against the script that people write (ARGS=FOLDER)
 	@$(RUN) -m tests.benchmarks.render $(ARGS)
+
+bench-up: $(STAMP) ## How often `up: auto` is right over meshes whose axis is known (ARGS=FOLDER)
+	@$(RUN) -m tests.benchmarks.up $(ARGS)
 
 bench-fit: $(STAMP) ## Fitting on one core: quality and seconds (ARGS=FOLDER for its textured meshes too)
 	@$(RUN) -m tests.benchmarks.fit $(ARGS)

@@ -61,6 +61,19 @@ class Listing:
         schemes = pc.unique(pc.struct_field(found, "scheme")).to_pylist()
         return tuple(sorted({(scheme or "").lower() for scheme in schemes}))
 
+    def with_up(self, up: str, upright: tuple[str, ...]) -> Listing:
+        """The same rows, with this `up` where the source gives none: "y", "z" or "auto".
+
+        upright: endings of files that have y up by definition, of which `auto` leaves it at that. y is what a row
+        without `up` has.
+        """
+        given = self.table.column("up")
+        filled = given if up == "y" else pc.fill_null(given, up)
+        pattern = rf"(?i)({'|'.join(map(re.escape, upright))})([?#]|$)"
+        known = pc.and_(pc.equal(filled, "auto"), pc.match_substring_regex(self.table.column("uri"), pattern))
+        filled = pc.if_else(pc.fill_null(known, False), pa.scalar(None, pa.string()), filled)
+        return Listing(self.table.set_column(self.table.schema.get_field_index("up"), "up", filled))
+
     def rows(self, indices: list[int]) -> list[dict[str, Any]]:
         """Rows as dicts, without their null fields."""
         chosen = self.table.take(pa.array(indices, pa.int64())).to_pylist()

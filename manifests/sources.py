@@ -33,6 +33,7 @@ from manifests.web import OFFLINE, Web
 
 COLUMNS = ("id", "uri", "group", "category", "source", "licence", "caption", "name", "tags", "split", "up")
 ALIASES = {"path": "uri", "license": "licence"}
+UP = ("y", "z", "auto")  # what `up` may be, in any case
 _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
 _NAMES = ("id", "group", "category", "licence", "up")
@@ -272,7 +273,7 @@ def _to_row(where: str, entry: Any, source: str) -> SourceRow:
         found["caption"] = captions.joined(own)
     except ValueError as error:
         return _problem(name, f"caption: {error}; {captions.EXPECTED}", path)
-    texts = {column: text for column, value in found.items() if (text := published(str(value)))}
+    texts = {column: text for column, value in found.items() if (text := _text_of(column, value))}
     if "source" in texts or not path:
         texts["source"] = without_queries(texts.get("source", given))
     row = cast(SourceRow, texts | {"id": name, "uri": uri})
@@ -338,6 +339,11 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
+def _text_of(column: str, value: Any) -> str:
+    text = published(str(value))
+    return text.strip().lower() if column == "up" else text
+
+
 def _is_empty(value: Any) -> bool:
     """Whether a field has no value; some lists write NaN for that."""
     return value is None or value == "" or isinstance(value, float) and value != value
@@ -357,8 +363,8 @@ def _problem_of_row(row: SourceRow, tags: Any) -> str:
             return f"{column} has {len(str(value)):,} characters; at most {_LONGEST_NAME:,} are read"
     if not isinstance(tags, str | list | None):
         return f"tags is {tags!r:.100}, expected a list of words, or words separated by commas or |"
-    if row.get("up", "y") not in ("y", "z"):
-        return f"up is {row['up']!r}, expected 'y' or 'z'"
+    if row.get("up", "y") not in UP:
+        return f"up is {row['up']!r}, expected 'y', 'z' or 'auto'"
     if not is_split_name(row.get("split", "train")):
         return (
             f"split is {row['split']!r:.100}, expected only letters, digits and underscores, at most {LONGEST_SPLIT} "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, create_model, model_validator
 
 from manifests.splits import Splits
 from manifests.text import published
@@ -69,9 +69,18 @@ Schedules: Any = create_model(
 )
 
 
+def _lower(given: Any) -> Any:
+    return given.lower() if isinstance(given, str) else given
+
+
 class Recipe(Stages):
     """All settings of a build."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    up: Annotated[Literal["y", "z", "auto"], BeforeValidator(_lower)] = "y"
+    """The axis that points up in the meshes of the source, for rows that do not say: y, z, or auto, which decides by
+    each mesh alone."""
     splits: Splits = Splits()
     schedule: Schedules = Schedules()
 
@@ -147,8 +156,9 @@ class Recipe(Stages):
     def provenance(self) -> dict[str, Any]:
         """The settings that decide what the dataset contains: those of the stages that ran, without their schedules."""
         stages = [step.stage for step in (*self.steps(), self.block_step())]
-        settings = {stage.name: stage.settings() for stage in stages} | {"splits": self.splits.model_dump(mode="json")}
-        return published(settings)
+        settings: dict[str, Any] = {stage.name: stage.settings() for stage in stages}
+        settings["splits"] = self.splits.model_dump(mode="json")
+        return published(settings if self.up == "y" else settings | {"up": self.up})
 
     def to_yaml(self) -> str:
         return to_yaml(self)

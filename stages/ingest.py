@@ -104,7 +104,8 @@ class Ingest(Stage):
         ),
         Reason(
             "external_reference",
-            "a companion outside the mesh's own folder, or at a URL; it is never opened",
+            "a companion outside the mesh's own folder, or at a URL; it is never opened; of a buffer also an absolute "
+            "path, if that folder has no file of its name",
             "put the companion into the mesh's folder and refer to it by its name",
         ),
     )
@@ -190,6 +191,6 @@ def _collect(origin: Origin) -> Done:
         "format": mesh.format,
         "mesh_name": mesh_name,
         "mesh_bytes": sum(map(len, members.values())),
-        "warnings": [f"missing file: {uri}" for uri in companions.missing],
+        "warnings": [*companions.missing, *companions.replaced],
     }
     return Done(columns, artifact=bundle.pack(members), content=content, files=origin.files)

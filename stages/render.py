@@ -1,14 +1,16 @@
 """Render: square views of one mesh, with depth and cameras.
 
-in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, or "z")
-out: views (see stages/artifacts/views.py), view_count, size, faces, vertices, warnings
+in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, "z" or "auto")
+out: views (see stages/artifacts/views.py), view_count, size, faces, vertices, warnings; with `up: auto` also up (the
+     axis that was chosen), up_reason and up_sure
 
 Conventions, light and limits are described in docs/rendering.md.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,7 @@ from manifests.dataset import IMAGE, Column
 from manifests.outcomes import DamagedFile
 from stages.artifacts.views import Views
 from stages.contract.schedule import Schedule
-from stages.contract.shown import Shown
+from stages.contract.shown import Choice, Shown
 from stages.contract.stage import (
     Context,
     DamagedInput,
@@ -38,6 +40,7 @@ from stages.meshes.model import Limits, Model
 from stages.rendering import cameras, encoding
 from stages.rendering.memory import give_back_memory
 from stages.rendering.normalization import normalization
+from stages.rendering.up_axis import find_up
 from stages.rendering.warnings import culled, translucent
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ class RenderOutcome(TypedDict):
     faces: int
     vertices: int
     warnings: list[str]
+    up: NotRequired[str]
+    up_reason: NotRequired[str]
+    up_sure: NotRequired[bool]
     views: str
 
 
@@ -92,7 +98,7 @@ class Render(Stage):
         Column("normalization", pa.list_(pa.float64(), 16), "[4, 4], source frame to unit sphere (world)"),
     )
     reasons: ClassVar[tuple[Reason, ...]] = (
-        Reason("bad_up", "`up` of the source list is neither y nor z", "write y or z, or leave it empty"),
+        Reason("bad_up", "`up` of the source list is not y, z or auto", "write one of them, or leave it empty"),
         Reason(
             "empty_scene",
             "no mesh, or all points at one place",
@@ -132,7 +138,7 @@ class Render(Stage):
         ),
     )
     default_schedule: ClassVar[Schedule] = Schedule(cpus=1, batch=4, memory_gb=6, timeout_seconds=180, renew_rows=500)
-    shown: ClassVar[Shown] = Shown(views="views")
+    shown: ClassVar[Shown] = Shown(views="views", choice=Choice("up", sure="up_sure"))
 
     views: int = Field(24, ge=1, le=999)
     """Number of views."""
@@ -161,9 +167,14 @@ class Render(Stage):
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
+        """`metadata` says which axis `up: auto` has chosen, and why."""
         views = artifact(Views.from_bytes)
         cameras = ("depth_scale", "intrinsics", "camera_to_world", "normalization")
-        return {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
+        entry: Row = {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
+        if "up" in outcome:
+            chosen = {"up": outcome["up"], "up_reason": outcome["up_reason"]}
+            entry["metadata"] = json.dumps(json.loads(row["metadata"]) | chosen, sort_keys=True, ensure_ascii=False)
+        return entry
 
     def check_artifact(self, data: bytes) -> None:
         Views.from_bytes(data)
@@ -185,12 +196,21 @@ class Render(Stage):
 
     def render(self, row: Row, archive: bytes, renderer: Renderer) -> Done:
         up = row.get("up") or "y"
-        if up not in ("y", "z"):
-            raise StageError("bad_up", f"up is {up!r}, expected 'y' or 'z'")
+        if up not in ("y", "z", "auto"):
+            raise StageError("bad_up", f"up is {up!r}, expected 'y', 'z' or 'auto'")
         limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
         max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
         model = read_mesh(archive, row["mesh_name"], row["format"], limits, max_side)
-        views = self.draw(model, normalization(model, up), renderer)
+        to_sphere = normalization(model, "z" if up == "z" else "y")
+        chosen: Row = {}
+        if up == "auto":
+            axis = find_up(model, row["format"])
+            chosen = {"up": axis.axis, "up_reason": axis.reason, "up_sure": axis.sure}
+            if axis.axis == "z":
+                to_sphere = normalization(model, "z")
+            if not axis.sure:
+                model.warn(f"up: auto took {axis.axis} and is not sure: {axis.reason}")
+        views = self.draw(model, to_sphere, renderer)
         found = [*model.warnings, *translucent(model), *culled(renderer.culled)]
         columns = {
             "view_count": self.views,
@@ -198,6 +218,7 @@ class Render(Stage):
             "faces": model.faces,
             "vertices": model.vertices,
             "warnings": list(dict.fromkeys([*(row.get("warnings") or []), *found])),
+            **chosen,
         }
         return Done(columns, artifact=views.to_bytes())
 

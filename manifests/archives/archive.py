@@ -19,6 +19,8 @@ from typing import IO, Any, cast
 from manifests.archives.gunzipped import DamagedGzip, Gunzipped, TooLongGzip
 
 MOST_MEMBERS = 500_000
+_MOST_LEVELS = 16  # of folders whose members are listed
+_LONGEST_LISTED = 1_024  # characters of a name that is listed
 _LARGEST_READ = 64 << 20  # bytes at once: of a zip's directory, or of a tar's header
 _SLACK = 1 << 30  # bytes that a .tar.gz may have uncompressed whatever its size
 _MOST_EXPANDED = 100  # times its size that it may have besides
@@ -70,6 +72,21 @@ class Archive(ABC):
     def find(self, name: str) -> str | None:
         """The name of a member, also where it differs only in upper and lower case."""
         return name if name in self.members else self._spellings.get(name.casefold())
+
+    @cached_property
+    def folders(self) -> dict[str, tuple[list[str], list[str]]]:
+        """The names of members and of folders by the folder that they are in ("": the archive); not of deep ones."""
+        found: dict[str, tuple[list[str], list[str]]] = {"": ([], [])}
+        for member in self.members:
+            if member.count("/") > _MOST_LEVELS or len(member) > _LONGEST_LISTED:
+                continue
+            inner, name, kind = *posixpath.split(member), 0
+            while inner not in found:
+                found[inner] = ([], [])
+                found[inner][kind].append(name)
+                inner, name, kind = *posixpath.split(inner), 1
+            found[inner][kind].append(name)
+        return found
 
     @abstractmethod
     def size(self, name: str) -> int:

@@ -24,7 +24,8 @@ def settings_help(model: type[BaseModel]) -> str:
 
 
 def _lines(model: type[BaseModel], defaults: Any, path: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
+    fields = sorted(model.model_fields.items(), key=lambda item: nested(item[1]) is not None)  # single settings first
+    for name, field in fields:
         if field.exclude:
             continue
         inner, default = nested(field), _default(field, defaults, name)

@@ -14,7 +14,7 @@ from manifests.text import message
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
-from pipeline.planning.figures import failure_lines, median_line
+from pipeline.planning.figures import choice_line, failure_lines, median_line
 from pipeline.running.build import BuildRequest
 from pipeline.running.report import Report
 from stages.common.telling import is_quiet, to_clock
@@ -44,6 +44,9 @@ def print_summary(request: BuildRequest, report: Report, as_json: bool = False) 
         for figure, values in report.values.items():
             rows = counted(len(values), "row")
             console.print(f"{median_line(figure, statistics.median(values))} ({rows} in this build)")
+        for choice, counts in report.choices.items():
+            if counts:
+                console.print(choice_line(choice, counts))
         _print_texts(console, report.texts)
     _print_failures(console, request, report)
     if not quiet:

@@ -19,9 +19,10 @@ from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
 from pipeline.command_line.options import positive
 from pipeline.commands.figure_table import figure_table
+from pipeline.planning.choices import count_choices
 from pipeline.planning.counting import count_rows
 from pipeline.planning.failed_rows import list_failed
-from pipeline.planning.figures import Figures, to_table
+from pipeline.planning.figures import Figures, choice_line, to_table
 from pipeline.planning.quality import Measured, worst_rows
 from pipeline.planning.run import Run, open_run
 from pipeline.planning.warnings import Warnings, describe_row
@@ -43,6 +44,9 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     holder = find_holder(run.store)
     reported = holder.beat.get("status") if holder.at_work else None
     figures: Figures = reported or count_rows(run.plan)
+    for stage, counts in count_choices(run).items():
+        if counts and stage in figures:
+            figures[stage]["choices"] = dict(counts)
     warnings = Warnings.of(run)
     lists: dict[str, list[dict[str, Any]]] = {}
     if options.failed:
@@ -63,7 +67,7 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     at_work = f"a build is at work (host {holder.host}, process {holder.pid})"
     state = at_work if holder.at_work else "no build is at work"
     console.print(to_table(figures, f"{run.store.root}: {counted(len(run.listing), 'row')}; {state}"))
-    _print_reasons(console, run, figures)
+    _print_notes(console, run, figures)
     if warnings.measured:
         console.print(figure_table(warnings.measured, console))
     _print_warnings(console, warnings)
@@ -79,8 +83,8 @@ def _add_figures(figures: Figures, measured: list[Measured]) -> None:
             stage.setdefault("figures", {})[column] = each.distribution.summary()
 
 
-def _print_reasons(console: Console, run: Run, figures: Figures) -> None:
-    """What the reasons in the table mean and what to do."""
+def _print_notes(console: Console, run: Run, figures: Figures) -> None:
+    """What the reasons in the table mean and what to do, and what `auto` chose."""
     for step in (*run.plan.steps.values(), run.recipe.block_step()):
         shown = figures.get(step.name)
         if shown is None:
@@ -89,6 +93,8 @@ def _print_reasons(console: Console, run: Run, figures: Figures) -> None:
             if reason.word in shown["reasons"]:
                 note = f"{step.name}, {reason.word}: {reason.meaning}. What to do: {reason.remedy}."
                 console.print(note)
+        if step.stage.shown.choice and "choices" in shown:
+            console.print(f"{step.name}: {choice_line(step.stage.shown.choice, shown['choices'])}")
 
 
 def _print_warnings(console: Console, warnings: Warnings) -> None:

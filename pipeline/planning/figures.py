@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from manifests.distribution import Summary, number
-from stages.contract.shown import Figure
+from pipeline.command_line.counted import counted
+from stages.contract.shown import UNSURE, Choice, Figure
 
 _WINDOW_SECONDS = 120.0
 
@@ -30,6 +31,7 @@ class StageFigures(TypedDict):
     rows_per_minute: NotRequired[float]
     medians: NotRequired[dict[str, float]]  # of the columns that the stage declares as figures
     figures: NotRequired[dict[str, Summary]]  # of the same columns
+    choices: NotRequired[dict[str, int]]  # how often `auto` chose what, and of how many rows it is not sure
 
 
 Figures = dict[str, StageFigures]  # by stage
@@ -87,6 +89,12 @@ def failure_lines(figures: Figures, details: Mapping[tuple[str, str], str]) -> l
 
 def median_line(figure: Figure, median: float) -> str:
     return f"Median {figure.meaning}: {number(median)} {figure.unit}".rstrip()
+
+
+def choice_line(choice: Choice, counts: Mapping[str, int]) -> str:
+    taken = (f"{value} for {counted(count, 'row')}" for value, count in sorted(counts.items()) if value != UNSURE)
+    line = f"{choice.column}: auto took {', '.join(taken)}"
+    return f"{line}; {counts[UNSURE]} of them unsure (see their warnings in `sheet`)" if counts.get(UNSURE) else line
 
 
 def to_table(figures: Figures, title: str = "", with_reasons: bool = True) -> Table:

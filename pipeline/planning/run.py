@@ -22,6 +22,7 @@ from pipeline.planning.plan import Plan
 from pipeline.planning.row_states import ReadingRules, Retry
 from pipeline.planning.source_changes import SourceChanges
 from pipeline.recipe import Recipe, RecipeError, parse_recipe
+from stages.meshes.formats import Y_UP_ENDINGS
 
 RECIPE = "recipe.yaml"
 _SEAL = b"# sha256 of the lines above: "
@@ -91,6 +92,7 @@ def make_plan(
     only: str = "",
     as_recorded: bool = False,
 ) -> Plan:
+    listing = listing.with_up(recipe.up, Y_UP_ENDINGS)
     blocks = None
     steps, block_step = recipe.steps(only), recipe.block_step()
     if only in ("", block_step.name):

@@ -9,7 +9,7 @@ from typing import Any
 from manifests.shards import DatasetIndex
 from pipeline.planning.figures import Figures
 from pipeline.planning.tasks import Result
-from stages.contract.shown import Figure
+from stages.contract.shown import Choice, Figure
 from stages.contract.stage import Stage
 
 _OBJECTS = 3  # whose texts the summary shows
@@ -27,6 +27,7 @@ class Report:
     worked: Counter[str] = field(default_factory=Counter)  # results by stage, in this build
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     values: dict[Figure, list[float]] = field(default_factory=lambda: defaultdict(list))  # of rows of this build
+    choices: dict[Choice, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # of the same rows
     texts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # of the first objects, by id
     details: dict[tuple[str, str], str] = field(default_factory=dict)  # by stage and reason: of the last failure
 
@@ -39,6 +40,8 @@ class Report:
         for figure in shown.figures:
             if (value := figure.value(columns)) is not None:
                 self.values[figure].append(value)
+        if shown.choice:
+            shown.choice.count(columns, self.choices[shown.choice])
         if columns.get(shown.texts) and len(self.texts) < _OBJECTS:
             self.texts[result.id] = columns[shown.texts]
         if shown.scores in columns and result.id in self.texts:

@@ -41,6 +41,9 @@ class ArchiveOrigin(Origin):
                 return None
             raise StageError(error.reason, f"{self._path}: {error}") from None
 
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        return self._archive().folders.get(posixpath.join(self._folder, folder).rstrip("/"), ([], []))
+
     def _archive(self) -> Archive:
         try:
             status = os.stat(self._path)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import http.client
 import os
+import posixpath
 import stat
 import urllib.error
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -21,11 +23,14 @@ from urllib.parse import quote, unquote, urlsplit
 from manifests.addresses import AddressError, open_files
 from manifests.web import PrivateAddress, RedirectRefused, Web, encoded
 from stages.contract.stage import StageError
+from stages.meshes.formats import ENDINGS
 
 if TYPE_CHECKING:
     from manifests.records import SeenFile
 
 _CHUNK = 1 << 20
+_MOST_LEVELS = 5  # of folders in which a file is looked for by its name
+_MOST_LISTED = 10_000  # names in them
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM}
 
 
@@ -47,6 +52,37 @@ class Origin(ABC):
     @abstractmethod
     def companion(self, name: str) -> bytes | None:
         """Read a file in the mesh's folder; None if it does not exist."""
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        """The names of the files and of the folders in a folder below the mesh's own ("" is that); links are neither.
+
+        Without any where folders cannot be listed.
+        """
+        return [], []
+
+    def nearest(self, names: set[str]) -> list[str]:
+        """Files in the mesh's folder and below it with one of these names, whatever the case; the nearest first."""
+        wanted = {name.casefold() for name in names}
+        found = [path for path in self._below if posixpath.basename(path).casefold() in wanted]
+        return sorted(found, key=lambda path: (path.count("/"), posixpath.basename(path) not in names, path))
+
+    @cached_property
+    def _below(self) -> list[str]:
+        """The files in the mesh's folder and below it, within limits. A folder with meshes belongs to these."""
+        found: list[str] = []
+        folders, listed = [""], 0
+        for _ in range(_MOST_LEVELS):
+            following: list[str] = []
+            for folder in folders:
+                if listed > _MOST_LISTED:
+                    return found
+                files, inner = self.listing(folder)
+                listed += 1 + len(files) + len(inner)
+                if not folder or not any(name.lower().endswith(ENDINGS) for name in files):
+                    found += [posixpath.join(folder, name) for name in sorted(files)]
+                    following += [posixpath.join(folder, name) for name in sorted(inner) if not name.startswith(".")]
+            folders = following
+        return found
 
     def check_size(self, size: int, name: str) -> None:
         """Refuse a file that would exceed max_bytes, before it is read."""
@@ -108,6 +144,15 @@ class LocalOrigin(Origin):
                 raise StageError("unreadable", f"{path}: {error.strerror or error}") from None
         spelled = self._other_spelling(name)
         return self.companion(spelled) if spelled not in (None, name) else None
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        try:
+            with os.scandir(os.path.join(self.folder, folder)) as entries:
+                found = list(entries)
+        except OSError:  # it may not be listed
+            return [], []
+        files = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+        return files, [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
 
     def _other_spelling(self, name: str) -> str | None:
         """The name of a file that differs only in upper and lower case, which many systems do not distinguish."""
@@ -181,6 +226,21 @@ class RemoteOrigin(Origin):
             return self._read(f"{self.folder}/{name}")
         except (FileNotFoundError, PermissionError, AddressError):
             return None
+
+    def listing(self, folder: str) -> tuple[list[str], list[str]]:
+        uri = f"{self.folder}/{folder}".rstrip("/")
+        try:
+            files, path = open_files(uri)
+            found = files.ls(path, detail=True)
+        except (FileNotFoundError, NotADirectoryError, PermissionError, AddressError):
+            return [], []
+        except Exception as error:  # every scheme raises errors of its own
+            raise StageError("fetch_failed", f"{uri}: {_line(error)}", transient=True) from None
+        names = {
+            kind: [posixpath.basename(entry["name"].rstrip("/")) for entry in found if entry["type"] == kind]
+            for kind in ("file", "directory")
+        }
+        return names["file"], names["directory"]
 
     def _read(self, uri: str) -> bytes:
         try:

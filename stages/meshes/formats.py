@@ -24,6 +24,7 @@ FORMATS: tuple[type[MeshFile], ...] = (  # in the order in which they are tried
     ObjFile,
 )
 ENDINGS = tuple(ending for form in FORMATS for ending in form.endings)
+Y_UP_ENDINGS = tuple(ending for form in FORMATS if form.y_up for ending in form.endings)
 _BY_NAME = {form.format: form for form in FORMATS}
 
 
@@ -50,4 +51,7 @@ def read_mesh(archive: bytes, mesh_name: str, form: str, limits: Limits, max_sid
     members = bundle.unpack(archive)
     if mesh_name not in members or form not in _BY_NAME:
         raise DamagedFile(f"the zip has no mesh {mesh_name} of a known format")
-    return _BY_NAME[form](members[mesh_name], mesh_name).read(members, limits, max_side)
+    file = _BY_NAME[form](members[mesh_name], mesh_name)
+    model = file.read(members, limits, max_side)
+    model.y_up, model.remarks = file.y_up, file.remarks(members)
+    return model

@@ -28,6 +28,7 @@ class MeshFile(ABC):
 
     format: ClassVar[str]  # the name of the format, in the column `format`
     endings: ClassVar[tuple[str, ...]]  # of file names, in lower case, with the dot
+    y_up: ClassVar[bool] = False  # whether the format defines that y is up
 
     def __init__(self, data: bytes, name: str):
         self.data = data
@@ -52,6 +53,10 @@ class MeshFile(ABC):
 
     def check_companions(self, companions: Mapping[str, bytes]) -> None:  # noqa: B027
         """Refuse what can only be checked with the companions. companions: the files found, by their names."""
+
+    def remarks(self, members: Mapping[str, bytes]) -> str:
+        """What its header or its first comments say, such as the program that wrote it. members: as in `read`."""
+        return ""
 
     @abstractmethod
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:

@@ -68,6 +68,8 @@ class Part:
 class Model:
     parts: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    y_up: bool = False  # whether the format of its file defines that y is up
+    remarks: str = ""  # what its file says in comments
 
     def warn(self, text: str) -> None:
         if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:

@@ -14,6 +14,7 @@ from stages.meshes.colors import UNPAINTED, WHITE, srgb_colors
 from stages.meshes.mesh_file import MeshFile
 from stages.meshes.model import Limits, Material, Model, make_part
 from stages.meshes.polygons import triangles
+from stages.meshes.references import comments
 from stages.meshes.text_numbers import LONG_LINE, most_words, numbers_of, table_of
 
 _KEYWORD = re.compile(rb"^(ST)?(C)?(N)?(4)?OFF(?![A-Z_])", re.IGNORECASE)  # ModelNet40 has files with OFF490 518 0
@@ -42,6 +43,9 @@ class OffFile(MeshFile):
         if vertices < 0 or faces < 0 or least > len(self.data):
             declared = f"{vertices:,} vertices and {faces:,} faces, too many for {len(self.data):,} bytes"
             raise StageError("corrupt_file", f"{self.name}: the header declares {declared}")
+
+    def remarks(self, members: Mapping[str, bytes]) -> str:
+        return comments(self.data)
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         try:

@@ -47,6 +47,9 @@ class StlFile(MeshFile):
             sizes = f"{_binary_size(count):,} bytes, but the file has {len(self.data):,}"
             raise StageError("corrupt_file", f"{self.name}: the header declares {count:,} triangles, {sizes}")
 
+    def remarks(self, members: Mapping[str, bytes]) -> str:
+        return self.data[:80].decode("latin-1")
+
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         count = _declared(self.data)
         binary = b"\0" in self.data[:1024] or len(self.data) == _binary_size(count)

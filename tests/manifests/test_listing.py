@@ -38,6 +38,23 @@ def test_numbers_are_given_once_and_for_life(tmp_path: Path) -> None:
     assert numbers(tmp_path) == {"b": 1, "c": 2, "e": 4}
 
 
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("y", [None, None, "z", "y", None, "auto"]),
+        ("z", ["z", "z", "z", "y", "z", "auto"]),
+        ("auto", ["auto", None, "z", "y", None, "auto"]),
+    ],
+)
+def test_up_of_a_source_is_that_of_rows_without_one(up: str, expected: list[str | None], tmp_path: Path) -> None:
+    """`auto` leaves files alone that have y up by definition. The stored listing stays as the source has it."""
+    given = rows("a.stl", "b.GLB", "c.stl", "d.stl", "e.gltf?key=1", "f.stl")
+    given[2]["up"], given[3]["up"], given[5]["up"] = "z", "y", "auto"
+    listing = update_listing(open_store(tmp_path), given, epoch=1)
+    assert [row.get("up") for row in listing.with_up(up, (".glb", ".gltf")).rows([*range(6)])] == expected
+    assert [row.get("up") for row in listing.rows([*range(6)])] == [None, None, "z", "y", None, "auto"]
+
+
 def test_rows_come_back_whole(tmp_path: Path) -> None:
     listing = update_listing(open_store(tmp_path), [{**rows("ä b")[0], "tags": ["x", "y"]}], epoch=1)
     assert listing.rows([0]) == [

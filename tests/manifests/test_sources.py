@@ -183,6 +183,12 @@ def test_bad_rows_keep_their_place_and_have_a_reason(tmp_path: Path) -> None:
     assert len(update_listing(open_store(tmp_path / "run"), rows, epoch=1)) == len(rows)
 
 
+def test_up_is_read_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("uri,up\na.stl,Z\nb.stl,Y\nc.stl,AUTO\nd.stl, z \ne.stl,\n")
+    assert [row.get("up") for row in read_source(str(path))] == ["z", "y", "auto", "z", None]
+
+
 def test_text_cut_inside_an_emoji_loses_the_half_of_it_alone(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     path.write_text(

@@ -154,6 +154,15 @@ def test_a_recipe_is_described_by_its_preset_and_what_differs(tmp_path: Path) ->
     assert described("demo", {"caption.endpoint": "http://me:pass@h.test/v1"}).count("pass") == 0
 
 
+def test_up_of_a_source() -> None:
+    assert load_recipe("cpu", {"up": "Z"}).up == "z"
+    assert (
+        "up" not in load_recipe("cpu").provenance() and load_recipe("cpu", {"up": "auto"}).provenance()["up"] == "auto"
+    )
+    with pytest.raises(RecipeError, match="up: 'x' is not allowed: input should be 'y', 'z' or 'auto'"):
+        load_recipe("cpu", {"up": "x"})
+
+
 def test_the_provenance_in_card_and_index_has_no_credentials() -> None:
     caption = {"engine": "served", "model": "https://me:SECRET@h.test/m?token=SECRET", "endpoint": "http://h.test/v1"}
     recipe = Recipe.model_validate({"caption": caption})

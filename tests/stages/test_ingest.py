@@ -15,7 +15,7 @@ import tempfile
 import threading
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -216,11 +216,50 @@ sys.addaudithook(lambda event, words: _opened.append(str(words[0])) if event == 
 
 @pytest.mark.parametrize(
     "uri",
-    ["../secret.png", "%2e%2e/secret.png", "a/../../secret.png", "..\\secret.png", "ABSOLUTE", "file://ABSOLUTE",
-     "http://127.0.0.1:9/secret.png", "C:\\secret.png", "//host/share/secret.png", "link.png", "folder/secret.png"],
+    ["../secret.png", "%2e%2e/secret.png", "a/../../secret.png", "..\\secret.png", "/..", "http://127.0.0.1:9/secret.png",
+     "link.png", "folder/secret.png"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["gltf", "obj"])
 def test_nothing_outside_the_folder_is_opened(tmp_path: Path, uri: str, form: str) -> None:
+    path = beside_a_secret(tmp_path, uri, form)
+    error = refused(path, "external_reference")
+    assert str(path) in _opened and str(path) in [entry[0] for entry in error.files]
+    assert not [name for name in _opened if os.path.realpath(name) == str(tmp_path / "secret.png")]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["ABSOLUTE", "file://ABSOLUTE", "C:\\a b\\secret.png", "c:secret.png", "//host/share/secret.png", "\\secret.png",
+     "%2Fhome%2Fsecret.png"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["gltf", "obj"])
+def test_of_an_absolute_path_only_the_file_name_counts(tmp_path: Path, uri: str, form: str) -> None:
+    path = beside_a_secret(tmp_path, uri, form)
+    assert done(path).columns["warnings"] == ["missing file: secret.png, named by an absolute path"]
+    assert not [name for name in _opened if os.path.realpath(name) == str(tmp_path / "secret.png")]
+    for name in ("maps/Secret.PNG", "secret.png"):  # the second is nearer
+        write(path.parent / name, name.encode())
+        outcome = done(path)
+        assert name.encode() in members(outcome).values()
+        assert outcome.columns["warnings"] == [f"file secret.png: named by an absolute path; taken from {name}"]
+
+
+def test_a_buffer_named_by_an_absolute_path(tmp_path: Path) -> None:
+    folder = gltf_folder(tmp_path).parent
+    document = json.loads((folder / "kub ett.gltf").read_text())
+    document["buffers"][0]["uri"] = "D:/work/my buffer.bin"
+    path = write(folder / "kub ett.gltf", json.dumps(document).encode())
+    (folder / "my buffer.bin").rename(folder / "textures" / "my buffer.bin")
+    outcome = done(path)
+    assert outcome.columns["warnings"] == [
+        "file my buffer.bin: named by an absolute path; taken from textures/my buffer.bin"
+    ]
+    (folder / "textures" / "my buffer.bin").unlink()
+    assert "its own folder has no such file" in refused(path, "external_reference").detail
+
+
+def beside_a_secret(tmp_path: Path, uri: str, form: str) -> Path:
+    """A mesh that refers to a file by this name; the folder above it has a secret.png, to which links lead."""
     target = write(tmp_path / "secret.png", meshes.png(meshes.QUARTERS))
     folder = tmp_path / "mesh"
     folder.mkdir()
@@ -233,9 +272,62 @@ def test_nothing_outside_the_folder_is_opened(tmp_path: Path, uri: str, form: st
         write(folder / "a.mtl", f"newmtl a\nmap_Kd {uri}\n".encode())
         path = write(folder / "a.obj", meshes.obj_cube("mtllib a.mtl"))
     _opened.clear()
-    error = refused(path, "external_reference")
-    assert str(path) in _opened and str(path) in [entry[0] for entry in error.files]
-    assert not [name for name in _opened if os.path.realpath(name) == str(target)]
+    return path
+
+
+@pytest.fixture(params=["folder", "zip", "s3"])
+def put(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str, bytes], str], Done]:
+    """Put files somewhere, and ingest one of them."""
+
+    def put(files: dict[str, bytes], mesh: str) -> Done:
+        for name, data in files.items():
+            write(tmp_path / "files" / name, data)
+        if request.param == "folder":
+            return done(tmp_path / "files" / mesh)
+        if request.param == "zip":
+            with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
+                for name, data in files.items():
+                    archive.writestr(f"set/{name}", data)
+            return done(f"zip:///set/{mesh}::{tmp_path}/files.zip")
+        root = f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}"
+        fsspec.filesystem("s3").put(f"{tmp_path}/files/", root, recursive=True)
+        return done(f"{root}/{mesh}")
+
+    return put
+
+
+def test_what_is_not_under_its_name_is_looked_for_by_its_file_name(
+    put: Callable[[dict[str, bytes], str], Done],
+) -> None:
+    """The nearest is taken, of those at one depth the first by name; none of another ending or beside other meshes."""
+    library = rb"""newmtl a
+map_Kd C:\Users\me\tex\wood.png
+map_Ks gone/bark.png
+map_d maps/Green%20Leaf.png
+map_bump rough.png
+map_Ke other.png
+"""
+    files = {
+        "lib/tree.mtl": library, "z/deep/wood.png": b"deep", "y/wood.png": b"nearest", "z/wood.png": b"second by name",
+        "maps/BARK.png": b"bark", "tex/green leaf.PNG": b"leaf", "maps/rough.jpg": b"of another ending",
+        "house/other.png": b"of another mesh", "house/house.OBJ": b"v 0 0 0",
+        "a.obj": meshes.obj_cube("mtllib /home/me/tree.mtl\n"),
+    }  # fmt: skip
+    outcome = put(files, "a.obj")
+    found = members(outcome)
+    assert {name: found[name] for name in found if name != "mesh.obj"} == {
+        "tree.mtl": library, "wood.png": b"nearest", "gone/bark.png": b"bark", "maps/Green Leaf.png": b"leaf"
+    }  # fmt: skip
+    assert outcome.columns["warnings"] == [
+        "missing file: rough.png",
+        "missing file: other.png",
+        "file tree.mtl: named by an absolute path; taken from lib/tree.mtl",
+        "file wood.png: named by an absolute path; taken from y/wood.png, the nearest of 3 files of that name",
+        "file gone/bark.png: not there; taken from maps/BARK.png",
+        "file maps/Green%20Leaf.png: not there; taken from tex/green leaf.PNG",
+    ]
+    model = read_mesh(outcome.artifact or b"", "mesh.obj", "obj", Limits(), 64)  # it finds what ingest has found
+    assert model.warnings == ["missing file: other.png"]
 
 
 def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
@@ -607,7 +699,7 @@ def test_an_invalid_url_is_not_tried_again(host: str) -> None:
 def test_references_of_a_web_mesh_stay_in_its_folder(server: tuple[str, Path, list[str]]) -> None:
     url, folder, asked = server
     write(folder / "secret.png", b"")
-    for uri in ("../secret.png", f"{url}/secret.png", "/secret.png"):
+    for uri in ("../secret.png", f"{url}/secret.png"):
         write(folder / "set" / "a.glb", meshes.cube_gltf(texture=uri).glb())
         refused(f"{url}/set/a.glb", "external_reference", **WEB)
     assert set(asked) == {"/set/a.glb"}

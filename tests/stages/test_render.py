@@ -1,6 +1,7 @@
 """Render small meshes, in a process of its own: a process that has drawn must not import torch."""
 
 import io
+import json
 import multiprocessing
 import os
 import sys
@@ -343,6 +344,23 @@ def test_up_can_be_z(views: Callable[..., Views]) -> None:
     for seen, wide in ((lying, True), (standing, False)):
         rows, columns = np.nonzero(seen.color_pixels()[1][..., 3])
         assert (np.ptp(columns) > np.ptp(rows)) == wide
+
+
+def test_up_can_be_chosen_by_the_mesh(draw: Draw, tmp_path: Path) -> None:
+    """The same views as with `up: z`; the dataset says what was chosen and why, and warns of a guess."""
+    ply, stl = tmp_path / "a.ply", tmp_path / "a.stl"
+    ply.write_bytes(meshes.ply_cube().replace(b"\nelement vertex", b"\ncomment up axis: z\nelement vertex", 1))
+    stl.write_bytes(meshes.stl_cube())
+    (told,) = draw([ply], {"up": "z"}, **FRONT)
+    auto, guess = draw([ply, stl], {"up": "auto"}, **FRONT)
+    assert isinstance(told, Done) and isinstance(auto, Done) and isinstance(guess, Done)
+    assert auto.artifact == told.artifact and "up" not in told.columns
+    reason = "a comment in the file says so"
+    assert auto.columns == told.columns | {"up": "z", "up_reason": reason, "up_sure": True}
+    assert guess.columns["warnings"] == ["up: auto took z and is not sure: its format and shape hardly tell y from z"]
+    views = Views.from_bytes(auto.artifact or b"")
+    entry = Render.entry(auto.columns, lambda parse: views, {"metadata": '{"up": "auto", "size": 3}'})
+    assert json.loads(entry["metadata"]) == {"size": 3, "up": "z", "up_reason": reason}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ _JSON, _BINARY = 0x4E4F534A, 0x004E4942  # types of chunks
 class GltfFile(MeshFile):
     format = "gltf"
     endings = (".gltf",)
+    y_up = True
 
     @staticmethod
     def sniff(data: bytes, head: bytes) -> bool:

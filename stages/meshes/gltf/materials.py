@@ -105,7 +105,7 @@ class Materials:
         entry = self.data.document.entry("images", number)
         uri = entry.text("uri", "")
         beside = uri and not references.is_embedded(uri)
-        name = (uri if beside else entry.text("name", "") or f"image {number}")[:200]
+        name = references.shown(uri) if beside else (entry.text("name", "") or f"image {number}")[:200]
         key: tuple[str, int | str] = ("image", number)
         if "bufferView" in entry:
             key = ("view", entry.whole("bufferView"))
@@ -114,7 +114,7 @@ class Materials:
         if key not in self._pixels:
             content = bytes(self.data.view(int(key[1]))) if key[0] == "view" else self.data.resource(uri, name)
             if content is None:
-                self.model.warn(f"missing file: {name}")
+                self.model.warn(references.missing(uri))
             self._pixels[key] = None if content is None else self.images.decode(content, name)
         return self._pixels[key]
 

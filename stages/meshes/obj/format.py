@@ -9,7 +9,7 @@ from stages.contract.stage import StageError
 from stages.meshes.mesh_file import Companion, MeshFile
 from stages.meshes.model import Limits, Model
 from stages.meshes.obj import mtl
-from stages.meshes.references import decoded
+from stages.meshes.references import comments, decoded
 
 _LINE = re.compile(rb"^[ \t]*(v|vn|vt|f|o|g|s|mtllib|usemtl)[ \t]+\S", re.MULTILINE)
 _LIBRARY = re.compile(rb"(?:^|\r)(?:\xef\xbb\xbf)?[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
@@ -39,6 +39,10 @@ class ObjFile(MeshFile):
                 detail = f"{self.name} names more than {_MOST_LIBRARIES:,} material libraries"
                 raise StageError("too_large", detail)
         return [Companion(name, companions=mtl.companions) for name in names]
+
+    def remarks(self, members: Mapping[str, bytes]) -> str:
+        libraries = (data for name, data in members.items() if name.lower().endswith(".mtl"))
+        return "\n".join(map(comments, (self.data, *libraries)))
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.obj import reader

@@ -88,7 +88,7 @@ def read_libraries(file: MeshFile, members: Mapping[str, bytes], model: Model, l
         if library is not None:
             _read_library(members, library, surfaces, model, limits)
         else:
-            model.warn(f"missing file: {uri[:200]}")
+            model.warn(references.missing(uri))
     return surfaces
 
 
@@ -108,7 +108,7 @@ def _read_library(
             if name is not None:
                 surface.maps[keyword] = TextureLine(name, **_transform(options))
             else:
-                model.warn(f"missing file: {uri[:200]}")
+                model.warn(references.missing(uri))
 
 
 def _read_factor(surface: Surface, keyword: str, rest: str, model: Model) -> None:

@@ -12,6 +12,7 @@ from stages.meshes.ply.elements import TYPES
 from stages.meshes.references import decoded
 
 _END = re.compile(rb"end_header[ \t]*\r?\n?")
+_COMMENT = re.compile(r"^(?:comment|obj_info)[ \t]+(.{1,1000})", re.MULTILINE)
 _TEXTURE = re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+)$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -48,6 +49,9 @@ class PlyFile(MeshFile):
         """The textures that the header names in comments, as MeshLab writes them."""
         header = decoded(self.data[: max(self.data.find(b"end_header"), 0)])
         return [Companion(name.rstrip(" \t\r")) for name in _TEXTURE.findall(header)]
+
+    def remarks(self, members: Mapping[str, bytes]) -> str:
+        return "\n".join(_COMMENT.findall(decoded(self.data[: max(self.data.find(b"end_header"), 0)])))
 
     def read(self, members: Mapping[str, bytes], limits: Limits, max_side: int) -> Model:
         from stages.meshes.ply import reader

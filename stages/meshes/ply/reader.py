@@ -202,5 +202,5 @@ def _textures(file: MeshFile, members: Mapping[str, bytes], model: Model, images
         found = references.find(uri, file.name, members)
         textures[uri] = None if found is None else Texture(images.decode(members[found], uri))
         if found is None:
-            model.warn(f"missing file: {uri[:200]}")
+            model.warn(references.missing(uri))
     return [textures[uri] for uri in names]

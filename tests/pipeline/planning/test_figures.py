@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
-from pipeline.planning.figures import to_line
+from pipeline.planning.figures import choice_line, to_line
+from stages.render import Render
 from tests.pipeline.planning.plans import FOUR, PAIRS, Planned
 
 
@@ -25,3 +27,15 @@ def test_rows_are_counted_where_they_can_still_get(tmp_path: Path) -> None:
     assert figures["pack"] == {"todo": 2, "ok": 0, "failed": 0, "reasons": {}}
     assert count_wanted(plan.plan) == 4 and count_lost(plan.plan) == 2
     assert to_line(figures).startswith("ingest 2/4 (1 failed) | shape 1/3 (1 failed) | words 1/3 | pack 0/2")
+
+
+def test_what_auto_chose_is_counted() -> None:
+    counts: Counter[str] = Counter()
+    choice = Render().shown.choice
+    assert choice is not None
+    for up, sure in (("z", True), ("z", False), ("y", True)):
+        choice.count({"up": up, "up_sure": sure}, counts)
+    choice.count({}, counts)  # a row that does not say auto
+    assert choice_line(choice, counts) == (
+        "up: auto took y for 1 row, z for 2 rows; 1 of them unsure (see their warnings in `sheet`)"
+    )
