@@ -1,4 +1,4 @@
-"""Google Scanned Objects as Gazebo Fuel gives them: MODEL/meshes/model.obj, with metadata.pbtxt and textures beside."""
+"""Google Scanned Objects as Gazebo Fuel gives them: meshes/model.obj, materials/textures and metadata.pbtxt of each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from manifests.adapters.adapter import Adapter, Entry, folders_in, with_folder
+from manifests.archives.address import Member, address_of
+from manifests.archives.archive import Archive, ArchiveError, MemberError, open_archive
 
 _MESH = "meshes/model.obj"
 _LARGEST = 1 << 20  # bytes of metadata.pbtxt that are read
@@ -16,35 +18,66 @@ _STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
 class Layout(Adapter):
-    looks_for: ClassVar[str] = f"a folder for each model, with {_MESH}"
+    """A model is a folder, the folder of its newest version in it, or the zip that was downloaded."""
+
+    looks_for: ClassVar[str] = f"a folder or a zip for each model, with {_MESH}"
 
     @classmethod
     def find(cls, folder: Path) -> Path | None:
-        for root in (folder, folder / "models"):
-            if root.is_dir() and any((model / _MESH).is_file() for model in folders_in(root)):
-                return root
-        return None
+        return next((root for root in (folder, folder / "models") if root.is_dir() and any(_models(root))), None)
 
     def entries(self) -> Iterator[Entry]:
-        for model in folders_in(self.root):
-            if (model / _MESH).is_file():
-                yield {
-                    "id": model.name,
-                    "uri": with_folder(model, _MESH),  # the texture is in MODEL/materials/textures
-                    "name": model.name.replace("_", " ").strip(),
-                    "licence": "CC-BY-4.0",
-                    "up": "z",
-                    **_metadata(model / "metadata.pbtxt"),
-                }
+        for name, uri, metadata in _models(self.root):
+            yield {
+                "id": name,
+                "uri": uri,
+                "name": name.replace("_", " ").strip(),
+                "licence": "CC-BY-4.0",
+                "up": "z",
+                **_words(metadata),
+            }
 
 
-def _metadata(path: Path) -> Entry:
-    """What the metadata of a model says: its description, category and tags."""
+def _models(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, address and metadata of each model. Its texture is beside its mesh, in materials/textures."""
+    for path in sorted(root.iterdir()):
+        if path.suffix == ".zip" and not path.with_suffix("").is_dir():
+            uri = address_of(Member(f"./{_MESH}", str(path)))
+            try:
+                archive = open_archive(str(path))
+                if _MESH in archive.members:
+                    yield path.stem, uri, _member(archive, "metadata.pbtxt")
+            except (ArchiveError, OSError):
+                yield path.stem, uri, ""  # ingest says what is wrong with it
+        elif path.is_dir():
+            versions = sorted(
+                (inner for inner in folders_in(path) if inner.name.isdigit()), key=lambda at: -int(at.name)
+            )
+            found = next((folder for folder in (path, *versions) if (folder / _MESH).is_file()), None)
+            if found:
+                yield path.name, with_folder(found, _MESH), _text(found / "metadata.pbtxt")
+
+
+def _text(path: Path) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(_LARGEST)
+        with open(path, "rb") as file:
+            return file.read(_LARGEST).decode(errors="replace")
     except OSError:
-        return {}
+        return ""
+
+
+def _member(archive: Archive, name: str) -> str:
+    if name not in archive.members:
+        return ""
+    try:
+        with archive.open(name) as stream:
+            return stream.read(_LARGEST).decode(errors="replace")
+    except MemberError:
+        return ""
+
+
+def _words(text: str) -> Entry:
+    """What the metadata of a model says: its description, category and tags."""
     found: Entry = {}
     if (described := _field(text, "description")) and described != _field(text, "name"):
         found["caption"] = [{"text": described, "kind": "description"}]

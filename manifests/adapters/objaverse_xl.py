@@ -71,7 +71,7 @@ class Layout(Adapter):
         inner = parts[7]
         if path.is_dir():
             return with_folder(path, inner) if (path / inner).is_file() else ""
-        return address_of(Member(inner if path.suffix == ".zip" else f"{parts[4]}/{inner}", str(path)))
+        return address_of(Member(f"./{inner}" if path.suffix == ".zip" else f"{parts[4]}/./{inner}", str(path)))
 
     def _at_smithsonian(self, identifier: str) -> str:
         return self._files.get(f"{uuid.uuid5(uuid.NAMESPACE_DNS, identifier)}.glb", "")

@@ -12,12 +12,16 @@ from stages.ingesting.origins import Origin
 
 
 class ArchiveOrigin(Origin):
-    """`files` has the archive: where its size or time changes, all its members are read again."""
+    """A mesh and the members in its folder, or in the folder above that a `/./` in its name marks.
+
+    `files` has the archive: where its size or time changes, all its members are read again."""
 
     def __init__(self, member: Member, max_bytes: int):
-        super().__init__(posixpath.basename(member.name), max_bytes)
-        self._name, self._path = member
-        self._folder = posixpath.dirname(member.name)
+        self._path = member.archive
+        self._name = posixpath.normpath(member.name)
+        above, mark, inner = f"/{member.name}".partition("/./")
+        self._folder = above.lstrip("/") if mark else posixpath.dirname(self._name)
+        super().__init__(posixpath.normpath(inner) if mark else posixpath.basename(self._name), max_bytes)
 
     def main(self) -> bytes:
         archive = self._archive()

@@ -125,7 +125,7 @@ def test_objaverse_xl(tmp_path: Path) -> None:
     assert found["s"]["name"] == "Owl"
     assert found["aa"]["extra"] == {"page": f"{blob}/models/chair.obj", "collection": "github"}
     members = [member_of(found[name]["uri"]) for name in ("ee", "ff")]
-    assert [member and member.name for member in members] == ["a/b.glb", "tarred/c.glb"]
+    assert [member and member.name for member in members] == ["./a/b.glb", "tarred/./c.glb"]
     assert "1 file is left out: .fbx 1; FBX, DAE, USD and .blend files are converted" in told[0]
 
 
@@ -200,6 +200,25 @@ legal {
     assert (row["licence"], row["up"]) == ("CC-BY-4.0", "z")
     assert captions_in(row["caption"]) == [{"text": 'A "ceramic" mug — white', "kind": "description"}]
     assert "caption" not in found["11pro_SL_TRX_FG"]
+
+
+def test_gso_as_it_is_downloaded(tmp_path: Path) -> None:
+    write(tmp_path, "In_Version/2/meshes/model.obj")
+    write(tmp_path, "In_Version/1/meshes/model.obj")
+    with zipfile.ZipFile(tmp_path / "Zipped_Mug.zip", "w") as archive:
+        archive.writestr("meshes/model.obj", b"mesh")
+        archive.writestr("metadata.pbtxt", 'name: "Mug"\ndescription: "A mug."\n')
+    write(tmp_path, "Damaged.zip", b"PK")
+    write(tmp_path, "In_Version.zip", b"of the folder")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("notes.txt", b"")
+    found = rows_of("gso", tmp_path)
+    assert {name: row["uri"] for name, row in found.items()} == {
+        "Damaged": f"zip:///./meshes/model.obj::{tmp_path}/Damaged.zip",
+        "In_Version": f"{tmp_path}/In_Version/2/./meshes/model.obj",
+        "Zipped_Mug": f"zip:///./meshes/model.obj::{tmp_path}/Zipped_Mug.zip",
+    }
+    assert captions_in(found["Zipped_Mug"]["caption"]) == [{"text": "A mug.", "kind": "description"}]
 
 
 def test_abo(tmp_path: Path) -> None:

@@ -161,6 +161,9 @@ def test_a_path_may_mark_the_folder_that_has_the_companions(tmp_path: Path) -> N
     read = read_mesh(outcome.artifact or b"", outcome.columns["mesh_name"], "obj", Limits(), 64)
     assert all(part.material.color_texture for part in read.parts)
     refused(f"{tmp_path}/1a04/./../secret.obj", "not_found")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "1a04")
+    for address in (f"zip:///1a04/./models/model_normalized.obj::{archive}", f"{model}/./models/model_normalized.obj"):
+        assert done(address).content == outcome.content
 
 
 def test_companions_are_kept_with_the_mesh(tmp_path: Path) -> None:
