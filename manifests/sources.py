@@ -253,13 +253,21 @@ def _find_remote_meshes(source: str, endings: tuple[str, ...]) -> tuple[str, lis
     return base, meshes, [files.unstrip_protocol(name) for name in others]
 
 
+def _columns(entry: dict[str, Any]) -> str:
+    names = list(map(str, entry))
+    separator = next((sign for sign in ";\t|" if len(names) == 1 and sign in names[0]), "")
+    return (
+        f"; the list is separated by {separator!r}, expected commas" if separator else f", not {', '.join(names)[:200]}"
+    )
+
+
 def _to_row(where: str, entry: Any, source: str) -> SourceRow:
     if not isinstance(entry, dict):
         return _problem(where, str(entry) if isinstance(entry, ValueError) else "not an object with named fields")
     found, extra, own = _sorted_fields(entry)
     name = _given_id(found.pop("id", ""))
     if "uri" not in found:
-        return _problem(name or where, "no uri or path; name the mesh file in one of these columns")
+        return _problem(name or where, f"no uri or path; name the mesh file in one of these columns{_columns(entry)}")
     given = str(found.pop("uri"))
     if encodable(given) != given:
         return _problem(name or where, "the file name is not UTF-8; rename the file")

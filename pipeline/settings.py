@@ -43,6 +43,21 @@ class Presets:
 _FOLDER = Path(__file__).parent / "presets"
 OF_BUILD = Presets(_FOLDER, "cpu")
 OF_TRAIN = Presets(_FOLDER / "train", "mini")
+_EXPECTED = {  # by pydantic's type of error
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "expected a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "expected true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "expected a list, such as [a, b]"),
+    "finite_number": "expected a finite number",
+    "string_type": "expected text",
+    "dict_type": "expected a mapping, such as {{a: 0.8, b: 0.2}}",
+    "model_type": "expected a mapping of names to settings",
+    "literal_error": "expected {expected}",
+    "greater_than_equal": "expected at least {ge}",
+    "greater_than": "expected more than {gt}",
+    "less_than_equal": "expected at most {le}",
+    "less_than": "expected less than {lt}",
+}
 _BASE = "preset"  # the field of a YAML file that names the preset it changes
 
 
@@ -94,10 +109,19 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_bytes()) or {}
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {message(error)}") from error
+        raise RecipeError(f"{path}: not YAML: {_yaml_problem(error)}") from error
     if not isinstance(settings, dict):
         raise RecipeError(f"{path}: a recipe must be a mapping of names to settings, not {type(settings).__name__}")
     return settings
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong, and in which line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return message(error)
+    line = f"line {error.problem_mark.line + 1}: {error.problem}"
+    hint = "; fields of one level start in the same column, after spaces" if "block" in line or "\\t" in line else ""
+    return message(line + hint)
 
 
 def _merged(model: type[BaseModel], below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -198,15 +222,18 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, problem["loc"][:-1])
-        hint = did_you_mean(str(problem["loc"][-1]), allowed)
+        hint = did_you_mean(str(problem["loc"][-1]), allowed) or did_you_mean(path, setting_paths(model))
         return f"{path}: no such field (given {problem['input']!r}){hint}; allowed are {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} requires it"
     message = problem["msg"].removeprefix("Value error, ")
-    if isinstance(problem["input"], dict) and problem["type"] == "value_error":
-        return f"{path}.{message}" if path else message  # it concerns several fields, which the message names
-    if problem["type"] in ("tuple_type", "list_type"):
-        message = "expected a list, such as [a, b]"
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # the message names the fields
+        above = (
+            path.rpartition(".")[0] if message.startswith(f"{problem['loc'][-1:] and problem['loc'][-1]} ") else path
+        )
+        return f"{above}.{message}" if above else message
+    if problem["type"] in _EXPECTED:
+        message = _EXPECTED[problem["type"]].format_map(problem.get("ctx", {}))
     return f"{path}: {masked(repr(problem['input']))} is not allowed: {message[0].lower()}{message[1:]}"
 
 

@@ -1,4 +1,4 @@
-"""The parts of docs/ that are made from the code: tables of what the stages declare.
+"""The parts of docs/ that are made from the code: tables of what the stages declare, and of mistakes.
 
 python -m tests.docs_blocks   writes them; tests/test_docs.py holds the pages to the code
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from manifests.dataset import Column, Contract, Shape
 from manifests.dataset_card import type_name
 from pipeline.recipe import DECLARED, KINDS
+from tests.mistakes import mistakes
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHAPE = Shape(views=7, gaussians=11, sh_coefficients=13)  # primes, so that a size says what it is made of
@@ -60,6 +61,7 @@ def _product(size: int) -> str:
 BLOCKS: dict[tuple[str, str], Callable[[], str]] = {
     ("operations.md", "reasons of stages"): reasons,
     ("dataset.md", "columns"): columns,
+    ("mistakes.md", "mistakes"): mistakes,
 }
 
 

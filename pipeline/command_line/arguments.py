@@ -44,6 +44,8 @@ def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]
     if arguments[0] in commands:
         _check_options(arguments, commands[arguments[0]], settings)
     options, rest = parser.parse_known_args(arguments)
+    if rest and rest[0].startswith("-"):
+        raise RecipeError(f"{rest[0]}: no such option of {options.command}; options start with two dashes: -{rest[0]}")
     if rest:
         raise RecipeError(
             f"{rest[0]}: {options.command} takes no such argument; a pattern needs quotes, or the shell replaces it "

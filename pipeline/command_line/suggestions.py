@@ -7,5 +7,10 @@ from difflib import get_close_matches
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as ` (did you mean WORD?)`, or nothing where none is near."""
-    return "".join(f" (did you mean {near}?)" for near in get_close_matches(word, list(known), 1))
+    """The nearest known word as ` (did you mean WORD?)`, or nothing where none is near.
+
+    Of words with dots, one whose last part is the word is the nearest: fit.steps for steps.
+    """
+    words = list(known)
+    ends = [each for each in words if "." in each and each.rpartition(".")[2] == word.lstrip("-")]
+    return "".join(f" (did you mean {near}?)" for near in (ends or get_close_matches(word, words, 1))[:1])

@@ -86,7 +86,8 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
         raise RunError("--run is missing: the folder to build in, a path or a URI")
     names = [step.name for step in (*recipe.steps(), recipe.block_step())]
     if options.only and options.only not in names:
-        raise RunError(f"--only {options.only}: no such stage; expected one of {', '.join(names)}")
+        hint = did_you_mean(options.only, names)
+        raise RunError(f"--only {options.only}: no such stage{hint}; expected one of {', '.join(names)}")
     _check_reason(options.retry_failed)
     allowed = _allowed_failures(options.max_failed)
     request = BuildRequest(

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from manifests.adapters import ADAPTERS, adapter_of
 from manifests.addresses import is_uri
 from manifests.listing import Listing, read_listing, require_listing
-from manifests.sources import SourceRow, read_source
+from manifests.sources import SourceError, SourceRow, read_source
 from manifests.store import LocalStore, Store
 from manifests.text import public_address
 from pipeline.command_line.suggestions import did_you_mean
@@ -41,7 +41,23 @@ def read_rows(
         if not len(read_listing(store)):
             raise RunError("--source is missing; pass a folder, a glob, a mesh, or a list of meshes")
         return None
-    return read_source(source, ENDINGS, recipe.web, tell)
+    _refuse_own_folders(source)
+    rows = read_source(source, ENDINGS, recipe.web, tell)
+    if rows and all("problem" in row for row in rows):
+        which = "its only row cannot be used" if len(rows) == 1 else f"none of its {len(rows):,} rows can be used"
+        raise SourceError(f"{source}: {which}: {rows[0]['id']}: {rows[0]['problem_detail']}")
+    return rows
+
+
+def _refuse_own_folders(source: str) -> None:
+    """Refuse a run or a dataset: a run has files that end like meshes, its splats."""
+    path = Path(source).expanduser()
+    if (path / "recipe.yaml").is_file() and (path / "manifest").is_dir():
+        raise RunError(
+            f"--source {source}: is a run; pass the folder of the meshes, or leave out --source to resume it"
+        )
+    if (path / "index.json").is_file() and (path / "data").is_dir():
+        raise RunError(f"--source {source}: is a dataset that a build has made; pass the folder of the meshes")
 
 
 def absolute_source(given: str) -> str:

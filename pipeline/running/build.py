@@ -71,7 +71,7 @@ def build(request: BuildRequest, display: Display) -> Report:
     if not store.exists(RECIPE):
         request.recipe.resolve(math.inf)  # what cannot be built makes no folder
     with tell_if_slow("Waiting for the run to be free"):
-        lease = Lease.acquire(store)
+        lease = _acquire(store, request.run)
     try:
         if request.recipe.corpus:
             rows = make_corpus(request.recipe.corpus, store)
@@ -85,6 +85,15 @@ def build(request: BuildRequest, display: Display) -> Report:
         return _work(request, store, prepared, lease, display)
     finally:
         lease.release()
+
+
+def _acquire(store: Store, run: str) -> Lease:
+    try:
+        return Lease.acquire(store)
+    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(
+            f"--run {run}: cannot be written ({(error.strerror or str(error)).lower()}); name another folder"
+        ) from error
 
 
 def preview(request: BuildRequest) -> Changes:

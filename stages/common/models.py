@@ -12,8 +12,11 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from manifests.text import message
 
@@ -30,6 +33,7 @@ _KEPT = (
     "pytorch_model*.bin",
 )  # hashed
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_HUB_SECONDS = 5.0
 _WHOLE_BYTES = 256 * 2**20  # weights up to this size are hashed whole
 _SAMPLES, _SAMPLE_BYTES = 256, 2**18  # of larger weights: evenly spaced, from the first byte to the last
 
@@ -157,7 +161,7 @@ def _fetch(model: str, revision: str | None, names: Sequence[str]) -> Path | Non
     unreachable = None
     for name in names:
         try:
-            return Path(hf_hub_download(model, name, revision=revision))
+            return Path(hf_hub_download(model, name, revision=revision, local_files_only=not _hub_answers()))
         except LocalEntryNotFoundError as error:  # not in the cache, and no network to ask
             unreachable = error
         except EntryNotFoundError:
@@ -174,6 +178,22 @@ def _fetch(model: str, revision: str | None, names: Sequence[str]) -> Path | Non
             "and the hub cannot be reached or HF_HUB_OFFLINE is set"
         ) from unreachable
     return None
+
+
+@cache
+def _hub_answers() -> bool:
+    """Whether the hub can be reached, asked once: its client repeats a request for half a minute, with warnings."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_HUB_SECONDS).close()
+    except HTTPError:
+        return True  # an answer
+    except OSError:
+        return False
+    return True
 
 
 def _read_config(model: str, path: Path) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class Dataset:
                 text = store.read(name)
             except FileNotFoundError:
                 continue
+            except NotADirectoryError:
+                raise DatasetError(f"{place}: is a file; pass the folder of a run or of a dataset") from None
             except OSError as error:
                 raise DatasetError(f"{place}: {name} cannot be read: {_brief(error)}") from error
             opened = Dataset(place, store, folder, _index(f"{store.root}/{name}", text))

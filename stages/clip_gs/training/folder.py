@@ -25,10 +25,15 @@ def clear(folder: Path) -> None:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of the folder, so that no other training runs there."""
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TrainingError(f"{folder}: another training runs there; stop it, or pass another --name") from None
-        yield
+        try:
+            yield
+        finally:
+            if made and [path.name for path in folder.iterdir()] == [_LOCK]:  # a refused training leaves nothing
+                shutil.rmtree(folder)
