@@ -1,6 +1,8 @@
 """The lists of packages that images install by hash agree with pyproject.toml and constraints.txt: `make hashes`."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -47,3 +49,18 @@ def test_an_image_has_all_that_is_needed():
     wanted = [*project["dependencies"], *extras["gpu"], *extras["s3"]]
     names = {_normalised(re.split(r"[\[<>=~!; ]", each)[0]) for each in wanted}
     assert names - set(_hashed("torch.txt", "requirements.txt")) == set()
+
+
+@pytest.mark.slow
+def test_every_pinned_package_is_installed_without_a_compiler():
+    """A bare machine has none. PyOpenGL comes as sources alone, which are Python."""
+
+    def install(*packages: str) -> subprocess.CompletedProcess[str]:
+        words = ["install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--only-binary=:all:"]
+        command = [sys.executable, "-m", "pip", *words, "--no-binary=PyOpenGL", *packages]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+
+    if install("iniconfig").returncode:
+        pytest.skip("needs a package index")
+    done = install("-r", str(ROOT / "constraints.txt"))
+    assert done.returncode == 0, done.stderr
