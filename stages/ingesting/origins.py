@@ -13,6 +13,7 @@ import http.client
 import os
 import posixpath
 import stat
+import unicodedata
 import urllib.error
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -62,8 +63,8 @@ class Origin(ABC):
 
     def nearest(self, names: set[str]) -> list[str]:
         """Files in the mesh's folder and below it with one of these names, whatever the case; the nearest first."""
-        wanted = {name.casefold() for name in names}
-        found = [path for path in self._below if posixpath.basename(path).casefold() in wanted]
+        wanted = {_spelling(name) for name in names}
+        found = [path for path in self._below if _spelling(posixpath.basename(path)) in wanted]
         return sorted(found, key=lambda path: (path.count("/"), posixpath.basename(path) not in names, path))
 
     @cached_property
@@ -102,6 +103,11 @@ class Origin(ABC):
             chunks.append(chunk)
         self.bytes_read += size
         return b"".join(chunks)
+
+
+def _spelling(name: str) -> str:
+    """The name without case, and with accents as one character, which macOS writes as two."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class _NotAFile(Exception):

@@ -40,7 +40,8 @@ def open_mesh(data: bytes, name: str) -> MeshFile:
         if name.lower().endswith(form.endings):
             if form.sniff_damaged(data, head):
                 return form(data, name)
-            raise StageError("corrupt_file", f"{name} is not a {form.format.upper()} file ({describe(data)})")
+            kind = f"{'a' if form.format[0] in 'gp' else 'an'} {form.format.upper()} file"
+            raise StageError("corrupt_file", f"{name} is not {kind} ({describe(data)})")
     names = ", ".join(_BY_NAME)
     advice = f"; {CONVERT}" if name.lower().endswith(CONVERTIBLE) else ""
     raise StageError("unknown_format", f"{name} has none of the formats {names} ({describe(data)}){advice}")

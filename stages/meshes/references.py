@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import posixpath
 import re
 from collections.abc import Container
@@ -107,8 +108,13 @@ def comments(data: bytes) -> str:
 
 
 def decoded(text: bytes) -> str:
-    """The text as UTF-8, or else as Latin-1, which accepts any byte: names that differ stay different."""
+    """The text as UTF-8, or as UTF-16 where a byte order mark says so, or else as Latin-1.
+
+    Latin-1 accepts any byte, so names that differ stay different.
+    """
     try:
+        if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return text.decode("utf-16")
         return text.decode("utf-8-sig")
     except UnicodeDecodeError:
         return text.decode("latin-1")

@@ -8,6 +8,7 @@ has a colour.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 
@@ -33,14 +34,16 @@ class StlFile(MeshFile):
     def sniff(data: bytes, head: bytes) -> bool:
         if len(data) >= _BODY and _binary_size(_declared(data)) == len(data):
             return True
-        return head.lstrip()[:5].lower() == b"solid" and (b"facet" in head or b"endsolid" in head)
+        head = head.lower()
+        return head.lstrip()[:5] == b"solid" and (b"facet" in head or b"endsolid" in head)
 
     @staticmethod
     def sniff_damaged(data: bytes, head: bytes) -> bool:
         return len(data) >= _BODY and b"\0" in head  # a binary file that declares a wrong number of triangles
 
     def check(self) -> None:
-        if b"\0" not in self.data[:1024] and self.data[:1024].lstrip()[:5].lower() == b"solid":
+        start = self.data[:1024].removeprefix(codecs.BOM_UTF8)
+        if b"\0" not in start and start.lstrip()[:5].lower() == b"solid":
             return  # a text file declares nothing
         count = _declared(self.data)
         if _binary_size(count) > len(self.data):

@@ -68,6 +68,41 @@ def test_obj_spellings(tmp_path: Path) -> None:
     assert model_of(SQUARE + b"vt 1\nf 1/1/ 2/1/ 3/1/\n", tmp_path, "c.obj").faces == 1
 
 
+def _textured(folder: Path, library: bytes, mesh: bytes, texture: str = "my tex.png") -> Model:
+    (folder / "my lib.mtl").write_bytes(library)
+    (folder / texture).write_bytes(meshes.png(meshes.QUARTERS))
+    return model_of(mesh, folder, "a.obj")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["map_Kd my tex.png", 'MAP_KD "my tex.png"', "map_Kd -s 1 1 1 -mm 0 1 my tex.png",
+     "map_Kd my tex.png -clamp on -s 2 2", "map_Kd MY TEX.PNG # the wood",
+     "\tmap_Kd\t.\\my tex.png  ", r"map_Kd C:\\Users\\me - you\\my tex.png",
+     "map_Kd /home/me/My%20Tex.png"],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "crlf"])
+def test_texture_lines_as_programs_write_them(tmp_path: Path, line: str, encoding: str) -> None:
+    text, mesh = f"newmtl a skin # of wood\n{line}\n", meshes.obj_cube("mtllib my lib.mtl # too\nusemtl a skin # it\n")
+    crlf = encoding == "crlf"
+    library = text.replace("\n", "\r\n").encode() if crlf else text.encode(encoding)
+    model = _textured(tmp_path, library, mesh.replace(b"\n", b"\r\n") if crlf else mesh)
+    assert [part.material.color_texture is not None for part in model.parts] == [True] and not model.warnings
+
+
+def test_a_name_whose_accents_are_spelled_otherwise_is_found(tmp_path: Path) -> None:
+    library = "newmtl a\nmap_Kd ro\u0308d.png\n".encode()  # as on macOS
+    model = _textured(tmp_path, library, meshes.obj_cube("mtllib my lib.mtl\nusemtl a\n"), "r\u00f6d.png")
+    assert model.parts[0].material.color_texture is not None
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_stl_in_capitals_and_behind_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    text = meshes.stl_cube(binary=False)
+    for data in (text, text.upper(), text.replace(b"\n", b"\r\n")):
+        assert model_of(mark + data, tmp_path, "A.STL").faces == 12
+
+
 def test_obj_indices_count_back_from_the_face(tmp_path: Path) -> None:
     other = SQUARE.replace(b" 0\n", b" 5\n")
     back = b"f -4 -3 -2 -1\n"

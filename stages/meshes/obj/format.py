@@ -33,7 +33,7 @@ class ObjFile(MeshFile):
             text = line[1][:_LONGEST]
             if text not in seen:
                 seen.add(text)
-                found = re.split(r"(?<=\.mtl)\s+", decoded(text).strip().strip('"'), flags=re.IGNORECASE)
+                found = re.split(r"(?<=\.mtl)\s+", mtl.without_comment(decoded(text)).strip('"'), flags=re.IGNORECASE)
                 names |= dict.fromkeys(found)
             if len(names) > _MOST_LIBRARIES:
                 detail = f"{self.name} names more than {_MOST_LIBRARIES:,} material libraries"

@@ -21,14 +21,19 @@ _OPTIONS = {
 
 
 def lines(data: bytes) -> Iterator[tuple[str, str]]:
-    """(keyword in lower case, the rest) of each line."""
+    """(keyword in lower case, the rest) of each line, without a comment after it."""
     if len(data) > _MOST_BYTES:
         detail = f"a material library has {len(data):,} bytes; at most {_MOST_BYTES:,} are read"
         raise StageError("too_large", detail)
     for line in re.finditer(r"[^\r\n]+", decoded(data)):
         keyword, _, rest = line[0].strip()[:_LONGEST].replace("\t", " ").partition(" ")
-        if rest.strip():
-            yield keyword.lower(), rest.strip()
+        if rest := without_comment(rest):
+            yield keyword.lower(), rest
+
+
+def without_comment(text: str) -> str:
+    """The text before a # between spaces; in a name, # has none around it."""
+    return text.partition(" # ")[0].strip()
 
 
 def companions(data: bytes) -> Iterator[Companion]:
@@ -39,8 +44,16 @@ def companions(data: bytes) -> Iterator[Companion]:
 
 
 def texture_line(text: str) -> tuple[str, dict[str, list[str]]]:
-    """The file name at the end of a texture line, which may contain spaces, and the words of each option before it."""
-    rest = text.strip()
+    """The file name on a texture line, which may contain spaces, and the words of each option before it or after it."""
+    name, options = _options(text.strip())
+    before, dash, after = name.partition(" -")
+    if dash and "." in before and after.partition(" ")[0].lower() in {option[1:] for option in _OPTIONS}:
+        name, options = before.strip(), options | _options(f"-{after}")[1]
+    return name.strip('"'), options
+
+
+def _options(rest: str) -> tuple[str, dict[str, list[str]]]:
+    """What follows the options at the start of a text, and the words of each."""
     options: dict[str, list[str]] = {}
     while rest.startswith("-"):
         option, _, after = rest.partition(" ")
@@ -55,4 +68,4 @@ def texture_line(text: str) -> tuple[str, dict[str, list[str]]]:
                 break
             words.append(word)
             rest = after.lstrip()
-    return rest.strip('"'), options
+    return rest, options

@@ -148,7 +148,7 @@ def _statements(text: bytes, limits: Limits) -> _Statements:
             found.normals.append(rest)
             found.changed = True
         elif keyword == b"usemtl":
-            material, found.changed = rest.strip(), True
+            material, found.changed = rest.partition(b" # ")[0].strip(), True
         elif keyword in _UNDRAWN:
             found.undrawn.add(_UNDRAWN[keyword])
     return found
