@@ -47,6 +47,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SERIAL = re.compile(r"(?=.*\d)[0-9a-f-]{8,}", re.IGNORECASE)  # a hash or UUID
 _CODE = re.compile(r"(?=.{8})(?!.*[a-z]{4})[A-Za-z]*(\d+[A-Za-z]+){2,}\d*")  # such as B01N2PLWIL
 _NO_WORD = re.compile(r"[b-df-hj-np-tv-xz]{5,}")  # without a vowel
+_OF_USER = re.compile(r"^/(home|Users)/[^/]+")  # whose name is no word
 _FOLDERS = 2  # folders above the file whose names are used
 
 
@@ -92,7 +93,7 @@ def name_in(uri: str) -> str:
 
     `Office_Chair-02.glb` is office chair, `barrel_large.gltf.glb` is barrel.
     """
-    for name in _names(uri):
+    for name in _names(_OF_USER.sub("", uri)):
         spoken = " ".join(piece for piece in _pieces(name) if not _CODE.fullmatch(piece))
         words = _without_technical_words(list(_words(spoken)))
         if not _ALONE.issuperset(words):
@@ -118,9 +119,9 @@ def words_in(uri: str) -> str:
 def _names(uri: str) -> list[str]:
     """The names of the file, without its ending, and of the folders above it."""
     if member := member_of(uri):
-        path = f"{member.archive.partition('.')[0]}/{member.name}"
+        path = f"{member.archive.rpartition('/')[2].partition('.')[0]}/{member.name}".replace("/./", "/")
     else:
-        path = unquote(urlsplit(uri).path) if "://" in uri else uri
+        path = unquote(urlsplit(uri).path) if "://" in uri else uri.replace("/./", "/")
     *folders, file = [part for part in path.split("/")[-1 - _FOLDERS :] if part] or [""]
     return [file.rpartition(".")[0] or file, *reversed(folders)]
 

@@ -80,13 +80,18 @@ def test_without_a_caption_one_is_composed_of_name_category_and_tags(tmp_path, r
         ("/data/lamps/B01N2PLWIL.glb", "lamps"),
         ("/data/lamps/dQw4w9WgXcQ.glb", "lamps"),
         ("/data/lamps/left.glb", "lamps"),
+        ("/data/lamps/./meshes/model.obj", "lamps"),
+        ("zip:///chairs/0001.glb::/home/bob/meshes.zip", "chairs"),
+        ("tar:///./model.glb::/home/bob/Oak_Table.tar.gz", "oak table"),
     ],
 )
 def test_else_the_name_of_the_file_or_its_folder_speaks(tmp_path, uri, text):
     assert captions_of(tmp_path, uri=uri) == [("name", text)]
 
 
-@pytest.mark.parametrize("uri", ["model.glb", "/tmp/models/0001.obj", "", "x/scene.gltf", "/a/b/c.ply"])
+@pytest.mark.parametrize(
+    "uri", ["model.glb", "/tmp/models/0001.obj", "", "x/scene.gltf", "/a/b/c.ply", "/home/bob/0.glb"]
+)
 def test_no_words_at_all_is_a_reason(tmp_path, uri):
     outcome = outcome_of(tmp_path, uri=uri)
     assert isinstance(outcome, StageError)
