@@ -159,7 +159,7 @@ def test_up_of_a_source() -> None:
     assert (
         "up" not in load_recipe("cpu").provenance() and load_recipe("cpu", {"up": "auto"}).provenance()["up"] == "auto"
     )
-    with pytest.raises(RecipeError, match="up: 'x' is not allowed: input should be 'y', 'z' or 'auto'"):
+    with pytest.raises(RecipeError, match="up: 'x' is not allowed: expected 'y', 'z' or 'auto'"):
         load_recipe("cpu", {"up": "x"})
 
 
