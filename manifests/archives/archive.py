@@ -120,7 +120,7 @@ class _Zip(Archive):
         info: zipfile.ZipInfo = self.members[name]
         if info.flag_bits & 1:
             raise MemberError("unreadable", f"{name}: encrypted; pack the archive without a password")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unfold without a limit
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others expand without a limit
             raise MemberError("unsupported", f"{name}: compression method {info.compress_type}; pack it with deflate")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise MemberError("not_a_file", f"{name}: a link in the archive; pack the file itself")
