@@ -161,24 +161,33 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 def open_archive(path: str) -> Archive:
-    """Open an archive of the local disk, and read which members it has. It stays open while it does not change."""
+    """Open an archive of the local disk, and read which members it has.
+
+    It stays open while it does not change. What cannot be read is not tried again for each of its rows.
+    """
     found = os.stat(path)
-    return _opened(path, found.st_size, found.st_mtime_ns)
+    opened = _opened(path, found.st_size, found.st_mtime_ns)
+    if isinstance(opened, str):
+        raise ArchiveError(opened)
+    return opened
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, size: int, moment: int) -> Archive:
+def _opened(path: str, size: int, moment: int) -> Archive | str:
+    """The archive, or why it cannot be read."""
     # Without O_NONBLOCK, to open a pipe would wait for ever.
     file = _LimitedFile(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        raise ArchiveError("not a regular file")
+        return "not a regular file"
     try:
         if path.lower().endswith(".zip"):
             return _Zip(file)
         if path.lower().endswith(".tar"):
             return _Tar(file)
         return _Tar(cast(IO[bytes], Gunzipped(file, _SLACK + _MOST_EXPANDED * size, _LARGEST_READ)))
+    except ArchiveError as error:
+        return str(error)
     except TooLongGzip as error:
-        raise ArchiveError(f"{error}: more than {_MOST_EXPANDED} times its size; unpack it yourself") from error
+        return f"{error}: more than {_MOST_EXPANDED} times its size; unpack it yourself"
     except _DAMAGE as error:
-        raise ArchiveError(f"damaged, or not an archive of its ending ({error})") from error
+        return f"damaged, or not an archive of its ending ({error})"

@@ -182,6 +182,16 @@ def test_damaged_archives_are_refused_or_cost_rows(tmp_path: Path, name: str) ->
             pass
 
 
+def test_a_damaged_archive_is_read_once_for_all_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "m.tgz", FILES)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ArchiveError, match="it ends early"):
+        open_archive(str(path))
+    monkeypatch.setattr(archives, "Gunzipped", None)
+    with pytest.raises(ArchiveError, match="it ends early"):
+        open_archive(str(path))
+
+
 def test_what_is_no_archive_is_refused_in_a_line(tmp_path: Path) -> None:
     for name in ("a.zip", "a.tar", "a.tgz"):
         (tmp_path / name).write_bytes(b"")
