@@ -20,7 +20,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
+.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train bench-progress embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-loader: $(STAMP) ## The loader against plain datasets iteration, and again
 
 bench-train: $(STAMP) ## A training step against the one that people write; on a GPU its share of the card (ARGS="--size base")
 	@$(RUN) -m tests.benchmarks.train $(ARGS)
+
+bench-progress: $(STAMP) ## Replay recorded builds: how near their estimates of the time left came (ARGS=--all for each)
+	@$(RUN) -m tests.benchmarks.progress $(ARGS)
 
 embedded-models: $(STAMP) ## Train the small models of docs/models.md; the same command again resumes (ARGS="clip" for one)
 	@$(RUN) -m stages.embedded.training $(ARGS)

@@ -20,10 +20,10 @@ SENT, OPENING, OPENED, WORKED, ENDED, STOPPED = "sent", "opening", "opened", "wo
 
 _FORGET = 0.99  # of the earlier rows' weight with each row, so that a machine that became slower is noticed
 _ROWS_OF_EARLIER_BUILDS = 4.0  # the weight of the cost in earlier builds, in rows of this one
-_UNKNOWN_ROW = 0.03, 0.8  # bounds of the seconds of a row, where a stage has not worked any
-_UNKNOWN_OPEN = 1.0, 6.0
+_UNKNOWN_ROW = 0.05, 1.5  # bounds of the seconds of a row, where a stage has not worked any
+_UNKNOWN_OPEN = 1.5, 8.0
 _OVERDUE = 0.2  # what has taken longer than expected goes on for this share of the time that it has taken
-_CLOSE = 1.3  # bounds with a smaller ratio are one number
+_CLOSE = 1.5  # bounds with a smaller ratio are one number, which is within 25% of both
 
 
 class Note(Protocol):

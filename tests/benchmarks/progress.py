@@ -39,14 +39,24 @@ class Timed(NamedTuple):
         return self.estimate.low != self.estimate.high
 
     @property
+    def error(self) -> float:
+        """By how many seconds it is off: of a range, from its nearer bound; 0 within it."""
+        low, high = self.estimate
+        return max(low - self.left, self.left - high, 0.0)
+
+    @property
     def is_near(self) -> bool:
-        """Of a range, its middle is compared, as if it were one number."""
-        return abs(sum(self.estimate) / 2 - self.left) <= NEAR * self.left
+        return self.error <= NEAR * self.left
 
     @property
     def is_near_in_seconds(self) -> bool:
         """Near, or off by one second: the clock shows whole ones."""
-        return self.is_near or abs(sum(self.estimate) / 2 - self.left) <= 1
+        return self.is_near or self.error <= 1
+
+    @property
+    def is_middle_near(self) -> bool:
+        """Whether it is near if the middle of a range is taken for one number."""
+        return abs(sum(self.estimate) / 2 - self.left) <= NEAR * self.left
 
 
 class Recorder(TimeLeft):
@@ -120,8 +130,11 @@ def share(values: list[bool]) -> float:
 def main() -> int:
     if sys.argv[1:2] == ["record"]:
         return record(sys.argv[2], sys.argv[3:])
-    print(f"{'build':24} {'seconds':>7} {'estimates':>9} {'near':>5} {'or 1 s off':>10} {'ranges':>6}")
-    for path in sorted(RECORDS.glob("*.jsonl")):
+    records = [Path(word) for word in sys.argv[1:] if not word.startswith("-")] or sorted(RECORDS.glob("*.jsonl"))
+    print(
+        f"{'build':24} {'seconds':>7} {'estimates':>9} {'near':>5} {'or 1 s off':>10} {'middle near':>11} {'ranges':>6}"
+    )
+    for path in records:
         timed = replay(path)
         counted = counted_estimates(timed)
         if "--all" in sys.argv:
@@ -133,6 +146,7 @@ def main() -> int:
             f"{path.stem:24} {timed[-1].at + timed[-1].left:7.0f} {len(counted):9} "
             f"{share([each.is_near for each in counted]):5.0%} "
             f"{share([each.is_near_in_seconds for each in counted]):10.0%} "
+            f"{share([each.is_middle_near for each in counted]):11.0%} "
             f"{share([each.is_range for each in counted]):6.0%}"
         )
     return 0

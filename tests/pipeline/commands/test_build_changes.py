@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -78,6 +79,25 @@ def test_withdrawing_more_than_a_tenth_needs_yes(built: Path, copy: Path, tmp_pa
 def test_the_demo_corpus_is_not_put_on_a_run_of_ones_own_meshes(copy: Path) -> None:
     refused = say("build", "demo", "--corpus.count", "3", "--run", copy, "--engine", "local", code=2).stderr
     assert "and this build takes the demo corpus with seed 0: 3 would be withdrawn, 3 added" in refused
+
+
+def test_json_gives_an_event_a_line_and_all_else_goes_to_standard_error(built: Path, copy: Path) -> None:
+    said = say(*build_words(built / "source", copy, "--json"))
+    events = [json.loads(line) for line in said.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", "changes", "progress", "end"]
+    assert events[1]["rows"] == {"before": 3, "added": 0, "withdrawn": 0, "changed": 0}
+    assert events[-1] | {"exit_code": 0, "failed": 0, "dataset": f"{copy}/dataset"} == events[-1]
+    assert sum(events[-1]["rows"].values()) == 3
+    assert "Nothing to do" in said.stderr and "\x1b" not in said.stderr
+    refused = say("build", "cpu", "--source", copy / "nowhere", "--run", copy, "--json", code=2)
+    assert json.loads(refused.stdout.splitlines()[-1])["event"] == "error"
+
+
+def test_a_quiet_build_prints_only_what_was_made(built: Path, copy: Path) -> None:
+    said = say(*build_words(built / "source", copy, "--quiet"))
+    assert said.stderr == ""
+    nothing, made = said.stdout.splitlines()
+    assert nothing.startswith("Nothing to do") and made.startswith("3 triplets (")
 
 
 def test_a_finished_run_starts_no_workers_and_no_ray(built: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.running.simulation import BuildLoad, BusyWorker, Cost, StageLoad, simulate
 from pipeline.running.time_left import ENDED, OPENED, OPENING, SENT, STOPPED, WORKED, Event, TimeLeft
+from tests.benchmarks.progress import RECORDS, counted_estimates, replay, share
 
 FIRST = StageLoad(left=40, needs=(), workers=2, cpus=1, gpus=0, batch=4)
 SECOND = StageLoad(left=40, needs=("first",), workers=2, cpus=1, gpus=0, batch=4)
@@ -87,6 +88,11 @@ def test_one_odd_estimate_moves_what_is_shown_only_a_little() -> None:
     before = time_left.estimate(now, left_of(100)).low
     assert before == pytest.approx(300)
     assert before < time_left.estimate(now + 0.5, left_of(200)).low < 320
+
+
+def test_most_estimates_of_a_recorded_build_came_true() -> None:
+    counted = counted_estimates(replay(RECORDS / "resumed.jsonl"))
+    assert share([each.is_near for each in counted]) >= 0.8
 
 
 def test_opening_is_told_of_new_and_of_renewed_workers() -> None:
