@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.planning.row_states import State
+from manifests.log import OUTCOME_COLUMNS, with_fields
+from pipeline.planning.quality import is_ok
 from pipeline.planning.run import Run
 
 
@@ -19,12 +21,9 @@ def count_choices(run: Run) -> dict[str, Counter[str]]:
         if choice is None or not pc.any(pc.equal(run.plan.listing.table.column(choice.column), "auto")).as_py():
             continue
         fields = pa.schema([(choice.column, pa.string()), (choice.sure, pa.bool_())])
-        latest = run.log.latest_of(step.name, run.listing.ids, ("status", "columns"), fields)
-        chosen = latest.records.filter(pa.array(run.plan.states[step.name][latest.rows] == State.OK))
-        chosen = chosen.filter(
-            pc.and_(pc.equal(chosen.column("status"), "ok"), chosen.column(choice.column).is_valid())
-        )
+        latest = run.log.latest_of(step.name, run.listing.ids, OUTCOME_COLUMNS, partial(with_fields, fields=fields))
+        records = latest.records.filter(pa.array(is_ok(run, step.name, latest)))
         counts = found[step.name] = Counter[str]()
-        for columns in chosen.select([choice.column, choice.sure]).to_pylist():
+        for columns in records.filter(records.column(choice.column).is_valid()).select(fields.names).to_pylist():
             choice.count(columns, counts)
     return found

@@ -94,7 +94,7 @@ def median_line(figure: Figure, median: float) -> str:
 def choice_line(choice: Choice, counts: Mapping[str, int]) -> str:
     taken = (f"{value} for {counted(count, 'row')}" for value, count in sorted(counts.items()) if value != UNSURE)
     line = f"{choice.column}: auto took {', '.join(taken)}"
-    return f"{line}; {counts[UNSURE]} of them unsure (see their warnings in `sheet`)" if counts.get(UNSURE) else line
+    return f"{line}; {counts[UNSURE]} of them unsure (to list them: status --warnings)" if counts.get(UNSURE) else line
 
 
 def to_table(figures: Figures, title: str = "", with_reasons: bool = True) -> Table:

@@ -15,8 +15,9 @@ from manifests.store import open_store
 from pipeline.planning.figures import Figures
 from pipeline.planning.quality import Measured, worst_rows
 from stages.contract.shown import Figure
-from tests.pipeline.building import say
+from tests.pipeline.building import say, write_meshes
 from tests.pipeline.processes import wait_until
+from tests.stages.meshes import stl_cube
 
 STORED = Path(__file__).resolve().parents[1] / "stored_run.zip"
 ONLY_INGEST: Figures = {"ingest": {"todo": 1, "ok": 1, "failed": 1, "reasons": {"not_found": 1}}}
@@ -66,3 +67,18 @@ def test_a_fit_far_below_the_others_has_a_warning(count: int) -> None:
     expected = ["psnr 12.0 dB: far below the other objects, half of which have 24.4 to 25.5"] if count > 8 else []
     assert warnings == [[]] * (count - 1) + [expected, []]
     assert worst_rows([measured], 2) == [count - 1, 0]
+
+
+@pytest.mark.slow
+def test_what_auto_chose_is_shown(tmp_path: Path) -> None:
+    """Also that it was a guess, and that only meshes whose format does not say it are rendered again."""
+    folder = write_meshes(tmp_path / "meshes", 1)
+    (folder / "cube.stl").write_bytes(stl_cube())
+    words = ["--source", folder, "--run", tmp_path / "run", "--engine", "local", "--only", "render"]
+    small = ["--render.size", "16", "--render.views", "2"]
+    say("build", "cpu", *words, *small)
+    assert "render 1 (1 again)" in say("build", "cpu", *words, *small, "--up", "Auto", "--dry-run").stdout
+    assert "up: auto took z for 1 row; 1 of them unsure" in say("build", "cpu", *words, *small, "--up", "auto").stdout
+    assert "render: up: auto took z for 1 row; 1 of them unsure" in say("status", "--run", tmp_path / "run").stdout
+    shown = json.loads(say("status", "--run", tmp_path / "run", "--json").stdout)
+    assert shown["stages"]["render"]["choices"] == {"z": 1, "unsure": 1}

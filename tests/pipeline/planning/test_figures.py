@@ -37,5 +37,5 @@ def test_what_auto_chose_is_counted() -> None:
         choice.count({"up": up, "up_sure": sure}, counts)
     choice.count({}, counts)  # a row that does not say auto
     assert choice_line(choice, counts) == (
-        "up: auto took y for 1 row, z for 2 rows; 1 of them unsure (see their warnings in `sheet`)"
+        "up: auto took y for 1 row, z for 2 rows; 1 of them unsure (to list them: status --warnings)"
     )
