@@ -41,6 +41,8 @@ class Pool:
     urgent: deque[Task] = field(default_factory=deque)  # worked before all others, one by one, and without waiting
     workers: dict[WorkerId, Batch] = field(default_factory=dict)  # what each has left to do
     idle_since: dict[WorkerId, float] = field(default_factory=dict)  # of the workers without a batch
+    opening_since: dict[WorkerId, float] = field(default_factory=dict)  # of the workers that are not open yet
+    opening_seconds: float = 0.0  # the longest that one took to open
     waiting_since: float = 0.0
     suspicion: Suspicion = field(default_factory=Suspicion)
     open_failures: int = 0
@@ -112,8 +114,17 @@ class Pool:
         self.workers[worker] = {}
         self.idle_since[worker] = time.monotonic()
 
+    def note_opening(self, worker: WorkerId, is_open: bool) -> None:
+        """Note that a worker begins to open, or is open."""
+        now = time.monotonic()
+        since = self.opening_since.setdefault(worker, now)
+        if is_open:
+            self.opening_seconds = max(self.opening_seconds, now - since)
+            del self.opening_since[worker]
+
     def forget(self, worker: WorkerId) -> None:
         del self.workers[worker], self.idle_since[worker]
+        self.opening_since.pop(worker, None)
 
 
 class Pools(dict[str, Pool]):

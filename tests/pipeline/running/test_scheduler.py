@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.planning.row_states import LIFETIME_ATTEMPTS, Retry
+from pipeline.running import scheduler
 from pipeline.running.local_placement import LocalPlacement
-from pipeline.running.messages import Message
+from pipeline.running.messages import Message, WorkerSpec
 from pipeline.running.placement import WorkerId
 from pipeline.running.scheduler import RunStopped
 from pipeline.step import Step
@@ -34,12 +35,17 @@ OPTIONAL = QUICK.model_copy(update={"optional": True})
 
 
 class Watched(LocalPlacement):
-    """Keeps the batches that are sent, and the results, in the order in which they come."""
+    """Keeps the stages of the workers that are started, the batches that are sent, and the results as they come."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.started: list[str] = []
         self.batches: list[list[str]] = []  # row ids
         self.columns: list[Row] = []
+
+    def start(self, worker: WorkerId, spec: WorkerSpec) -> None:
+        self.started.append(spec.stage.name)
+        super().start(worker, spec)
 
     def send(self, worker: WorkerId, rows: list[Row]) -> None:
         self.batches.append([row["id"] for row in rows])
@@ -245,3 +251,18 @@ def test_later_stages_come_first(tmp_path: Path) -> None:
         tmp_path, make_rows(a="", b="", c=""), [Step(stage, one) for stage in (Start(), Trouble(), Finish())], placement
     )
     assert placement.batches == [[name] for name in "aaabbbccc"]
+
+
+@pytest.mark.parametrize(("openings", "starts"), [(scheduler._IDLE_OPENINGS, 1), (0.0, 2)])
+def test_an_idle_worker_is_kept_for_as_long_as_is_worth_its_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, openings: float, starts: int
+) -> None:
+    """The rows of the last stage come one by one, and it is idle between them, for less than it took to open."""
+    monkeypatch.setattr(scheduler, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "_IDLE_OPENINGS", openings)
+    single = QUICK.model_copy(update={"batch": 1, "linger_seconds": 0.0})
+    steps = [Step(Start(), QUICK), Step(Trouble(), single), Step(Finish(), single)]
+    placement = Watched()
+    rows = {f"row{number}": "slow" for number in range(8)}
+    assert run_steps(tmp_path, make_rows(**rows), steps, placement).ok("finish") == set(rows)
+    assert min(placement.started.count("finish"), 2) == starts
