@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.common import models
 from stages.common.models import PICTURES, TEXTS, ModelError, embedded, find, identity, require
 from stages.embed import Embed
 from tests.stages.checkpoints import write_bert, write_clip
@@ -86,6 +87,18 @@ def test_what_is_missing_is_said_in_one_line(copy, damage, message):
     with pytest.raises(ModelError, match=message) as error:
         require(find(damage(copy)), PICTURES, TEXTS)
     assert "\n" not in str(error.value)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, caplog):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    models._hub_answers.cache_clear()
+    with pytest.raises(ModelError, match="the hub cannot be reached"):
+        find("nobody/nothing")
+    models._hub_answers.cache_clear()
+    assert not caplog.records  # the hub's client warns of each of its five retries
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}"])
