@@ -37,7 +37,7 @@ from pipeline.running.placement import Placement
 from pipeline.running.report import Report
 from pipeline.running.scheduler import Scheduler
 from pipeline.running.simulation import BuildLoad, StageLoad
-from pipeline.running.time_left import Event, TimeLeft
+from pipeline.running.time_left import NOTHING_LEFT, Event, TimeLeft
 from stages.common.telling import tell, tell_if_slow
 
 logger = logging.getLogger(__name__)
@@ -275,7 +275,8 @@ class Build:
             self.display.show_opening(self.time_left.opening(self._elapsed))
             if self.display.due:
                 self.display.show(self._progress(scheduler))
-        self.display.show(Progress(self._figures(scheduler), self._elapsed, details=self.report.details))
+        left = NOTHING_LEFT if scheduler.done else None
+        self.display.show(Progress(self._figures(scheduler), self._elapsed, left, details=self.report.details))
 
     def _flush(self) -> None:
         self.lease.check()  # what a superseded driver has not written yet must not be written

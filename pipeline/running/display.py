@@ -18,7 +18,7 @@ from rich.text import Text
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
 from pipeline.planning.figures import Figures, failure_lines, to_line, to_table
-from pipeline.running.time_left import Estimate
+from pipeline.running.time_left import NOTHING_LEFT, Estimate
 from stages.common.telling import Lines, is_quiet, tell, to_clock
 
 _LIVE_SECONDS = 0.5
@@ -108,7 +108,7 @@ class Display:
 
 def left_text(left: Estimate | None) -> str:
     """`1:40 left`, or a range where that is all that is known: `2 to 5 min left`."""
-    if left is None:
+    if left is None or left == NOTHING_LEFT:
         return ""
     low, high = left
     if low == high:

@@ -47,6 +47,9 @@ class Estimate(NamedTuple):
     high: float
 
 
+NOTHING_LEFT = Estimate(0.0, 0.0)
+
+
 @dataclass
 class _Mean:
     """A mean of which older values count less."""

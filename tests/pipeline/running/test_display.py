@@ -112,6 +112,7 @@ def test_no_color_and_dumb_terminals_are_respected(monkeypatch: pytest.MonkeyPat
     ("left", "text"),
     [
         (None, ""),
+        (Estimate(0, 0), ""),
         (Estimate(42, 42), "0:42 left"),
         (Estimate(20, 50), "20 to 50 s left"),
         (Estimate(20, 150), "1 to 2 min left"),
