@@ -37,7 +37,7 @@ _PROGRAMS = (  # that write comments, and the axis that points up unless their u
 )
 
 _SAMPLES = 4096  # points on the surface
-_CELLS = 12  # along each axis, in which points are counted
+_CELLS = 13  # along each axis, in which points are counted; odd, so that a plane has its own image
 _GROUND_BAND = 0.005  # of the diagonal
 _BASE_BAND = 0.01
 
@@ -133,8 +133,9 @@ def _samples(corners: np.ndarray) -> np.ndarray:
 
 def _difference_of_halves(points: np.ndarray, low: np.ndarray, size: np.ndarray) -> np.ndarray:
     """[3]: by axis, the share of points without a mirror image on the other side of the middle."""
+    middle = low + size / 2
     size = np.maximum(size, 1e-3 * size.max())
-    cells = np.clip((points - low) / size * _CELLS, 0, _CELLS - 1).astype(np.int64)
+    cells = np.clip(((points - middle) / size + 0.5) * _CELLS, 0, _CELLS - 1).astype(np.int64)
     counts = np.zeros((_CELLS,) * 3)
     np.add.at(counts, tuple(cells.T), 1)
     return np.array([abs(counts - np.flip(counts, axis)).sum() for axis in range(3)]) / (2 * len(points))

@@ -56,6 +56,11 @@ def test_a_cube_is_a_guess_by_its_format() -> None:
     ]
 
 
+def test_a_poster_in_the_air_is_a_guess() -> None:
+    """A plane has two equal halves, and as wide a base on each side."""
+    assert not find_up(boxes(((-1.0, -1.0, 0.0), (1.0, 1.0, 0.0))), "ply").sure
+
+
 def test_what_stands_on_x_is_never_sure() -> None:
     found = find_up(chair("x"), "ply")
     assert not found.sure and "x" in found.reason
