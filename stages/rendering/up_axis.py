@@ -97,8 +97,9 @@ def _signs_of_shape(model: Model) -> Iterator[_Sign]:
     low, high = corners.min(0), corners.max(0)
     size = high - low
     diagonal = float(np.sqrt((size / size.max()) @ (size / size.max())) * size.max())
-    ground = (abs(low) < _GROUND_BAND * diagonal) * _ON_GROUND
-    yield _Sign(_by_axis(ground), "its lowest points have {axis} = 0")
+    rises = size > _GROUND_BAND * diagonal  # a plane through 0 does not
+    ground = (abs(low) < _GROUND_BAND * diagonal) & rises
+    yield _Sign(_by_axis(_ON_GROUND * ground), "its lowest points have {axis} = 0")
     base = [_base(corners, axis, low, size, diagonal) for axis in range(3)]
     yield _Sign(_by_axis(_ON_WIDE_BASE * np.array(base)), "its lowest points along {axis} reach around its outline")
     halves = _UNLIKE_HALVES * _difference_of_halves(_samples(corners), low, size)
