@@ -28,6 +28,13 @@ from pipeline.planning.run import Run, open_run
 from pipeline.planning.warnings import Warnings, describe_row
 from pipeline.planning.weak_captions import list_weak, why_none
 
+_TITLES = {
+    "failed": "Failed rows",
+    "weak_captions": "Weak captions, lowest score first",
+    "worst": "Fits, the worst first",
+    "warnings": "Objects with warnings",
+}
+
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("status", parents=[common], help="show how far a run is, and how good its fits are")
@@ -118,24 +125,20 @@ def _print_warnings(console: Console, warnings: Warnings) -> None:
 
 
 def _print_lists(console: Console, run: Run, lists: dict[str, list[dict[str, Any]]]) -> None:
-    none = {
-        "failed": "No failed rows.",
-        "weak_captions": why_none(run),
-        "worst": "No fit has been measured.",
-        "warnings": "No warnings.",
-    }
+    none = {"failed": "No failed rows.", "worst": "No fit has been measured.", "warnings": "No warnings."}
+    none["weak_captions"] = why_none(run)
     for name, rows in lists.items():
         if rows:
-            _print_rows(console, rows)
+            _print_rows(console, _TITLES[name], rows)
         else:
             console.print(none[name])
-    if lists.get("worst"):
-        sheet = f"{program()} sheet --run {run.store.root} --worst {len(lists['worst'])} --splats"
-        console.print(f"To see them: {sheet}", soft_wrap=True)
+        if rows and name == "worst":
+            sheet = f"{program()} sheet --run {run.store.root} --worst {len(rows)} --splats"
+            console.print(f"To see them: {sheet}", soft_wrap=True)
 
 
-def _print_rows(console: Console, rows: list[dict[str, Any]]) -> None:
-    table = Table(show_lines=False, header_style="bold", pad_edge=False)
+def _print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left", show_lines=False, header_style="bold", pad_edge=False)
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
