@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Rendering needs them. `make setup SYSTEM_PACKAGES=` leaves the check out, where the libraries came another way.
 SYSTEM_PACKAGES ?= libegl1 libgl1 libgles2 libgl1-mesa-dri
+# Blender links to them; it needs no display.
+BLENDER_PACKAGES := libgl1 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
 # More words for pip, such as --extra-index-url URL for PyTorch's CPU builds (README.md).
 PIP_ARGS ?=
 # How many processes share the files of `make test`.
@@ -20,7 +22,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train bench-progress embedded-models train-demo ladder gsplat gpu-kit gpu-run hashes sbom audit clean
+.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train bench-progress embedded-models train-demo ladder converter gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +105,8 @@ train-demo: $(STAMP) ## Build 2,500 objects, train a mini CLIP-GS and its baseli
 ladder: $(STAMP) ## The paper's ablation in small, three seeds a rung; finished cells are kept (ARGS="--seeds 1")
 	@$(RUN) -m tests.benchmarks.ladder $(ARGS)
 
+converter: .converter/installed ## Install Blender (bpy, GPL-3, 374 MB) into .converter, for `python -m pipeline convert`; needs Python 3.11
+
 gsplat: $(if $(filter $(VENV)/%,$(RUN)),$(STAMP)) ## Compile gsplat's CUDA kernels, once on a machine with a GPU
 	@$(RUN) -c 'import gsplat' 2> /dev/null || $(call quietly,$(RUN) -m pip install --no-input -c constraints.txt -e ".[gpu]")
 	@$(RUN) -m stages.fitting.kernels
@@ -131,7 +135,7 @@ audit: $(STAMP) ## Look for known vulnerabilities of the images' packages in PyP
 	@$(call quietly,$(RUN) -m pip install --no-input uv)
 	@$(RUN) -m uv tool run --quiet pip-audit --strict --require-hashes --disable-pip $(foreach list,requirements torch,-r docker/$(list).txt)
 
-clean: ## Remove .venv and caches; runs/ stays
+clean: ## Remove .venv and caches; runs/ and .converter stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	@find manifests pipeline stages tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -168,4 +172,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(call quietly,$(PYTHON) -m venv $(VENV))
 	@$(call quietly,$(RUN) -m pip install --no-input --disable-pip-version-check \
 		-c constraints.txt -e ".[test]" $(PIP_ARGS))
+	@touch $@
+
+# An environment of its own: Blender needs numpy 1 and has another licence. The project never imports it.
+.converter/installed: converter.txt
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Blender 4.5 needs Python 3.11: install it, or name one: make converter PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing Blender into .converter (374 MB to download, GPL-3)"
+	@$(call quietly,$(PYTHON) -m venv .converter)
+	@$(call quietly,.converter/bin/python -m pip install --no-input --disable-pip-version-check -r converter.txt $(PIP_ARGS))
+	@.converter/bin/python -I -c 'import bpy' || \
+		{ echo "A system library is missing. On Debian: apt-get install $(BLENDER_PACKAGES)" >&2; exit 1; }
 	@touch $@

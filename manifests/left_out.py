@@ -28,7 +28,16 @@ _SHOWN = 10  # endings that are named
 
 
 def left_out(meshes: Iterable[str], others: Iterable[str], local: bool) -> str:
-    """Count the other files of a folder by ending, in a sentence; "" if all are parts of meshes.
+    """Count the other files of a folder by ending, in a sentence with advice; "" if all are parts of meshes."""
+    counts = count_left_out(meshes, others, local)
+    text = in_words(counts)
+    if counts.keys() & {*LIST_ENDINGS, *ENDINGS}:
+        text += "; a list or an archive is a source of its own: --source FILE"
+    return f"{text}; {CONVERT}" if counts.keys() & set(CONVERTIBLE) else text
+
+
+def count_left_out(meshes: Iterable[str], others: Iterable[str], local: bool) -> Counter[str]:
+    """Count the other files of a folder by ending, without those that are parts of meshes.
 
     local: whether the files can be opened here, so that textures are told from other images.
     """
@@ -58,7 +67,7 @@ def left_out(meshes: Iterable[str], others: Iterable[str], local: bool) -> str:
             texts[owner(os.path.dirname(path))] += _head(path)
         for home, names in images.items():
             counts.update(os.path.splitext(name)[1] for name in names if not _is_named(name, texts[home]))
-    return _sentence(counts)
+    return counts
 
 
 def _head(path: str) -> str:
@@ -77,14 +86,12 @@ def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
     return -counted[1], counted[0]
 
 
-def _sentence(counts: Counter[str]) -> str:
+def in_words(counts: Counter[str]) -> str:
+    """`3 files are left out: .png 2, .obj 1`."""
     if not counts:
         return ""
     shown = [f"{ending} {count:,}" for ending, count in sorted(counts.items(), key=_most_first)[:_SHOWN]]
     if len(counts) > _SHOWN:
         shown.append(f"{len(counts) - _SHOWN} other endings")
     count = sum(counts.values())
-    text = f"{count:,} {'file is' if count == 1 else 'files are'} left out: {', '.join(shown)}"
-    if counts.keys() & {*LIST_ENDINGS, *ENDINGS}:
-        text += "; a list or an archive is a source of its own: --source FILE"
-    return f"{text}; {CONVERT}" if counts.keys() & set(CONVERTIBLE) else text
+    return f"{count:,} {'file is' if count == 1 else 'files are'} left out: {', '.join(shown)}"

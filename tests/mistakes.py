@@ -71,6 +71,7 @@ MISTAKES = (
     "build cpu --source meshes --run new --caption.engine vlm",
     "build cpu --source meshes --run new --embed.model openai/clip-vit-base-patch32",
     "build cpu --source meshes --run new --embed.model models/teachers/clip",
+    "convert --source photos --out glbs",
     "status --run meshes",
     "status --run run/dataset",
     "status --run run --fialed",

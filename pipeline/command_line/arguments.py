@@ -13,11 +13,12 @@ from pydantic import BaseModel
 
 from pipeline.command_line.called import program
 from pipeline.command_line.suggestions import did_you_mean
-from pipeline.commands import build, clean, completion, encode, evaluate, export, sheet, status, train, verify
+from pipeline.commands import build, clean, completion, convert, encode, evaluate, export, sheet, status, train, verify
 from pipeline.settings import RecipeError, setting_paths, take_overrides
 
 COMMANDS: dict[str, ModuleType] = {
     "build": build,
+    "convert": convert,
     "status": status,
     "sheet": sheet,
     "verify": verify,
