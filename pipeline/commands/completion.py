@@ -13,7 +13,7 @@ from pipeline.recipe import Recipe
 from pipeline.settings import OF_BUILD, OF_TRAIN, setting_paths
 from stages.clip_gs.settings import Training
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "zsh")
 _FILES = {"source", "run", "dataset", "checkpoint", "teacher", "templates", "classes", "evaluation", "out"}
 _SETTINGS: dict[str, tuple[type[BaseModel], Sequence[str]]] = {
     "build": (Recipe, OF_BUILD.names),
