@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 # What tests compute is small: with a second thread, and other work on the machine, a step took thirty times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests interrupt builds: a shell that starts the tests in the background has children ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

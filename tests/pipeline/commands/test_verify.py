@@ -13,10 +13,10 @@ import pytest
 
 from manifests.lease import Lease
 from manifests.store import open_store
-from tests.pipeline.building import call, command, dataset_files, reasons, say, status, write_meshes
+from tests.pipeline.building import ONE_WORKER, call, command, dataset_files, reasons, say, status, write_meshes
 
 SETTINGS = ["--render.size", "16", "--render.views", "4", "--fit.steps", "6", "--fit.gaussians", "20"]
-SETTINGS += ["--splits.rows_per_shard", "2", "--splits.shares", "{only: 1.0}", "--schedule.fit.workers", "1"]
+SETTINGS += ["--splits.rows_per_shard", "2", "--splits.shares", "{only: 1.0}", *ONE_WORKER]
 
 
 def build_words(folder: Path) -> list[str]:

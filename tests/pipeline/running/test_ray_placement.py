@@ -31,7 +31,7 @@ from tests.pipeline.processes import command_of, descendants_of, is_alive, wait_
 RAY = Path(sys.executable).parent / "ray"
 TROUBLE = """
 from pathlib import Path
-import sys
+import os, sys
 from pipeline.running.ray_placement import RayPlacement
 from pipeline.step import Step
 from tests.pipeline.run_steps import QUICK, make_rows, run_steps
@@ -41,7 +41,8 @@ rows = make_rows(raises="raise", exits="exit", crashes="segfault", hangs="hang",
 trouble = Step(Trouble(), QUICK.model_copy(update={"timeout_seconds": 3.0, "attempts": 1}))
 ran = run_steps(Path(sys.argv[1]), rows, [Step(Start(), QUICK), trouble, Step(Finish(), QUICK)], RayPlacement())
 bad = ("raises", "exits", "crashes", "hangs", "fails")
-print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in bad})
+print(sorted(ran.ok("finish")), {name: ran.reason("trouble", name) for name in bad}, flush=True)
+os._exit(0)  # as the command line does: Arrow's threads may abort an interpreter that is torn down
 """
 
 
