@@ -91,10 +91,19 @@ def _read(bpy: ModuleType, source: str) -> None:
             done = bpy.ops.import_scene.fbx(filepath=source, use_anim=False, use_image_search=False)
         elif ending == ".dae":
             done = bpy.ops.wm.collada_import(filepath=source)
+            _remove_animations(bpy)
         else:
             done = bpy.ops.wm.usd_import(filepath=source, import_cameras=False, import_lights=False)
     if "FINISHED" not in done:
         raise RuntimeError(f"Blender cannot read this {ending} file")
+
+
+def _remove_animations(bpy: ModuleType) -> None:
+    """Leave objects as they are without animations, and skins in the pose in which they were bound."""
+    for thing in bpy.data.objects:
+        thing.animation_data_clear()
+        if thing.type == "ARMATURE":
+            thing.data.pose_position = "REST"
 
 
 def _keep_textures_inside(bpy: ModuleType, folder: str) -> None:
