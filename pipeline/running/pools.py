@@ -41,8 +41,6 @@ class Pool:
     urgent: deque[Task] = field(default_factory=deque)  # worked before all others, one by one, and without waiting
     workers: dict[WorkerId, Batch] = field(default_factory=dict)  # what each has left to do
     idle_since: dict[WorkerId, float] = field(default_factory=dict)  # of the workers without a batch
-    opening_since: dict[WorkerId, float] = field(default_factory=dict)  # of the workers that are not open yet
-    opening_seconds: float = 0.0  # the longest that one took to open
     waiting_since: float = 0.0
     suspicion: Suspicion = field(default_factory=Suspicion)
     open_failures: int = 0
@@ -114,17 +112,8 @@ class Pool:
         self.workers[worker] = {}
         self.idle_since[worker] = time.monotonic()
 
-    def note_opening(self, worker: WorkerId, is_open: bool) -> None:
-        """Note that a worker begins to open, or is open."""
-        now = time.monotonic()
-        since = self.opening_since.setdefault(worker, now)
-        if is_open:
-            self.opening_seconds = max(self.opening_seconds, now - since)
-            del self.opening_since[worker]
-
     def forget(self, worker: WorkerId) -> None:
         del self.workers[worker], self.idle_since[worker]
-        self.opening_since.pop(worker, None)
 
 
 class Pools(dict[str, Pool]):
@@ -194,6 +183,14 @@ class Pools(dict[str, Pool]):
             others = [other for other in others if not self.can_start_batch(other)]
         others.sort(key=self.can_start_batch)
         return [(other, worker) for other in others for worker in other.workers if worker in other.idle_since]
+
+    def keeps_idle(self, pool: Pool) -> bool:
+        """Whether the idle workers of a pool are kept: rows are to come, and opening another takes seconds.
+
+        One with a GPU is not, even if rows wait for it that cannot be sent now. A worker of another stage may be
+        waiting for the GPU: only Ray knows which fractions fit on which card.
+        """
+        return not pool.step.gpus and (pool.waiting > 0 or self._is_more_coming(pool))
 
     def _has_enough_rows(self, pool: Pool) -> bool:
         enough = 2 * pool.step.schedule.batch * (len(pool.workers) + 1)

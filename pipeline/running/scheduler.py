@@ -32,7 +32,6 @@ from stages.contract.stage import MISSING_INPUT
 _OPEN_ATTEMPTS = 3  # consecutive, without a result between them
 _MISSING_ROUNDS = 3  # how often missing inputs are made again for one task
 _IDLE_SECONDS = 30.0
-_IDLE_OPENINGS = 3.0  # and a worker that took long to open is worth keeping so many times as long
 
 
 class RunStopped(Exception):
@@ -159,7 +158,6 @@ class Scheduler:
             return
         if isinstance(message, (Opening, Opened)):
             self.note(OPENING if isinstance(message, Opening) else OPENED, pool.step.name, worker)
-            pool.note_opening(worker, is_open=isinstance(message, Opened))
             return
         self.note(ENDED, pool.step.name, worker)
         left = [*pool.workers[worker].values()]
@@ -265,15 +263,11 @@ class Scheduler:
             self.add([task])
 
     def _stop_idle(self) -> None:
-        """Stop workers that have been idle for long, even if rows wait for them that cannot be sent now.
-
-        A worker of another stage may be waiting for the GPU: only Ray knows which fractions fit on which card.
-        """
+        """Stop workers that have been idle for long and are not worth keeping."""
         now = time.monotonic()
         for pool in self.pools.values():
-            longest = max(_IDLE_SECONDS, _IDLE_OPENINGS * pool.opening_seconds)
             for worker, since in list(pool.idle_since.items()):
-                if now - since > longest:
+                if now - since > _IDLE_SECONDS and not self.pools.keeps_idle(pool):
                     self._stop(pool, worker)
 
     def _stop(self, pool: Pool, worker: WorkerId) -> None:
