@@ -217,6 +217,23 @@ def test_files_of_blender_become_meshes_that_stand_on_y_with_textures_of_their_f
     call([*build, "--max-failed", "0", "--render.size", "32", "--render.views", "4"])
 
 
+OPENED = """
+import os, sys
+import bpy
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1], use_scripts=True)
+print("meshes:", sum(item.type == "MESH" for item in bpy.data.objects), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_scripts_that_did_not_run_would_have_if_they_were_allowed(blender: str, made: Path) -> None:
+    """The box of scripts.blend, which the test above finds in its place, is removed by its script."""
+    words = [blender, "-c", OPENED, str(made / "scripts.blend")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    assert "meshes: 0" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_file_that_is_not_what_its_name_says_is_unreadable(
     blender: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
