@@ -13,7 +13,7 @@ from tests.pipeline.building import write_meshes
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ("biuld cpu", "biuld: no such command (did you mean build?); expected one of build, status"),
+        ("biuld cpu", "biuld: no such command (did you mean build?); expected one of build, convert, status"),
         ("build cpuu --run x", "cpuu: no such recipe (did you mean cpu?)"),
         ("build cpu --sourse x --run x", "--sourse: no such option of build (did you mean --source?)"),
         ("build cpu --fti.steps 3 --run x", "--fti.steps: no such option of build (did you mean --fit.steps?)"),

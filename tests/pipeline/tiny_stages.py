@@ -51,7 +51,7 @@ def _do(deed: str, row: Row) -> None:
         case "raise":
             raise ZeroDivisionError("a bug")
         case "exit":
-            print("\nabout to exit")
+            print("\nabout to exit", flush=True)
             os._exit(3)
         case "segfault":
             ctypes.string_at(0)
