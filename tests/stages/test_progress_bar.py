@@ -55,7 +55,10 @@ def test_quiet_work_shows_nothing_and_quiet_ends_with_the_command(
 
 @pytest.mark.parametrize("variables", [{}, {"GS_TRIPLETS_QUIET": "1"}, {"TERM": "dumb"}])
 def test_a_terminal_gets_a_bar_unless_it_is_dumb_or_work_is_quiet(variables: dict[str, str]) -> None:
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError:
+        pytest.skip("needs a pseudo-terminal")
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **variables}
     subprocess.run([sys.executable, "-c", WORK], env=environment, stderr=theirs, check=True)
     os.close(theirs)
