@@ -37,8 +37,8 @@ UP = ("y", "z", "auto")  # what `up` may be, in any case
 _LONGEST_ROW = 1_000_000  # characters of all that a list says of a row; the dataset repeats it in `metadata`
 _LONGEST_NAME = 1_000  # characters of a column in _NAMES
 _NAMES = ("id", "group", "category", "licence", "up")
-# what breaks lines, steers a terminal, or turns the direction of the text after it
 _OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\._)")  # what its archiver adds: no mesh, whatever its ending
+# what breaks lines, steers a terminal, or turns the direction of the text after it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 

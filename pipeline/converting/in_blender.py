@@ -111,7 +111,7 @@ def _keep_textures_inside(bpy: ModuleType, folder: str) -> None:
     for image in list(bpy.data.images):
         if image.source not in _FROM_FILES or image.packed_files or not image.filepath:
             continue
-        path = bpy.path.abspath(image.filepath, library=image.library).replace("<UDIM>", "1001")
+        path = image.filepath_from_user().replace("<UDIM>", "1001")
         if _is_inside(path, folder):
             continue
         name = path.replace("\\", "/").rpartition("/")[2]

@@ -15,7 +15,7 @@ _SOURCE = Path(__file__).with_name("clock.c")
 class Clock:
     """The clock of a build. Processes started with `environment` follow it, also when it jumps later."""
 
-    library: Path
+    shared_object: Path
     shift: Path
 
     @classmethod
@@ -25,13 +25,13 @@ class Clock:
         if compiler is None:
             return None
         clock = cls(folder / "clock.so", folder / "clock-shift")
-        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", clock.library, _SOURCE], check=True)
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", clock.shared_object, _SOURCE], check=True)
         clock.shift.write_bytes(struct.pack("q", 0))
         return clock
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"LD_PRELOAD": str(self.library), "CLOCK_SHIFT": str(self.shift)}
+        return {"LD_PRELOAD": str(self.shared_object), "CLOCK_SHIFT": str(self.shift)}
 
     def jump(self, seconds: int) -> None:
         with self.shift.open("r+b") as file:  # the same file: processes have mapped it

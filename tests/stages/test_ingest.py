@@ -250,7 +250,7 @@ def test_of_an_absolute_path_only_the_file_name_counts(tmp_path: Path, uri: str,
 def test_a_buffer_named_by_an_absolute_path(tmp_path: Path) -> None:
     folder = gltf_folder(tmp_path).parent
     document = json.loads((folder / "kub ett.gltf").read_text())
-    document["buffers"][0]["uri"] = "D:/work/my buffer.bin"
+    document["buffers"][0]["uri"] = "D:/models/my buffer.bin"
     path = write(folder / "kub ett.gltf", json.dumps(document).encode())
     (folder / "my buffer.bin").rename(folder / "textures" / "my buffer.bin")
     outcome = done(path)
