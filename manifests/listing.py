@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.sources import COLUMNS, SourceRow
+from manifests.source_row import COLUMNS, SourceRow
 from manifests.store import Store
 from manifests.text import message
 

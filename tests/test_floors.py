@@ -78,7 +78,7 @@ NAMING = {
     ("manifests/adapters/abo.py", "caption"),
     ("manifests/adapters/gso.py", "caption"),
     ("manifests/captions.py", "caption"),
-    ("manifests/sources.py", "caption"),
+    ("manifests/source_row.py", "caption"),
     ("pipeline/recipe.py", "ingest"),
     ("pipeline/recipe.py", "pack"),
     ("pipeline/training/on_ray.py", "fit"),

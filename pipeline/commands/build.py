@@ -11,11 +11,12 @@ from pipeline.command_line.options import positive
 from pipeline.command_line.settings_help import settings_help
 from pipeline.command_line.suggestions import did_you_mean
 from pipeline.commands.build_summary import NOTHING_TO_DO, print_summary, summary_fields
+from pipeline.planning.preparation import BuildRequest, preview
 from pipeline.planning.row_states import Retry
 from pipeline.planning.run import RunError, absolute_location
 from pipeline.planning.source_rows import absolute_source
 from pipeline.recipe import KINDS, Recipe, load_recipe
-from pipeline.running.build import BuildRequest, build, preview
+from pipeline.running.build import build
 from pipeline.running.display import Display
 from pipeline.running.messages import REASONS
 from pipeline.running.report import Report

@@ -15,7 +15,7 @@ from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
 from pipeline.planning.figures import choice_line, failure_lines, median_line
-from pipeline.running.build import BuildRequest
+from pipeline.planning.preparation import BuildRequest
 from pipeline.running.report import Report
 from stages.common.telling import is_quiet, to_clock
 

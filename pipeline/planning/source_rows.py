@@ -14,7 +14,8 @@ from rich.progress import Progress
 from manifests.adapters import ADAPTERS, adapter_of
 from manifests.addresses import is_uri
 from manifests.listing import Listing, read_listing, require_listing
-from manifests.sources import SourceError, SourceRow, read_source
+from manifests.source_row import SourceRow
+from manifests.sources import SourceError, read_source
 from manifests.store import LocalStore, Store
 from manifests.text import public_address
 from pipeline.command_line.suggestions import did_you_mean

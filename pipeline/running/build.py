@@ -6,32 +6,26 @@ import logging
 import math
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from manifests import dataset_index
 from manifests.addresses import address_seen
 from manifests.archives.address import local_file
-from manifests.lease import BEAT_SECONDS, Lease, read_bounds
-from manifests.listing import Listing, Revision, read_listing, revise, with_earlier_names
+from manifests.lease import BEAT_SECONDS, Lease
 from manifests.log import Log, LogReader
 from manifests.records import FAILED, OK, Record, Seen
 from manifests.shards import DatasetIndex
-from manifests.sources import SourceRow
 from manifests.store import Store
-from manifests.text import masked, message
-from pipeline.planning.changes import Changes, changed_settings, count_work
+from manifests.text import masked
 from pipeline.planning.counting import count_lost, count_rows, count_wanted
 from pipeline.planning.figures import Figures, Rates, add_rates
 from pipeline.planning.plan import Plan
-from pipeline.planning.row_states import Retry
+from pipeline.planning.preparation import BuildRequest, Prepared, last_recipe, prepare
 from pipeline.planning.run import RECIPE, RunError, make_plan, open_run_store, write_recipe
 from pipeline.planning.source_changes import SourceChanges, stamp
-from pipeline.planning.source_rows import last_source, limited, make_corpus, read_rows, source_of, write_source
+from pipeline.planning.source_rows import make_corpus, read_rows, source_of, write_source
 from pipeline.planning.tasks import BlockTask, Result, Task
-from pipeline.recipe import DECLARED, Recipe, RecipeError, parse_recipe
+from pipeline.recipe import DECLARED, Recipe
 from pipeline.running.display import Display, Progress
 from pipeline.running.placement import Placement
 from pipeline.running.report import Report
@@ -48,21 +42,6 @@ _COMPACT_PARTS = 1_000
 _INDEX_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class BuildRequest:
-    """What the command line asks for."""
-
-    recipe: Recipe
-    run: str
-    source: str = ""
-    engine: str = "ray"
-    only: str = ""
-    limit: int | None = None
-    retry: Retry = Retry()
-    refresh: bool | None = None
-    confirmed: bool = False  # --yes: rows may be withdrawn, and the source be another
-
-
 def build(request: BuildRequest, display: Display) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_run_store(request.run)
@@ -76,7 +55,7 @@ def build(request: BuildRequest, display: Display) -> Report:
         if request.recipe.corpus:
             rows = make_corpus(request.recipe.corpus, store)
         with tell_if_slow("Reading what the run has"):
-            prepared = _prepare(request, store, rows, LogReader(store, lease.bounds))
+            prepared = prepare(request, store, rows, LogReader(store, lease.bounds))
         if not request.confirmed and (refusal := prepared.changes.refusal(request.run)):
             raise RunError(refusal)
         for line in prepared.changes.lines():
@@ -96,45 +75,7 @@ def _acquire(store: Store, run: str) -> Lease:
         ) from error
 
 
-def preview(request: BuildRequest) -> Changes:
-    """What a build would change. Nothing is written, and the demo's corpus is not made."""
-    store = open_run_store(request.run)
-    rows = read_rows(request.recipe, request.source, store, tell)
-    return _prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What is known before workers are started."""
-
-    listing: Listing
-    revision: Revision | None  # None: the rows are those last listed
-    changes: Changes
-    recipe: Recipe | None = None  # resolved as the last build had it, and its plan; None in a new run
-    plan: Plan | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        return self.plan is not None and self.plan.is_finished
-
-
-def _prepare(request: BuildRequest, store: Store, rows: list[SourceRow] | None, records: LogReader) -> _Prepared:
-    before, last = read_listing(store), _last_recipe(store)
-    revision = None if rows is None else revise(store, limited(with_earlier_names(rows, before), request.limit, before))
-    listing = revision.listing if revision else before
-    counts = revision.count() if revision else None
-    if last is None:
-        return _Prepared(listing, revision, Changes(rows=counts))
-    recipe = request.recipe.resolve(math.inf, last)
-    plan = make_plan(store, recipe, listing, records, SourceChanges(request.refresh), request.retry, request.only)
-    done = make_plan(store, last, before, records, SourceChanges(False), only=request.only, as_recorded=True)
-    sources = last_source(store), source_of(request.recipe, request.source)
-    other = sources if all(sources) and sources[0] != sources[1] else None
-    changes = Changes(counts, other, changed_settings(last, recipe, request.recipe), count_work(plan, done))
-    return _Prepared(listing, revision, changes, recipe, plan)
-
-
-def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease, display: Display) -> Report:
+def _work(request: BuildRequest, store: Store, prepared: Prepared, lease: Lease, display: Display) -> Report:
     if prepared.revision:
         prepared.revision.write(lease.epoch)
     if source := source_of(request.recipe, request.source):
@@ -144,7 +85,7 @@ def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease
         placement = _open_placement(engine)
     try:
         recipe = prepared.recipe if prepared.is_finished else None
-        recipe = recipe or request.recipe.resolve(placement.capacity().gpus, _last_recipe(store))
+        recipe = recipe or request.recipe.resolve(placement.capacity().gpus, last_recipe(store))
         lease.check()
         write_recipe(store, recipe)
         log, records = open_log(store, lease)
@@ -155,17 +96,6 @@ def _work(request: BuildRequest, store: Store, prepared: _Prepared, lease: Lease
         return Build(plan, placement, log, lease, recipe, display).run()
     finally:
         placement.close()
-
-
-def _last_recipe(store: Store) -> Recipe | None:
-    """The recipe of the last build; None for a new run, or if another version wrote a recipe that cannot be read."""
-    if not store.exists(RECIPE):
-        return None
-    try:
-        return parse_recipe(yaml.safe_load(store.read(RECIPE)))
-    except (RecipeError, yaml.YAMLError) as error:
-        logger.warning("%s/%s cannot be read and is written again: %s", store.root, RECIPE, message(error))
-        return None
 
 
 def _last_index(store: Store) -> DatasetIndex | None:

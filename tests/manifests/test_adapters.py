@@ -19,7 +19,8 @@ from manifests import sources
 from manifests.adapters import ADAPTERS
 from manifests.archives.address import member_of
 from manifests.captions import captions_in
-from manifests.sources import SourceError, SourceRow
+from manifests.source_row import SourceRow
+from manifests.sources import SourceError
 
 read_source = partial(sources.read_source, endings=(".glb", ".gltf", ".obj", ".ply", ".stl", ".off"))
 
