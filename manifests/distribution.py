@@ -68,8 +68,7 @@ class Distribution:
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Distribution:
         """Add up what shards hold; raise ValueError for a text that `as_text` has not made."""
-        counts = Counter(word for text in texts for word in text.split())
-        values = {float(word): count for word, count in counts.items()}
+        values = Counter(float(word) for text in texts for word in text.split())
         if not all(math.isfinite(value) for value in values):
             raise ValueError("a figure is not finite")
         return cls(values)

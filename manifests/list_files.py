@@ -33,7 +33,8 @@ def reading(source: str) -> Iterator[None]:
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"{source}: cannot be read: {error or type(error).__name__}") from error
+        problem = getattr(error, "strerror", None) or error or type(error).__name__
+        raise SourceError(f"{source}: cannot be read: {problem}") from error
 
 
 def read_list(source: str, name: str, web: Web) -> Iterator[tuple[str, Any]]:

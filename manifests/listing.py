@@ -69,7 +69,7 @@ class Listing:
         """
         given = self.table.column("up")
         filled = given if up == "y" else pc.fill_null(given, up)
-        pattern = rf"(?i)({'|'.join(map(re.escape, upright))})([?#]|$)"
+        pattern = rf"(?i)({'|'.join(map(re.escape, upright))})(::|[?#]|$)"
         known = pc.and_(pc.equal(filled, "auto"), pc.match_substring_regex(self.table.column("uri"), pattern))
         filled = pc.if_else(pc.fill_null(known, False), pa.scalar(None, pa.string()), filled)
         return Listing(self.table.set_column(self.table.schema.get_field_index("up"), "up", filled))

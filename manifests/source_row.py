@@ -41,7 +41,7 @@ class SourceRow(TypedDict, total=False):
     extra: dict[str, Any]  # the source list's other columns
     problem: str  # the reason why the row cannot be used
     problem_detail: str
-    path: str  # of a row with an absolute path in a list, until its `source` is named by it, and its id if it has none
+    path: str  # absolute path of the mesh, of which `source` and a missing id are made once all rows are read
 
 
 def to_row(where: str, entry: Any, source: str) -> SourceRow:
@@ -117,9 +117,8 @@ def _machine_path(given: str, uri: str) -> str:
 
     "" for a relative path, or an address in a store or on the web.
     """
-    if member := member_of(uri):
-        return os.path.normpath(f"{member.archive}/{member.name}")
-    path = local_path(given)
+    member = member_of(uri)
+    path = f"{member.archive}/{member.name}" if member else local_path(given)
     return os.path.normpath(path) if path.startswith("/") else ""
 
 

@@ -1,4 +1,4 @@
-"""Read a source, which is a folder, a glob, one mesh, a list file or an archive, into rows.
+"""Read a source into rows: a folder, a glob, one mesh, a list file, an archive or a published dataset.
 
 Every row has an `id` and a `uri`. A row that cannot be used keeps its place and has `problem` and `problem_detail`, so
 that it fails with a reason and the other rows are not affected.
@@ -18,7 +18,7 @@ from manifests.adapters import adapter_of
 from manifests.adapters.adapter import open_layout
 from manifests.addresses import WEB, AddressError, is_uri, local_path, open_files, row_id, scheme_of, unsigned
 from manifests.archives.address import ENDINGS as ARCHIVE_ENDINGS
-from manifests.archives.address import OTHER_ENDINGS, Member, address_of
+from manifests.archives.address import OTHER_ENDINGS, Member, address_of, member_of
 from manifests.archives.archive import ArchiveError, open_archive
 from manifests.folders import SourceError, find
 from manifests.left_out import CONVERT, CONVERTIBLE, left_out
@@ -59,7 +59,7 @@ def read_source(
     else:
         base, uris, others = _find_meshes(source, endings)
         rows = [_found_row(uri, base) for uri in uris]
-        _tell_left_out(source, endings, left_out(uris, others, local=not is_uri(source)), rows, tell)
+        _check_found(source, endings, left_out(uris, others, local=not is_uri(source)), rows, tell)
     if not rows:
         raise SourceError(f"{source}: the list has no rows")
     return _checked(rows)
@@ -71,7 +71,7 @@ def _checked(rows: list[SourceRow]) -> list[SourceRow]:
     return rows
 
 
-def _tell_left_out(
+def _check_found(
     source: str, endings: tuple[str, ...], skipped: str, rows: list[SourceRow], tell: Callable[[str], None] | None
 ) -> None:
     if not rows:
@@ -85,16 +85,19 @@ def _read_layout(
     name: str, folder: str, endings: tuple[str, ...], tell: Callable[[str], None] | None
 ) -> list[SourceRow]:
     """The rows of a published dataset, as its adapter finds them."""
-    layout = open_layout(name, folder)
     rows: list[SourceRow] = []
     others: list[str] = []
-    for number, entry in enumerate(layout.entries(), 1):
-        if entry["uri"].lower().partition("::")[0].endswith(endings):
-            rows.append(to_row(f"object {number}", {key: value for key, value in entry.items() if value}, ""))
-        else:
-            others.append(entry["uri"])
-    _name_by_path(rows, str(layout.root / "objects"))
-    _tell_left_out(f"{name}:{folder}", endings, left_out((), others, local=False), rows, tell)
+    with reading(f"{name}:{folder}"):
+        layout = open_layout(name, folder)
+        for number, entry in enumerate(layout.entries(), 1):
+            member = member_of(entry["uri"])
+            file = member.name if member else entry["uri"]
+            if file.lower().endswith(endings):
+                rows.append(to_row(f"object {number}", {key: value for key, value in entry.items() if value}, ""))
+            else:
+                others.append(file)
+    _name_by_path(rows, str(layout.root / "objects"))  # as if a list in the root named them
+    _check_found(f"{name}:{folder}", endings, left_out((), others, local=False), rows, tell)
     return rows
 
 
@@ -122,7 +125,7 @@ def _read_archive(source: str, endings: tuple[str, ...], tell: Callable[[str], N
         if name.lower().endswith(endings)
     ]
     others = [name for name in names if not name.lower().endswith(endings)]
-    _tell_left_out(source, endings, left_out(meshes, others, local=False), rows, tell)
+    _check_found(source, endings, left_out(meshes, others, local=False), rows, tell)
     return rows
 
 

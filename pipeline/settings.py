@@ -228,9 +228,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         return f"{path}: missing; {'.'.join(map(str, problem['loc'][:-1]))} requires it"
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # the message names the fields
-        above = (
-            path.rpartition(".")[0] if message.startswith(f"{problem['loc'][-1:] and problem['loc'][-1]} ") else path
-        )
+        outer, _, last = path.rpartition(".")
+        above = outer if path and message.startswith(f"{last} ") else path  # it may name the last field itself
         return f"{above}.{message}" if above else message
     if problem["type"] in _EXPECTED:
         message = _EXPECTED[problem["type"]].format_map(problem.get("ctx", {}))

@@ -147,8 +147,9 @@ class Caption(CaptionSettings, Stage):
         fields = {"engine", "max_characters", *self._engine.uses, *(self._engine.limits if with_limits else ())}
         return self.model_dump(mode="json", include=fields)
 
-    def words(self, row: Row) -> list[Any]:
-        known = {**row, "uri": words_in_key(row, self.max_characters)}
-        used = [known.get(column) for column in self._engine.reads(self)]
+    def values_in_key(self, row: Row) -> list[Any]:
+        reads = self._engine.reads(self)
+        known = {**row, "uri": words_in_key(row, self.max_characters)} if "uri" in reads else row
+        used = [known.get(column) for column in reads]
         of_row = captions_of_row(row, self.max_characters) if self._adds_captions_of_row else []
         return [*used, self.sources, of_row] if of_row else used

@@ -18,7 +18,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from manifests.addresses import WEB, AddressError, local_path, scheme_of
-from manifests.archives.address import ENDINGS, member_of
+from manifests.archives.address import ENDINGS, local_file, member_of
 from manifests.dataset import TEXT, Column
 from manifests.web import HttpNotAllowed, Web
 from stages.artifacts import bundle
@@ -155,6 +155,8 @@ class Ingest(Stage):
 
     def origin(self, uri: str) -> Origin:
         if member := member_of(uri):
+            if not local_file(uri):
+                raise StageError("unreadable", f"{uri}: an archive is read from a local disk only; download it")
             return ArchiveOrigin(member, self.max_bytes)
         if uri.lower().endswith(ENDINGS):
             advice = "name a member as zip://MEMBER::ARCHIVE or tar://MEMBER::ARCHIVE, or pass it as --source"

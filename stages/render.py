@@ -201,7 +201,7 @@ class Render(Stage):
         limits = Limits(self.max_faces, self.max_vertices, self.max_texture_pixels, self.max_nodes)
         max_side = min(max(_LEAST_TEXTURE_SIDE, 8 * self.size), _MOST_TEXTURE_SIDE)
         model = read_mesh(archive, row["mesh_name"], row["format"], limits, max_side)
-        to_sphere = normalization(model, "z" if up == "z" else "y")
+        to_sphere = normalization(model, "z" if up == "z" else "y")  # also refuses points that find_up cannot judge
         chosen: Row = {}
         if up == "auto":
             axis = find_up(model, row["format"])

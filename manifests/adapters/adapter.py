@@ -44,10 +44,7 @@ def open_layout(name: str, folder: str) -> Adapter:
     """The adapter of a name in ADAPTERS for a folder; SourceError if the folder is not of its layout."""
     kind: type[Adapter] = importlib.import_module(f"manifests.adapters.{name.replace('-', '_')}").Layout
     path = Path(folder).expanduser().absolute()
-    try:
-        root = kind.find(path)
-    except OSError as error:
-        raise SourceError(f"{name}:{folder}: cannot be listed ({error.strerror})") from error
+    root = kind.find(path)
     if root is None:
         problem = f"looked for {kind.looks_for}" if path.is_dir() else "no such folder"
         raise SourceError(f"{name}:{folder}: {problem}; docs/sources/{name}.md says how to get the data")

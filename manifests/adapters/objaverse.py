@@ -39,7 +39,8 @@ class Layout(Adapter):
         path = self.root / "lvis-annotations.json.gz"
         listed = read_json(path) if path.is_file() else {}
         pairs = listed.items() if isinstance(listed, dict) else ()
-        return {uid: category for category, uids in pairs if isinstance(uids, list) for uid in uids}
+        lists = ((category, uids) for category, uids in pairs if isinstance(uids, list))
+        return {uid: category for category, uids in lists for uid in uids if isinstance(uid, str)}
 
 
 def _words(annotation: object) -> Entry:

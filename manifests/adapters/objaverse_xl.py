@@ -29,11 +29,12 @@ class Layout(Adapter):
         return folder if any((folder / name / f"{name}.parquet").is_file() for name in _SOURCES) else None
 
     def entries(self) -> Iterator[Entry]:
-        located = dict(
-            zip(
-                _SOURCES, (self._on_github, self._at_smithsonian, self._on_thingiverse, self._on_sketchfab), strict=True
-            )
-        )
+        located = {
+            "github": self._on_github,
+            "smithsonian": self._at_smithsonian,
+            "thingiverse": self._on_thingiverse,
+            "sketchfab": self._on_sketchfab,
+        }
         seen: set[str] = set()
         for name, locate in located.items():
             path = self.root / name / f"{name}.parquet"
@@ -57,6 +58,7 @@ class Layout(Adapter):
     def _repositories(self) -> dict[tuple[str, str], Path]:
         """The folder or the archive of each repository, by organisation and name."""
         found = {}
+        # In reverse, so that of a folder and an archive of one name the folder counts.
         for path in sorted((self.root / "github" / "repos").glob("*/*"), reverse=True):
             ending = next((ending for ending in ENDINGS if path.is_file() and path.name.endswith(ending)), "")
             found[path.parent.name, path.name.removesuffix(ending)] = path
@@ -68,7 +70,7 @@ class Layout(Adapter):
         path = self._repositories.get((parts[3], parts[4])) if len(parts) == 8 else None
         if path is None or ".." in identifier.split("/"):
             return ""
-        inner = parts[7]
+        inner = parts[7].lstrip("/")
         if path.is_dir():
             return with_folder(path, inner) if (path / inner).is_file() else ""
         return address_of(Member(f"./{inner}" if path.suffix == ".zip" else f"{parts[4]}/./{inner}", str(path)))

@@ -54,7 +54,8 @@ class Layout(Adapter):
         """The first word of each synset, by its number: `airplane` of `airplane,aeroplane,plane`."""
         path = self.root / "taxonomy.json"
         taxonomy: Any = read_json(path) if path.is_file() else []
-        found = ((text_in(synset, "synsetId"), text_in(synset, "name")) for synset in taxonomy)
+        synsets = taxonomy if isinstance(taxonomy, list) else ()
+        found = ((text_in(synset, "synsetId"), text_in(synset, "name")) for synset in synsets)
         return {number: name.partition(",")[0].strip() for number, name in found if number}
 
 

@@ -62,8 +62,6 @@ class Archive(ABC):
             self.outside.append(name)
         else:
             self.members[clean] = member  # of two with one name the last counts, as for those who unpack it
-        if len(self.members) + len(self.outside) > MOST_MEMBERS:
-            raise ArchiveError(f"more than {MOST_MEMBERS:,} members; divide it, or unpack it into a folder")
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
@@ -105,10 +103,17 @@ class Archive(ABC):
     def _open(self, name: str) -> IO[bytes]: ...
 
 
+def _check_count(members: int) -> None:
+    """Folders, and several members of one name, count too."""
+    if members > MOST_MEMBERS:
+        raise ArchiveError(f"more than {MOST_MEMBERS:,} members; divide it, or unpack it into a folder")
+
+
 class _Zip(Archive):
     def __init__(self, file: IO[bytes]):
         super().__init__()
         self._file = zipfile.ZipFile(file)
+        _check_count(len(self._file.infolist()))
         for info in self._file.infolist():
             if not info.is_dir():
                 self._add(info.filename, info)
@@ -132,7 +137,8 @@ class _Tar(Archive):
         super().__init__()
         self._file = tarfile.open(fileobj=file, mode="r:")
         last = -1
-        for info in self._file:
+        for number, info in enumerate(self._file, 1):
+            _check_count(number)
             if info.offset <= last:  # a member of negative size, which would be read for ever
                 raise ArchiveError("damaged: a member stands before the one that it follows")
             last = info.offset

@@ -41,7 +41,7 @@ def read_words(words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]
     settings = getattr(COMMANDS.get(arguments[0]), "SETTINGS", None)
     if settings:
         arguments, overrides = take_overrides(arguments, settings)
-    parser, commands = make_parsers()
+    parser, commands = _make_parsers()
     if arguments[0] in commands:
         _check_options(arguments, commands[arguments[0]], settings)
     options, rest = parser.parse_known_args(arguments)
@@ -74,10 +74,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    return make_parsers()[0]
+    return _make_parsers()[0]
 
 
-def make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
+def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """The parser of the command line, and those of its commands."""
     parser = _Parser(prog=program(), description="Turn meshes into triplets of 3D Gaussian splat, images and text.")
     parser.add_argument("--version", action="version", version=f"gs-triplets {_version()}")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest known word as ` (did you mean WORD?)`, or nothing where none is near.
 
-    Of words with dots, one whose last part is the word is the nearest: fit.steps for steps.
+    A word whose part after the last dot is the given one comes first: `fit.steps` for `steps`.
     """
     words = list(known)
     ends = [each for each in words if "." in each and each.rpartition(".")[2] == word.lstrip("-")]

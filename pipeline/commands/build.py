@@ -106,13 +106,13 @@ def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     settings = describe(Recipe, options.recipe, overrides, OF_BUILD)
     tell(f"{settings}; run folder {request.run}")
     display.emit("start", run=request.run, settings=settings)
-    if options.dry_run:
-        changes = preview(request)
-        display.emit("changes", **changes.fields())
-        if not options.json:
-            print("\n".join(changes.lines()) or NOTHING_TO_DO)
-        return 0
     try:
+        if options.dry_run:
+            changes = preview(request)
+            display.emit("changes", **changes.fields())
+            if not options.json:
+                print("\n".join(changes.lines()) or NOTHING_TO_DO)
+            return 0
         report = build(request, display)
     except Exception as error:
         display.emit("error", message=message(error))

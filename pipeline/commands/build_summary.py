@@ -91,7 +91,7 @@ def _print_failures(console: Console, request: BuildRequest, report: Report) -> 
     if len(lines) > _FAILURES:
         console.print(f"  and {counted(len(lines) - _FAILURES, 'more reason')}")
     if report.unfinished:
-        what = counted(report.unfinished, "row or shard").replace("row or shards", "rows or shards")
+        what = "1 row or shard" if report.unfinished == 1 else f"{report.unfinished:,} rows or shards"
         console.print(f"{what} could not be finished; run the same command again")
 
 

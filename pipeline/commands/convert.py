@@ -19,11 +19,11 @@ from pipeline.command_line.called import program
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.counted import counted
 from pipeline.command_line.options import positive, positive_number
+from pipeline.command_line.stop import Stop
 from pipeline.converting.converter import ConversionError, Converter, NoBlender, Stopped
 from pipeline.converting.environment import VARIABLE, find_blender, how_to_get_it
 from pipeline.converting.files import Conversion, Found, find_files
 from pipeline.planning.run import RunError
-from pipeline.training.stop import Stop
 from stages.common.progress_bar import progress_bar
 from stages.common.telling import is_quiet, tell_if_slow, to_clock
 

@@ -52,13 +52,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     out = options.out or Path("" if is_uri(options.run) else options.run) / "sheet.png"
     layout = Layout(parse_views(options.views) if options.views else [], options.splats)
-    for path in write_sheet(options.run, out, layout, options.columns, Choice(options.id, options.worst)):
+    for path in write_sheet(options.run, out, layout, options.columns, ChosenRows(options.id, options.worst)):
         print(path)
     return 0
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRows:
     """Which objects are drawn: these, or so many of the worst; all where neither is given."""
 
     ids: list[str] | None = None
@@ -66,7 +66,9 @@ class Choice:
 
     def rows(self, run: Run, measured: list[Measured]) -> Iterable[int]:
         if self.worst:
-            return worst_rows(measured, self.worst)
+            if not (rows := worst_rows(measured, self.worst)):
+                raise RunError(f"--worst {self.worst}: no fit of {run.store.root} has been measured")
+            return rows
         if not self.ids:
             return range(len(run.listing))
         row_of = {name: row for row, name in enumerate(run.listing.ids.to_pylist())}
@@ -89,19 +91,21 @@ class Layout:
         return (len(self.views) or CHOSEN) * (2 if self.splats else 1)
 
 
-def write_sheet(root: str, out: Path, layout: Layout, columns: int | None, choice: Choice = Choice()) -> list[Path]:
+def write_sheet(
+    root: str, out: Path, layout: Layout, columns: int | None, chosen: ChosenRows = ChosenRows()
+) -> list[Path]:
     """Write the sheet; return its files: `out`, or `out` with numbers if there are several pages."""
     _check_ending(out)
     with tell_if_slow("Reading what the run has"):
         run = open_run(root)
         known = Warnings.of(run)
     failures, drawn, ids = _failures(run), _is_drawn(run), run.listing.ids
-    rows = [row for row in choice.rows(run, known.measured) if drawn[row] or ids[row].as_py() in failures]
+    rows = [row for row in chosen.rows(run, known.measured) if drawn[row] or ids[row].as_py() in failures]
     columns = columns or max(1, 12 // layout.tiles)
     per_page = columns * _LINES_PER_PAGE
     count = -(-len(rows) // per_page)
     if not count:
-        raise RunError(f"--run {root}: {'none of these objects' if choice.ids else 'nothing'} is rendered yet")
+        raise RunError(f"--run {root}: {'none of these objects' if chosen.ids else 'nothing'} is rendered yet")
     paths = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number:03}") for number in range(1, count + 1)]
     out.parent.mkdir(parents=True, exist_ok=True)
     names = ((row, ids[row].as_py()) for row in rows)

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import signal
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,11 @@ from manifests.addresses import is_uri
 from pipeline.command_line.called import program, python
 from pipeline.command_line.console import plain_console
 from pipeline.command_line.settings_help import settings_help
+from pipeline.command_line.stop import Stop
 from pipeline.planning.run import RunError, absolute_location
 from pipeline.settings import OF_TRAIN, load, to_yaml
 from pipeline.training.errors import errors_in_one_line
 from pipeline.training.processes import Terminated, together
-from pipeline.training.stop import Stop
 from stages.clip_gs.settings import Training
 from stages.common.telling import is_quiet, tell_if_slow, to_clock
 
@@ -139,7 +138,7 @@ def work(request: argparse.Namespace, ranks: Ranks) -> int:
 
     with Stop() as stop:
         try:
-            with tell_if_slow("Opening the dataset") if ranks.first else nullcontext():
+            with tell_if_slow("Opening the dataset"):
                 dataset = Dataset.open(request.dataset)
             train(request.settings, dataset, Path(request.folder), ranks, lambda: bool(stop.signal), request.anew)
         except (TrainingError, CheckpointError):

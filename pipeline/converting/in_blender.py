@@ -1,8 +1,8 @@
 """Convert one file to GLB with Blender: PYTHON -I in_blender.py SOURCE OUT, in a process of its own.
 
-PYTHON is one that has `bpy`. This script imports nothing of the project. It confines itself before it loads Blender:
-from then on it can read the source's folder and the libraries that it needs, write where OUT is, start no program and
-open no connection.
+PYTHON is one that has `bpy`. This script imports nothing of the project. Where the kernel has Landlock, it confines
+itself before it loads Blender: from then on it can read the source's folder and the libraries that it needs, write
+where OUT is, start no program and, from Linux 6.7 on, open no TCP connection.
 """
 
 from __future__ import annotations

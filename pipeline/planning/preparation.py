@@ -21,7 +21,6 @@ from pipeline.planning.run import RECIPE, make_plan, open_run_store
 from pipeline.planning.source_changes import SourceChanges
 from pipeline.planning.source_rows import last_source, limited, read_rows, source_of
 from pipeline.recipe import Recipe, RecipeError, parse_recipe
-from stages.common.telling import tell
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Prepared:
 def preview(request: BuildRequest) -> Changes:
     """What a build would change. Nothing is written, and the demo's corpus is not made."""
     store = open_run_store(request.run)
-    rows = read_rows(request.recipe, request.source, store, tell)
+    rows = read_rows(request.recipe, request.source, store)
     return prepare(request, store, rows, LogReader(store, read_bounds(store))).changes
 
 

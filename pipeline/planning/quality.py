@@ -42,12 +42,12 @@ class Measured:
         return 0 if self.far_below is None else self.distribution.count_below(self.far_below)
 
     def rows_far_below(self) -> list[int]:
-        """Their numbers; compared are rounded values, as in the distribution."""
+        """The numbers of these rows. Values are rounded before they are compared, as those of the distribution are."""
         near = [] if self.far_below is None else np.flatnonzero(self.values <= self.far_below).tolist()
         return [row for row in near if self.warning(row)]
 
     def warning(self, row: int) -> list[str]:
-        """A line about a row that is far below the others."""
+        """One line, in a list, about a row that is far below the others; none about another row."""
         if self.far_below is None or not float(rounded(self.values[row])) < self.far_below:
             return []
         middle = " to ".join(number(self.distribution.percentile(percent)) for percent in (25, 75))

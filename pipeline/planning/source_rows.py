@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +18,9 @@ from manifests.sources import SourceError, read_source
 from manifests.store import LocalStore, Store
 from manifests.text import public_address
 from pipeline.command_line.suggestions import did_you_mean
-from pipeline.planning.run import RunError, absolute_location
+from pipeline.planning.run import RECIPE, RunError, absolute_location
 from pipeline.recipe import Recipe
+from stages.common.telling import tell
 from stages.corpus.corpus import Corpus
 from stages.meshes.formats import ENDINGS
 
@@ -29,9 +29,7 @@ _FOLDER = "corpus"
 _LAST_SOURCE = "manifest/source.txt"
 
 
-def read_rows(
-    recipe: Recipe, source: str, store: Store, tell: Callable[[str], None] | None = None
-) -> list[SourceRow] | None:
+def read_rows(recipe: Recipe, source: str, store: Store) -> list[SourceRow] | None:
     """Read the rows of the source; None if they come from the run's listing, or from a corpus still to be made."""
     if recipe.corpus:
         if source:
@@ -53,7 +51,7 @@ def read_rows(
 def _refuse_own_folders(source: str) -> None:
     """Refuse a run or a dataset: a run has files that end like meshes, its splats."""
     path = Path(source).expanduser()
-    if (path / "recipe.yaml").is_file() and (path / "manifest").is_dir():
+    if (path / RECIPE).is_file() and (path / "manifest").is_dir():
         raise RunError(
             f"--source {source}: is a run; pass the folder of the meshes, or leave out --source to resume it"
         )

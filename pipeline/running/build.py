@@ -46,7 +46,7 @@ def build(request: BuildRequest, display: Display) -> Report:
     """Run a build until it is done or a signal stops it. Finished work is kept."""
     store = open_run_store(request.run)
     with tell_if_slow(f"Listing {masked(request.source) or 'the rows'}"):
-        rows = read_rows(request.recipe, request.source, store, tell)
+        rows = read_rows(request.recipe, request.source, store)
     if not store.exists(RECIPE):
         request.recipe.resolve(math.inf)  # what cannot be built makes no folder
     with tell_if_slow("Waiting for the run to be free"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def left_text(left: Estimate | None) -> str:
         return f"{to_clock(low)} left"
     if high < 100:
         return f"{round(low)} to {round(high)} s left"
-    return f"{max(1, round(low / 60))} to {max(2, round(high / 60))} min left"
+    return f"{max(1, math.floor(low / 60))} to {math.ceil(high / 60)} min left"
 
 
 def opening_text(opening: dict[str, float]) -> str:

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.command_line.stop import Stop
 from pipeline.planning.run import RunError
 from pipeline.training.errors import errors_in_one_line, expected_errors
-from pipeline.training.stop import Stop
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig

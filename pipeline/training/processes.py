@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ def together(work: Work, options: argparse.Namespace, processes: int) -> int:
     """
     if processes < 1:
         raise RunError(f"{processes} processes: expected at least 1")
-    with tell_if_slow("Loading PyTorch") if os.environ.get("RANK", "0") == "0" else nullcontext():
+    with tell_if_slow("Loading PyTorch"):
         _refuse_more_than_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if processes == 1 or "RANK" in os.environ:
         from stages.clip_gs.ranks import joined

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from manifests.text import message
 
@@ -184,14 +182,13 @@ def _fetch(model: str, revision: str | None, names: Sequence[str]) -> Path | Non
 def _hub_answers() -> bool:
     """Whether the hub can be reached, asked once: its client repeats a request for half a minute, with warnings."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_HUB_SECONDS).close()
-    except HTTPError:
-        return True  # an answer
-    except OSError:
+        get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+    except Exception:  # the errors of its client have no base in common with OSError
         return False
     return True
 

@@ -42,10 +42,11 @@ def tell(text: str) -> None:
 
 @contextmanager
 def tell_if_slow(what: str) -> Iterator[None]:
-    """Say what is going on if it takes longer than two seconds."""
+    """Say what is going on if it takes longer than two seconds. Of processes that work together the first says it."""
     timer = threading.Timer(_SLOW_SECONDS, tell, [f"{what} ..."])
     timer.daemon = True
-    timer.start()
+    if os.environ.get("RANK", "0") == "0":
+        timer.start()
     try:
         yield
     finally:

@@ -251,8 +251,8 @@ class Stage(BaseModel):
         """
         return self.model_dump(mode="json", exclude={*self.unkeyed, *(() if with_limits else self.limits)})
 
-    def words(self, row: Row) -> list[Any]:
-        """What the source list says of a row that enters its key."""
+    def values_in_key(self, row: Row) -> list[Any]:
+        """The values of the source list's columns that enter a row's key."""
         return [row.get(column) for column in (*self.reads, *self.also_reads)]
 
     @cached_property
@@ -267,7 +267,7 @@ class Stage(BaseModel):
     def key(self, row: Row, needed: Sequence[str] = (), content: str = "", failed: bool = False) -> str:
         """The name of this row's outcome: same stage, settings and inputs, same key."""
         text = json.dumps(
-            [self._identities[failed], list(needed), self.words(row), content], sort_keys=True, default=str
+            [self._identities[failed], list(needed), self.values_in_key(row), content], sort_keys=True, default=str
         )
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

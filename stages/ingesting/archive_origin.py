@@ -64,5 +64,8 @@ class ArchiveOrigin(Origin):
 
     def _read(self, archive: Archive, name: str) -> bytes:
         self.check_size(archive.size(name), name)
-        with archive.open(name) as stream:
-            return self.read_all(stream, name)
+        try:
+            with archive.open(name) as stream:
+                return self.read_all(stream, name)
+        except OSError as error:
+            raise StageError("unreadable", f"{self._path}: {error.strerror or error}") from None

@@ -24,7 +24,7 @@ from stages.rendering.window import Window, clip_from_camera, window_of
 # linear light on a surface is base + slope . normal: brightest from above, the front (+z) and the object's left (+x)
 LIGHT_BASE = 0.64
 LIGHT_SLOPE = (0.11, 0.22, 0.15)
-_LOOKED_AT = 6  # views in which culled faces are looked for, about
+_LOOKED_AT = 6  # views, or up to 11, in which culled faces are looked for
 _NEARER = 1e-4  # of the range of depth: coincident faces differ by less
 _SOLID = 0.99  # fragments of a blended material with at least this alpha hide what is behind them
 
@@ -77,7 +77,7 @@ class Renderer:
         try:
             self._uploaded.upload(model, to_sphere)
             self.culled = Culled()
-            looked_at = len(camera_to_world) // _LOOKED_AT or 1
+            every = max(1, len(camera_to_world) // _LOOKED_AT)
             points = np.concatenate([batch.points for batch in self._uploaded.batches])
             for view, (matrix, pose) in enumerate(zip(intrinsics, camera_to_world, strict=True)):
                 reach = float(np.linalg.norm(pose[:3, 3]))
@@ -86,7 +86,7 @@ class Renderer:
                 window = window_of(points, clip, self.size)
                 color = self._draw_colors(window, clip, pose, albedo)
                 depth = self._draw_depth(window, clip, near, far)
-                if view % looked_at == 0:
+                if view % every == 0:
                     self._look_for_culled(window, clip)
                 yield window, color, depth
         except self._error as error:

@@ -91,7 +91,9 @@ def test_objaverse_xl(tmp_path: Path) -> None:
         {"fileIdentifier": f"{blob}/models/copy.obj", "sha256": "aa"},
         {"fileIdentifier": f"{blob}/models/table.fbx", "sha256": "bb"},
         {"fileIdentifier": f"{blob}/models/absent.obj", "sha256": "cc"},
-        {"fileIdentifier": f"{blob}/../../../secret.obj", "sha256": "dd"},
+        {"fileIdentifier": f"{blob}/../../../../secret.obj", "sha256": "dd"},
+        {"fileIdentifier": f"{blob}/{tmp_path}/secret.obj", "sha256": "gg"},
+        {"fileIdentifier": "https://github.com/org/zipped/blob/1/a/table.fbx", "sha256": "hh"},
         {"fileIdentifier": "https://github.com/org/zipped/blob/1/a/b.glb", "sha256": "ee"},
         {"fileIdentifier": "https://github.com/org/tarred/blob/1/c.glb", "sha256": "ff"},
         {"fileIdentifier": "https://github.com/org", "sha256": "00"},
@@ -101,6 +103,7 @@ def test_objaverse_xl(tmp_path: Path) -> None:
     write(tmp_path, "secret.obj")
     with zipfile.ZipFile(tmp_path / "github/repos/org/zipped.zip", "w") as archive:
         archive.writestr("a/b.glb", b"mesh")
+        archive.writestr("a/table.fbx", b"mesh")
     with tarfile.open(tmp_path / "github/repos/org/tarred.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "secret.obj", "tarred/c.glb")
     annotations(
@@ -127,7 +130,7 @@ def test_objaverse_xl(tmp_path: Path) -> None:
     assert found["aa"]["extra"] == {"page": f"{blob}/models/chair.obj", "collection": "github"}
     members = [member_of(found[name]["uri"]) for name in ("ee", "ff")]
     assert [member and member.name for member in members] == ["./a/b.glb", "tarred/./c.glb"]
-    assert "1 file is left out: .fbx 1; FBX, DAE, USD and .blend files are converted" in told[0]
+    assert "2 files are left out: .fbx 2; FBX, DAE, USD and .blend files are converted" in told[0]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -266,3 +269,8 @@ def test_damaged_indexes_are_named(tmp_path: Path) -> None:
     write(tmp_path, "lvis-annotations.json.gz", {"anvil": 5, "bowl": ["a"]})
     write(tmp_path, "metadata/000-000.json.gz", [1])
     assert [row.get("category") for row in read_source(f"objaverse:{tmp_path}")] == ["bowl"]
+    write(tmp_path, "lvis-annotations.json.gz", {"anvil": [{}], "bowl": ["a"]})
+    assert [row.get("category") for row in read_source(f"objaverse:{tmp_path}")] == ["bowl"]
+    write(tmp_path, "02691156/b/model.obj")
+    write(tmp_path, "taxonomy.json", 5)
+    assert [row["id"] for row in read_source(f"shapenet:{tmp_path}")] == ["02691156/b"]

@@ -24,7 +24,7 @@ from manifests.archives.gunzipped import Gunzipped
 from manifests.sources import SourceError
 
 read_source = partial(sources.read_source, endings=(".glb", ".gltf", ".obj"))
-FILES = {"chairs/a.glb": b"a" * 3000, "b.obj": b"b", "b.mtl": b"m", "notes.txt": b"n", "chairs/big.bin": os.urandom(9)}
+FILES = {"chairs/a.glb": b"a" * 3000, "b.obj": b"b", "b.mtl": b"m", "notes.txt": b"n", "chairs/big.bin": b"012345678"}
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
@@ -70,6 +70,9 @@ def test_a_list_may_name_members(tmp_path: Path) -> None:
         "uri": address_of(Member("chairs/a.glb", str(tmp_path / "m.zip"))),
         "source": "m.zip/chairs/a.glb",
     }
+    (tmp_path / "list.csv").write_text("path\nzip://a.glb::s3://b/m.zip\n/abs/b.glb\n")
+    remote, local = read_source(str(tmp_path / "list.csv"))  # ingest refuses the first
+    assert (remote["uri"], local["id"]) == ("zip:///a.glb::s3://b/m.zip", "b.glb")
 
 
 def test_names_that_lead_out_of_an_archive_cost_their_row(tmp_path: Path) -> None:
@@ -149,6 +152,17 @@ def test_a_directory_without_end_is_refused_before_it_is_read(tmp_path: Path, mo
     for name in ("many.zip", "many.tar", "many.tgz"):
         with pytest.raises(SourceError, match=r"more than 10 members; divide it, or unpack it into a folder"):
             read_source(str(pack(tmp_path / name, many)))
+    with tarfile.open(tmp_path / "folders.tar", "w") as tar:
+        for number in range(11):
+            folder = tarfile.TarInfo(f"folder{number}")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+    with tarfile.open(tmp_path / "same.tar", "w") as tar:
+        for _ in range(11):
+            tar.addfile(tarfile.TarInfo("a.glb"))
+    for name in ("folders.tar", "same.tar"):
+        with pytest.raises(SourceError, match="more than 10 members"):
+            read_source(str(tmp_path / name))
     monkeypatch.setattr(archives, "_LARGEST_READ", 100)
     with pytest.raises(SourceError, match="a header or a directory of 5"):
         read_source(str(pack(tmp_path / "long.zip", many)))

@@ -19,6 +19,7 @@ def test_shards_give_the_distribution_of_all_their_values() -> None:
     values = np.random.default_rng(0).uniform(0.5, 1, 300)
     shards = [as_text(part) for part in np.split(values, 6)]
     assert Distribution.of_texts(shards).summary() == Distribution.of_values(values).summary()
+    assert Distribution.of_texts(["-0 0 1"]).objects == 3
 
 
 @pytest.mark.parametrize("values", [[5.0], [0.0, 0.0], [-3.0, 4.0, 1e6], [0.911, 0.912], [99.96, 100.0]])

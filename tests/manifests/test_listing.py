@@ -41,18 +41,19 @@ def test_numbers_are_given_once_and_for_life(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("up", "expected"),
     [
-        ("y", [None, None, "z", "y", None, "auto"]),
-        ("z", ["z", "z", "z", "y", "z", "auto"]),
-        ("auto", ["auto", None, "z", "y", None, "auto"]),
+        ("y", [None, None, "z", "y", None, "auto", None]),
+        ("z", ["z", "z", "z", "y", "z", "auto", "z"]),
+        ("auto", ["auto", None, "z", "y", None, "auto", None]),
     ],
 )
 def test_up_of_a_source_is_that_of_rows_without_one(up: str, expected: list[str | None], tmp_path: Path) -> None:
     """`auto` leaves files alone that have y up by definition. The stored listing stays as the source has it."""
-    given = rows("a.stl", "b.GLB", "c.stl", "d.stl", "e.gltf?key=1", "f.stl")
+    given = rows("a.stl", "b.GLB", "c.stl", "d.stl", "e.gltf?key=1", "f.stl", "g.glb")
     given[2]["up"], given[3]["up"], given[5]["up"] = "z", "y", "auto"
+    given[6]["uri"] = "zip:///g.glb::/m.zip"
     listing = update_listing(open_store(tmp_path), given, epoch=1)
-    assert [row.get("up") for row in listing.with_up(up, (".glb", ".gltf")).rows([*range(6)])] == expected
-    assert [row.get("up") for row in listing.rows([*range(6)])] == [None, None, "z", "y", None, "auto"]
+    assert [row.get("up") for row in listing.with_up(up, (".glb", ".gltf")).rows([*range(7)])] == expected
+    assert [row.get("up") for row in listing.rows([*range(7)])] == [None, None, "z", "y", None, "auto", None]
 
 
 def test_rows_come_back_whole(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.__main__ import main
+from pipeline.recipe import KINDS
 from stages.corpus.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--render.size", "48", "--render.views", "6", "--fit.steps", "20", "--fit.gaussians", "200"]
 # Most of the time of so small a build is that of starting workers.
-STAGES = ("ingest", "render", "fit", "embed", "caption", "align", "pack")
-ONE_WORKER = [word for stage in STAGES for word in (f"--schedule.{stage}.workers", "1")]
+ONE_WORKER = [word for stage in KINDS for word in (f"--schedule.{stage}.workers", "1")]
 SMALL += ONE_WORKER
 BLOCKS = ["--splits.rows_per_shard", "3"]
 

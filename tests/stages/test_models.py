@@ -2,6 +2,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,18 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, caplog):
         find("nobody/nothing")
     models._hub_answers.cache_clear()
     assert not caplog.records  # the hub's client warns of each of its five retries
+
+
+def test_a_hub_that_answers_anything_is_there(monkeypatch):
+    from huggingface_hub import constants
+
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it answers 501 to every request
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        models._hub_answers.cache_clear()
+        assert models._hub_answers()
+    models._hub_answers.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}"])

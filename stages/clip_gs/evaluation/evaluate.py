@@ -6,7 +6,6 @@ import datetime
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +68,7 @@ def evaluate(request: Request, ranks: Ranks, open_progress: Callable[[str], Any]
     """
     began = time.monotonic()
     dataset = request.dataset
-    with tell_if_slow("Loading the checkpoints") if ranks.first else nullcontext():
+    with tell_if_slow("Loading the checkpoints"):
         rows = [open_row(name, path, dataset) for name, path in request.checkpoints.items()]
     classes = _classes(request)
     trained = set(rows[0].description["categories"])

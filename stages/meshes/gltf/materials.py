@@ -114,7 +114,7 @@ class Materials:
         if key not in self._pixels:
             content = bytes(self.data.view(int(key[1]))) if key[0] == "view" else self.data.resource(uri, name)
             if content is None:
-                self.model.warn(references.missing(uri))
+                self.model.warn(references.missing(uri or name))
             self._pixels[key] = None if content is None else self.images.decode(content, name)
         return self._pixels[key]
 

@@ -115,7 +115,8 @@ def test_no_color_and_dumb_terminals_are_respected(monkeypatch: pytest.MonkeyPat
         (Estimate(0, 0), ""),
         (Estimate(42, 42), "0:42 left"),
         (Estimate(20, 50), "20 to 50 s left"),
-        (Estimate(20, 150), "1 to 2 min left"),
+        (Estimate(20, 150), "1 to 3 min left"),
+        (Estimate(95, 145), "1 to 3 min left"),
         (Estimate(3000, 9000), "50 to 150 min left"),
     ],
 )

@@ -73,7 +73,7 @@ def test_before_a_stage_has_worked_the_estimate_is_a_range_and_then_one_number()
     time_left.note(Event(now, SENT, "second", 2, 4))
     time_left.note(Event(now + 5, OPENED, "second", 2))
     time_left.note(Event(now + 6, WORKED, "second", 2, 4))
-    low, high = TimeLeft.estimate(time_left, now + 1000, load)  # long after, so that it is not smoothed
+    low, high = time_left.estimate(now + 1000, load)  # long after, so that it is not smoothed
     assert low == high
 
 

@@ -1,4 +1,4 @@
-"""Stop a training at Ctrl-C or SIGTERM."""
+"""Stop a command at Ctrl-C or SIGTERM: a training, a conversion."""
 
 from __future__ import annotations
 
