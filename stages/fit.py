@@ -191,6 +191,9 @@ class Fit(Stage):
         Splat.from_ply(data)
 
     def open(self, context: Context) -> Work:
+        from stages.fitting.start import compile_start
+
+        compile_start()
         engine = open_engine(self.engine, context.device)
         return lambda rows: self._work(rows, context, engine)
 

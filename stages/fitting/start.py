@@ -8,16 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from stages.artifacts.splat import SH_ZERO, Splat
+from stages.common.compiled import compiled
 from stages.contract.stage import StageError
 from stages.fitting.photos import Photos
 from stages.fitting.points import farthest_first, neighbour_distances
+from stages.fitting.surface import count_covered, most_around, surface_points, without_depth
 
-_FAINTEST = 25  # alpha of a pixel that may show a surface
-_EDGE = 8  # a pixel whose alpha is lower than a neighbour's by more than this is at the object's edge
 _BOUND = 1.05  # the object is within this radius
-_BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
 _CANDIDATES = 6  # points per Gaussian, before the farthest are chosen
-_INSET = 0.5  # pixel footprints that a point is put below the surface, because drawing blurs beyond the surface
 _ENOUGH = 16  # surface points; with fewer, depth is not used
 _COLOR_WEIGHT = 0.3  # weight of a distance in colour beside one in space: more Gaussians where the colour changes
 _THICKNESS = 0.05  # of a flat Gaussian, relative to its width
@@ -29,15 +27,15 @@ _COLOR_MARGIN = 0.02
 
 def start_from(photos: Photos, count: int, seed: int) -> Splat:
     """Make at most `count` Gaussians for these training views; raise StageError if they show nothing."""
-    if not (photos.colors[..., 3] > 0).any():
+    covered = int(count_covered(photos.colors).sum())
+    if not covered:
         raise StageError("empty_views", "no training view shows the object: expected some pixels with alpha above 0")
     points, normals, colors = _surface(photos, count)
-    covered = photos.colors[..., 3] > 0
-    unseen = _without_depth(photos)
+    unseen = without_depth(photos)
     if len(points) < _ENOUGH:
         points, normals, colors = points[:0], normals[:0], colors[:0]
-        unseen = covered
-    share = round(count * int(unseen.sum()) / int(covered.sum()))
+        unseen = photos.colors[..., 3] > 0
+    share = round(count * np.count_nonzero(unseen) / covered)
     inside, shades = _inside_hull(photos, unseen, share, np.random.default_rng(seed))
     if len(points) > count - len(inside):
         weighted = np.concatenate([points, colors * np.float32(_COLOR_WEIGHT)], axis=1)
@@ -52,11 +50,15 @@ def start_from(photos: Photos, count: int, seed: int) -> Splat:
     )
 
 
-def _without_depth(photos: Photos) -> np.ndarray:
-    """[V, H, W] bool: pixels of the object whose depth is not known, such as glass in front of nothing."""
-    alpha = photos.colors[..., 3]
-    rim = _most_around(255 - alpha) == 255
-    return (alpha >= _FAINTEST) & ~rim & ~(np.nan_to_num(photos.depths) > 0)
+def compile_start() -> None:
+    """Make a tiny start, so that numba compiles what it needs now, and not while a row is timed."""
+    size = 16
+    lens = np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]], np.float32)
+    pose = np.eye(4, dtype=np.float32)
+    pose[2, 3] = 3  # from the origin to the camera
+    depths = np.full((1, size, size), 3, np.float32)
+    depths[:, 2:6, 2:6] = 0  # glass
+    start_from(Photos(np.full((1, size, size, 4), 255, np.uint8), depths, lens[None], pose[None]), 32, 0)
 
 
 def gaussians_at(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> Splat:
@@ -84,82 +86,11 @@ def gaussians_at(points: np.ndarray, normals: np.ndarray, colors: np.ndarray) ->
 
 def _surface(photos: Photos, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, normals and colours [M, 3] of the surface; about _CANDIDATES x count of them, or fewer."""
-    found = [_view_surface(photos, view) for view in range(len(photos))]
-    points, normals, colors, facing = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    if len(points) == 0:
-        return points, normals, colors
-    representative, colors = _thin(points, colors, facing, count * _CANDIDATES)
-    points, normals = points[representative], normals[representative]
+    points, normals, colors = surface_points(photos, count * _CANDIDATES)
     kept = seen_inside(points, photos)
     if kept.sum() < _ENOUGH:  # the views contradict each other, as with a sheet that is culled from behind
         kept = np.linalg.norm(points, axis=1) < _BOUND
     return points[kept], normals[kept], colors[kept]
-
-
-def _most_around(images: np.ndarray) -> np.ndarray:
-    """[..., H, W]: the largest of each pixel and its eight neighbours."""
-    edge = [(0, 0)] * (images.ndim - 2) + [(1, 1), (1, 1)]
-    rows = np.pad(images, edge)
-    rows = np.maximum(np.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
-    return np.maximum(np.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
-
-
-def _view_surface(photos: Photos, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points, normals, colours [M, 3] and cosines [M] towards the camera of one view's smooth, opaque pixels."""
-    depth = photos.depths[view]
-    known = np.isfinite(depth) & (depth > 0)
-    alpha = photos.colors[view, ..., 3].astype(np.int32)
-    depth = np.where(known, depth, 0).astype(np.float64)
-    height, width = depth.shape
-    if height < 3 or width < 3:
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
-    inner = (slice(1, -1), slice(1, -1))
-    left, right, up, down = depth[1:-1, :-2], depth[1:-1, 2:], depth[:-2, 1:-1], depth[2:, 1:-1]
-    footprint = depth[inner] / photos.intrinsics[view, 0, 0]
-    smooth = known[inner] & (alpha[inner] >= np.maximum(_most_around(alpha)[inner] - _EDGE, _FAINTEST))
-    smooth &= (left > 0) & (right > 0) & (up > 0) & (down > 0)
-    bend = np.maximum(abs(left + right - 2 * depth[inner]), abs(up + down - 2 * depth[inner]))
-    smooth &= bend < _BEND * footprint
-    y, x = np.nonzero(smooth)
-    y, x = y + 1, x + 1
-    rays = np.linalg.inv(photos.intrinsics[view].astype(np.float64)).T
-
-    def unproject(row: np.ndarray, column: np.ndarray) -> np.ndarray:
-        return np.stack([column + 0.5, row + 0.5, np.ones(len(row))], axis=1) @ rays * depth[row, column][:, None]
-
-    here = unproject(y, x)  # the normal points away from the camera
-    normal = np.cross(unproject(y, x + 1) - unproject(y, x - 1), unproject(y + 1, x) - unproject(y - 1, x))
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    facing = abs((normal * here).sum(1)) / np.maximum(np.linalg.norm(here, axis=1), 1e-12)
-    here += normal * (_INSET * depth[y, x] / photos.intrinsics[view, 0, 0])[:, None]
-    rotation, shift = photos.world_to_camera[view, :3, :3].astype(np.float64), photos.world_to_camera[view, :3, 3]
-    colors = photos.colors[view, y, x, :3] / 255.0
-    return (here - shift) @ rotation, normal @ rotation, colors, facing
-
-
-def _thin(points: np.ndarray, colors: np.ndarray, facing: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """The index of the point seen most frontally in each voxel that has points, and the voxel's mean colour [M, 3].
-
-    The voxels have a size that gives about `wanted` points, or fewer if there are not as many.
-    """
-    low = points.min(0)
-    extent = max(float((points - low.astype(points.dtype)).max()), 1e-6)
-    size = extent / np.sqrt(wanted)
-    for _ in range(4):  # the number of voxels on a surface goes with the inverse square of their size
-        cells = _cells(points, low, size)
-        taken = len(np.unique(cells))
-        size = max(size * min(max(np.sqrt(taken / wanted), 0.25), 4.0), extent * 1e-4)
-    cells = _cells(points, low, size)
-    order = np.lexsort((-facing, cells))
-    _, first, inverse = np.unique(cells[order], return_index=True, return_inverse=True)
-    amounts = np.bincount(inverse)
-    means = np.stack([np.bincount(inverse, colors[order, channel]) / amounts for channel in range(3)], axis=1)
-    return order[first], means
-
-
-def _cells(points: np.ndarray, low: np.ndarray, size: float) -> np.ndarray:
-    cell = ((points - low) / size).astype(np.int64)
-    return (cell[:, 0] << 40) | (cell[:, 1] << 20) | cell[:, 2]
 
 
 def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
@@ -169,16 +100,25 @@ def seen_inside(points: np.ndarray, photos: Photos) -> np.ndarray:
     show nothing at all are left out: an object that is shown from one side only has such views.
     """
     inside = np.linalg.norm(points, axis=1) < _BOUND
-    height, width = photos.colors.shape[1:3]
-    covered = _most_around(photos.colors[..., 3]) > 0
-    for view in np.flatnonzero(covered.any((1, 2))):
-        camera = photos.world_to_camera[view].astype(np.float64)
-        seen = (points @ camera[:3, :3].T + camera[:3, 3]) @ photos.intrinsics[view].astype(np.float64).T
-        in_front = seen[:, 2] > 1e-6
-        x, y = (np.floor(seen[:, k] / np.where(in_front, seen[:, 2], 1)) for k in range(2))
-        within = in_front & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        inside &= ~within | covered[view, np.where(within, y, 0).astype(int), np.where(within, x, 0).astype(int)]
+    poses, lenses = photos.world_to_camera.astype(np.float64), photos.intrinsics.astype(np.float64)
+    for view in np.flatnonzero(count_covered(photos.colors)):
+        _clear_unseen(inside, points, photos.colors[view], lenses[view] @ poses[view, :3])
     return inside
+
+
+@compiled
+def _clear_unseen(inside: np.ndarray, points: np.ndarray, image: np.ndarray, camera: np.ndarray) -> None:
+    """Set `inside` to False for points where a view shows no object; camera [3, 4] projects to pixels."""
+    height, width = image.shape[:2]
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        depth = camera[2, 0] * x + camera[2, 1] * y + camera[2, 2] * z + camera[2, 3]
+        if inside[i] and depth > 1e-6:
+            column = (camera[0, 0] * x + camera[0, 1] * y + camera[0, 2] * z + camera[0, 3]) / depth
+            row = (camera[1, 0] * x + camera[1, 1] * y + camera[1, 2] * z + camera[1, 3]) / depth
+            if 0 <= column < width and 0 <= row < height:
+                at = int(row), int(column)
+                inside[i] = image[at[0], at[1], 3] > 0 or most_around(image, at[0], at[1]) > 0
 
 
 def _inside_hull(

@@ -10,7 +10,7 @@ from stages.artifacts.splat import Splat
 from stages.common.prefetch import prefetch
 from stages.fitting.in_numba.ssim_gradient import box_of, slope_of_box
 from stages.fitting.in_torch import losses
-from stages.fitting.points import farthest_first
+from stages.fitting.points import farthest_first, neighbour_distances, voxels_of
 from stages.fitting.ssim import WINDOW, mean_ssim, window_weights
 from stages.fitting.step_schedule import StepSchedule, count_round_steps, drawing_order
 
@@ -84,6 +84,27 @@ def test_farthest_first_takes_each_once_and_the_farthest_next(count: int) -> Non
         nearest = np.linalg.norm(points[:, None] - points[None, order[:taken]], axis=2).min(1)
         assert nearest[order[taken]] == pytest.approx(nearest.max(), abs=1e-5)
     assert farthest_first(points, min(3, count)).tolist() == order[:3].tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 700])
+def test_distances_to_the_three_nearest(count: int) -> None:
+    points = np.random.default_rng(3).normal(size=(count, 3)).astype(np.float32)
+    points[: count // 3] *= np.float32(1e-4)  # dense, and some far from all others
+    points[-2:] *= 1000
+    apart = np.linalg.norm(points[:, None].astype(float) - points[None], axis=2)
+    nearest = np.sort(apart, axis=1)[:, 1:4]
+    expected = np.sqrt((nearest**2).mean(1)) if count > 3 else np.full(count, np.inf)
+    np.testing.assert_allclose(neighbour_distances(points), expected, rtol=1e-3)
+    assert (neighbour_distances(0 * points) == (0 if count > 3 else np.inf)).all()
+
+
+def test_points_of_one_voxel_have_one_number() -> None:
+    points = np.random.default_rng(4).random((20_000, 3)).astype(np.float32)
+    numbers, _ = voxels_of(points, np.zeros(3, np.float32), 0.04)
+    cells = np.floor(points.astype(np.float64) / 0.04) @ [10_000, 100, 1]
+    _, first, same = np.unique(cells, return_index=True, return_inverse=True)
+    assert numbers.max() + 1 == len(first)
+    np.testing.assert_array_equal(numbers, numbers[first][same])
 
 
 def test_the_first_of_a_splat_cover_what_all_did() -> None:
