@@ -22,7 +22,7 @@ RUN := $(VENV)/bin/python
 EMBEDDED := stages/embedded/clip_gs
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-embed bench-caption bench-loader bench-train bench-progress embedded-models train-demo ladder converter gsplat gpu-kit gpu-run hashes sbom audit clean
+.PHONY: help setup demo test test-slow fuzz chaos test-render lint docs bench-manifest bench-runner bench-render bench-up bench-fit bench-feed bench-embed bench-caption bench-loader bench-train bench-progress embedded-models train-demo ladder converter gsplat gpu-kit gpu-run hashes sbom audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-up: $(STAMP) ## How often `up: auto` is right over meshes whose axis is kn
 
 bench-fit: $(STAMP) ## Fitting on one core: quality and seconds (ARGS=FOLDER for its textured meshes too)
 	@$(RUN) -m tests.benchmarks.fit $(ARGS)
+
+bench-feed: $(STAMP) ## How busy the stage fit keeps a GPU, played by an engine that sleeps (ARGS=FOLDER)
+	@$(RUN) -m tests.benchmarks.feed $(ARGS)
 
 bench-embed: $(STAMP) ## Embedding: images a second, and as a share of the bare model (ARGS="--model PATH" for yours)
 	@$(RUN) -m tests.benchmarks.embed $(ARGS)

@@ -198,13 +198,14 @@ class Fit(Stage):
         return lambda rows: self._work(rows, context, engine)
 
     def _work(self, rows: list[Row], context: Context, engine: Engine) -> Iterator[tuple[RowId, Outcome]]:
-        from stages.common.prefetch import prefetch
+        from stages.common.prefetch import in_background, prefetch
 
+        threads = max(2, context.threads) if self.on_gpu else context.threads  # a GPU waits for no preparation
         held_out: dict[RowId, HeldOut] = {}
         refused: list[tuple[RowId, StageError]] = []
 
         def problems() -> Iterator[FitProblem]:  # made as the engine takes them: a batch need not fit in memory
-            made = prefetch(lambda row: self._prepare(row, context.store), rows, context.threads)
+            made = prefetch(lambda row: self._prepare(row, context.store), rows, threads)
             for row, prepared in zip(rows, made, strict=True):
                 if isinstance(prepared, StageError):
                     refused.append((row["id"], prepared))
@@ -212,11 +213,15 @@ class Fit(Stage):
                     problem, held_out[row["id"]] = prepared
                     yield problem
 
-        for row_id, result in engine.fit(problems()):
+        def outcome(fitted: tuple[RowId, FitResult | StageError]) -> tuple[RowId, Outcome]:
+            row_id, result = fitted
+            views = held_out.pop(row_id)
+            return row_id, result if isinstance(result, StageError) else self._done(engine, result, views)
+
+        for named_outcome in in_background(outcome, engine.fit(problems()), threads - 1):
             yield from refused
             refused.clear()
-            views = held_out.pop(row_id)
-            yield row_id, result if isinstance(result, StageError) else self._done(engine, result, views)
+            yield named_outcome
         yield from refused
 
     def _prepare(self, row: Row, store: Store) -> tuple[FitProblem, HeldOut] | StageError:

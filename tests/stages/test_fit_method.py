@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from stages.artifacts.splat import Splat
-from stages.common.prefetch import prefetch
+from stages.common.prefetch import in_background, prefetch
 from stages.fitting.in_numba.ssim_gradient import box_of, slope_of_box
 from stages.fitting.in_torch import losses
 from stages.fitting.points import farthest_first, neighbour_distances, voxels_of
@@ -120,3 +122,18 @@ def test_the_first_of_a_splat_cover_what_all_did() -> None:
 def test_what_is_made_ahead_comes_in_order(threads: int) -> None:
     assert list(prefetch(lambda number: number * number, range(20), threads)) == [n * n for n in range(20)]
     assert list(prefetch(str, [], threads)) == []
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_what_follows_in_the_background_comes_in_order_and_waits_for_few(threads: int) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    for expected, result in enumerate(in_background(lambda number: number * number, source(), threads)):
+        assert result == expected * expected
+        assert len(taken) <= expected + 1 + 2 * threads
+    assert len(taken) == 20

@@ -1,12 +1,14 @@
 """The engine gsplat: many objects in one launch, in torch, with gsplat's rasterization on a GPU.
 
-An object that is finished makes room for the next. The host waits for the device once per round (see step_schedule.py).
+An object that is finished makes room for the next. The host waits for the device once per round (see step_schedule.py),
+and a thread puts the Gaussians of finished objects in order meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from stages.artifacts.splat import Splat
+from stages.common.prefetch import in_background
 from stages.contract.stage import StageError
 from stages.fitting.in_torch.batch import Batch, bytes_of
 from stages.fitting.in_torch.drawing import Rasterizer
@@ -21,6 +24,8 @@ from stages.fitting.kernels import rasterization
 from stages.fitting.parameters import pack, unpack
 from stages.fitting.photos import Photos
 from stages.fitting.problem import Engine, FitProblem, FitResult, finish
+from stages.fitting.quality import ssim
+from stages.fitting.ssim import WINDOW
 
 _BATCH_SIZE = 256  # objects
 _MEMORY_SHARE = 0.6  # of the free memory, for a batch by its estimate
@@ -28,7 +33,18 @@ _MEMORY_SHARE = 0.6  # of the free memory, for a batch by its estimate
 NamedResult = tuple[str, FitResult | StageError]  # with the id of its problem
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """An object that has left the batch: its id and rows [R, N] (see parameters.py), or why it has none."""
+
+    id: str
+    rows: np.ndarray | StageError
+    steps: int = 0
+
+
 def open_engine(device: str) -> Engine:
+    """Make an engine, and compile the figures now, and not while a row is timed."""
+    ssim(*np.zeros((2, WINDOW, WINDOW, 3), np.float32))
     return BatchedEngine(rasterization(), device)
 
 
@@ -41,8 +57,7 @@ class BatchedEngine:
         self.batch_size = batch_size
 
     def fit(self, problems: Iterable[FitProblem]) -> Iterator[NamedResult]:
-        for _, alike in groupby(problems, key=lambda problem: (problem.photos.colors.shape, problem.method)):
-            yield from self._fit_alike(_Queue(alike))
+        return in_background(_result, self._fit_all(problems), threads=1)
 
     def draw(self, splat: Splat, photos: Photos, antialiased: bool) -> np.ndarray:
         arrays = pack(splat, splat.degree).T, photos.world_to_camera, photos.intrinsics
@@ -50,7 +65,11 @@ class BatchedEngine:
         with torch.no_grad():
             return self.rasterizer.draw(parameters, poses, lenses, photos.size, antialiased).cpu().numpy()
 
-    def _fit_alike(self, queue: _Queue) -> Iterator[NamedResult]:
+    def _fit_all(self, problems: Iterable[FitProblem]) -> Iterator[_Fitted]:
+        for _, alike in groupby(problems, key=lambda problem: (problem.photos.colors.shape, problem.method)):
+            yield from self._fit_alike(_Queue(alike))
+
+    def _fit_alike(self, queue: _Queue) -> Iterator[_Fitted]:
         """Fit objects with one method, and one number and size of views."""
         size = self.batch_size
         while (first := queue.take()) is not None:
@@ -66,7 +85,8 @@ class BatchedEngine:
             torch.cuda.empty_cache()
             if len(unfinished) == 1:
                 detail = "one object alone is too large for the GPU: lower fit.gaussians or render.size"
-                yield unfinished[0].id, StageError("out_of_memory", detail, transient=True)  # others may use the GPU
+                error = StageError("out_of_memory", detail, transient=True)  # others may use the GPU
+                yield _Fitted(unfinished[0].id, error)
             else:  # begin all of them again, fewer at once
                 queue.put_back(unfinished)
                 size = -(-len(unfinished) // 2)
@@ -76,15 +96,15 @@ class BatchedEngine:
             return self.batch_size
         return max(1, int(_free_bytes(self.device) * _MEMORY_SHARE / bytes_of(problem)))
 
-    def _run(self, unfinished: list[FitProblem], queue: _Queue) -> Iterator[NamedResult]:
+    def _run(self, unfinished: list[FitProblem], queue: _Queue) -> Iterator[_Fitted]:
         """Fit these problems, and the following ones as slots become free; keep the list `unfinished` up to date."""
         batch = Batch(unfinished, self.rasterizer, self.device)
         while batch.occupied():
             for slot, seat in batch.round().items():
-                result = _result(batch.rows(slot, len(seat.problem.start)), seat.steps_taken)
+                fitted = _Fitted(seat.problem.id, batch.rows(slot, len(seat.problem.start)), seat.steps_taken)
                 unfinished.remove(seat.problem)
                 batch.free(slot)
-                yield seat.problem.id, result
+                yield fitted
                 following = queue.take()
                 if following is not None:
                     unfinished.append(following)
@@ -112,8 +132,10 @@ class _Queue:
         self._returned.extendleft(reversed(list(problems)))
 
 
-def _result(rows: np.ndarray, steps: int) -> FitResult | StageError:
+def _result(fitted: _Fitted) -> NamedResult:
+    if isinstance(fitted.rows, StageError):
+        return fitted.id, fitted.rows
     try:
-        return finish(unpack(rows), steps)
+        return fitted.id, finish(unpack(fitted.rows), fitted.steps)
     except StageError as error:
-        return error
+        return fitted.id, error
