@@ -1,34 +1,15 @@
-"""Choose well-spread subsets of points, sort points into voxels, and measure distances to neighbours."""
+"""Sort points into voxels, and measure distances to neighbours."""
 
 from __future__ import annotations
 
 import math
 
-import fpsample
 import numpy as np
 
 from stages.common.compiled import compiled
 
-_BUCKET = 512  # points in a bucket of the sampler, about: the fastest; all sizes give samples of the same spread
 _EMPTY = -1  # a free slot in a table of voxels
 _AXIS = 20  # bits of a voxel's number along one axis
-
-
-def farthest_first(points: np.ndarray, count: int) -> np.ndarray:
-    """Indices [count] of points [N, D], D at most 8: the first point, then always the farthest from all before.
-
-    Of points at the same position one is taken, and the others come last.
-    """
-    if len(points) <= 2:
-        return np.arange(count)
-    height = max(1, int(np.log2(len(points) / _BUCKET)))
-    order = fpsample.bucket_fps_kdline_sampling(np.ascontiguousarray(points, np.float32), count, height, 0)
-    found = order.astype(np.int64)
-    turns = np.arange(len(found))
-    first = np.full(len(points), -1)
-    first[found[::-1]] = turns[::-1]  # the last assignment counts: the first turn of each point
-    distinct, left = found[first[found] == turns], np.flatnonzero(first < 0)
-    return np.concatenate([distinct, left[: count - len(distinct)]])
 
 
 @compiled

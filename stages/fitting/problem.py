@@ -11,7 +11,7 @@ import numpy as np
 from stages.artifacts.splat import Splat
 from stages.contract.stage import StageError
 from stages.fitting.photos import Photos
-from stages.fitting.points import farthest_first
+from stages.fitting.sampling import farthest_first
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from stages.artifacts.splat import SH_ZERO, Splat
 from stages.common.compiled import compiled
 from stages.contract.stage import StageError
 from stages.fitting.photos import Photos
-from stages.fitting.points import farthest_first, neighbour_distances
+from stages.fitting.points import neighbour_distances
+from stages.fitting.sampling import farthest_first
 from stages.fitting.surface import count_covered, most_around, surface_points, without_depth
 
 _BOUND = 1.05  # the object is within this radius

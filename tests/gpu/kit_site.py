@@ -20,7 +20,6 @@ _PACKAGES = {  # and the name under which each is imported
     "datasets": "datasets",
     "dill": "dill",
     "DracoPy": "DracoPy",
-    "fpsample": "fpsample",
     "freetype-py": "freetype",
     "gsplat": "gsplat",
     "meshopt": "meshopt",

@@ -20,7 +20,7 @@ from PIL import Image
 from stages.artifacts.splat import SH_ZERO, Splat
 from stages.artifacts.views import Views
 from stages.fitting.photos import Photos
-from stages.fitting.points import farthest_first
+from stages.fitting.sampling import farthest_first
 from stages.fitting.start import gaussians_at
 
 SUFFIX = ".object.zip"

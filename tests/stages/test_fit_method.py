@@ -12,7 +12,8 @@ from stages.artifacts.splat import Splat
 from stages.common.prefetch import in_background, prefetch
 from stages.fitting.in_numba.ssim_gradient import box_of, slope_of_box
 from stages.fitting.in_torch import losses
-from stages.fitting.points import farthest_first, neighbour_distances, voxels_of
+from stages.fitting.points import neighbour_distances, voxels_of
+from stages.fitting.sampling import farthest_first
 from stages.fitting.ssim import WINDOW, mean_ssim, window_weights
 from stages.fitting.step_schedule import StepSchedule, count_round_steps, drawing_order
 

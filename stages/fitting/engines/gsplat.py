@@ -24,8 +24,7 @@ from stages.fitting.kernels import rasterization
 from stages.fitting.parameters import pack, unpack
 from stages.fitting.photos import Photos
 from stages.fitting.problem import Engine, FitProblem, FitResult, finish
-from stages.fitting.quality import ssim
-from stages.fitting.ssim import WINDOW
+from stages.fitting.quality import compile_figures
 
 _BATCH_SIZE = 256  # objects
 _MEMORY_SHARE = 0.6  # of the free memory, for a batch by its estimate
@@ -44,7 +43,7 @@ class _Fitted:
 
 def open_engine(device: str) -> Engine:
     """Make an engine, and compile the figures now, and not while a row is timed."""
-    ssim(*np.zeros((2, WINDOW, WINDOW, 3), np.float32))
+    compile_figures()
     return BatchedEngine(rasterization(), device)
 
 

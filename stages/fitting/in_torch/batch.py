@@ -114,8 +114,8 @@ class Batch:
             self.seats = [self.seats[slot] for slot in slots]
 
     def rows(self, slot: int, count: int) -> np.ndarray:
-        """[R, N] of the first `count` Gaussians in a slot, without its padding."""
-        return self.state["parameters"][slot, :count].T.cpu().numpy()
+        """A copy [R, N] of the first `count` Gaussians in a slot, without its padding."""
+        return self.state["parameters"][slot, :count].T.clone().cpu().numpy()
 
     def round(self) -> dict[int, Seat]:
         """Take the steps of a round, and return the slots that are finished or whose loss is not finite."""
