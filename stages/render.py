@@ -2,7 +2,8 @@
 
 in:  mesh, mesh_name, format, warnings (from ingest), up ("y", the default for every format, "z" or "auto")
 out: views (see stages/artifacts/views.py), view_count, size, faces, vertices, warnings; with `up: auto` also up (the
-     axis that was chosen), up_reason and up_sure
+     axis that was chosen), up_reason and up_sure; with `sides: auto`, of meshes with single-sided surfaces, also sides
+     (author or both)
 
 Conventions, light and limits are described in docs/rendering.md.
 """
@@ -61,13 +62,15 @@ class RenderOutcome(TypedDict):
     up: NotRequired[str]
     up_reason: NotRequired[str]
     up_sure: NotRequired[bool]
+    sides: NotRequired[str]
     views: str
 
 
 class Render(Stage):
     """Render views of one mesh.  in: mesh   out: views, view_count, size, faces, vertices, warnings"""
 
-    version = 3  # 2: of coincident faces the last is seen; 3: the sRGB curve, concave polygons, more of MTL and PLY
+    # 2: of coincident faces the last is seen; 3: the sRGB curve, concave polygons, more of MTL and PLY; 4: both sides
+    version = 4
     needs = ("ingest",)
     reads = ("up",)
     artifact = "views"
@@ -156,6 +159,8 @@ class Render(Stage):
     """Samples per pixel, against jagged edges."""
     light: Literal["sky", "none"] = "sky"
     """A soft light from above that is fixed to the object, or only the base colours."""
+    sides: Literal["author", "both", "auto"] = "auto"
+    """Sides of single-sided surfaces that are drawn: the author's, both, or both where culling would leave holes."""
     max_faces: int = Field(5_000_000, gt=0)
     """Largest number of triangles of one mesh, with all instances."""
     max_vertices: int = Field(5_000_000, gt=0)
@@ -167,12 +172,14 @@ class Render(Stage):
 
     @classmethod
     def entry(cls, outcome: Row, artifact: ReadArtifact, row: Row) -> Row:
-        """`metadata` says which axis `up: auto` has chosen, and why."""
+        """`metadata` says which axis `up: auto` has chosen, and why, and where `sides: auto` has drawn both sides."""
         views = artifact(Views.from_bytes)
         cameras = ("depth_scale", "intrinsics", "camera_to_world", "normalization")
         entry: Row = {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
-        if "up" in outcome:
-            chosen = {"up": outcome["up"], "up_reason": outcome["up_reason"]}
+        chosen = {name: outcome[name] for name in ("up", "up_reason") if name in outcome}
+        if outcome.get("sides") == "both":
+            chosen["sides"] = "both"
+        if chosen:
             entry["metadata"] = json.dumps(json.loads(row["metadata"]) | chosen, sort_keys=True, ensure_ascii=False)
         return entry
 
@@ -211,7 +218,9 @@ class Render(Stage):
             if not axis.sure:
                 model.warn(f"up: auto took {axis.axis} and is not sure: {axis.reason}")
         views = self.draw(model, to_sphere, renderer)
-        found = [*model.warnings, *translucent(model), *culled(renderer.culled)]
+        found = [*model.warnings, *translucent(model), *culled(renderer.seen, self.sides)]
+        if self.sides == "auto" and renderer.seen is not None:
+            chosen["sides"] = renderer.seen.best
         columns = {
             "view_count": self.views,
             "size": self.size,
@@ -227,7 +236,9 @@ class Render(Stage):
         intrinsics = cameras.intrinsics(self.views, self.size, self.fov_deg)
         depth_scale = (cameras.distance(self.fov_deg) + 1.01) / encoding.DEPTH_STEPS
         colors, depths, visible = [], [], False
-        for window, color, depth in renderer.draw(model, to_sphere, intrinsics, poses, albedo=self.light == "none"):
+        for window, color, depth in renderer.draw(
+            model, to_sphere, intrinsics, poses, albedo=self.light == "none", sides=self.sides
+        ):
             visible = visible or bool(color[..., 3].any())
             colors.append(encoding.color_png(color, window, self.size))
             depths.append(encoding.depth_png(depth, depth_scale, window, self.size))

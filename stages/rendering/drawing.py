@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,26 +18,15 @@ from stages.meshes.model import Material, Model
 from stages.rendering.batches import Batch, Batches
 from stages.rendering.context import open_context
 from stages.rendering.programs import Program, Programs
+from stages.rendering.sides import Sides
 from stages.rendering.window import Window, clip_from_camera, window_of
 
 # linear light on a surface is base + slope . normal: brightest from above, the front (+z) and the object's left (+x)
 LIGHT_BASE = 0.64
 LIGHT_SLOPE = (0.11, 0.22, 0.15)
 _LOOKED_AT = 6  # views, or up to 11, in which culled faces are looked for
-_NEARER = 1e-4  # of the range of depth: coincident faces differ by less
+_LOOKED_AT_SIZE = 128  # pixels, of these views
 _SOLID = 0.99  # fragments of a blended material with at least this alpha hide what is behind them
-
-
-@dataclass
-class Culled:
-    """Pixels, over some views of an object, in which a face that is not drawn from behind is nearer than all others."""
-
-    pixels: int = 0
-    covered: int = 0  # with these, all pixels that show the object
-
-    @property
-    def share(self) -> float:
-        return self.pixels / self.covered if self.covered else 0.0
 
 
 class Renderer:
@@ -54,7 +42,8 @@ class Renderer:
         self.size = size
         self._programs = Programs(GL)
         self._uploaded = Batches(GL)
-        self.culled = Culled()
+        self.seen: Sides | None = None
+        self._both_sides = False
         samples = min(samples, int(GL.glGetIntegerv(GL.GL_MAX_SAMPLES)))
         samples = samples if samples > 1 else 0  # for 1, a driver may choose any number of samples
         self._smooth = self._framebuffer(samples, GL.GL_RGBA8, GL.GL_DEPTH_COMPONENT24)
@@ -67,32 +56,44 @@ class Renderer:
         return self.gl.glGetString(self.gl.GL_RENDERER).decode()
 
     def draw(
-        self, model: Model, to_sphere: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray, albedo: bool
+        self,
+        model: Model,
+        to_sphere: np.ndarray,
+        intrinsics: np.ndarray,
+        camera_to_world: np.ndarray,
+        albedo: bool,
+        sides: str = "author",
     ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
         """Yield for each camera the window that contains all that is visible, and the pixels in it.
 
-        These are [H, W, 4] uint8 colours multiplied by alpha, and [H, W] float32 depth, 0 where empty.
+        These are [H, W, 4] uint8 colours multiplied by alpha, and [H, W] float32 depth, 0 where empty. sides: author,
+        both or auto. Afterwards `seen` says what culling hides; it is None if nothing is single-sided or was looked at.
         """
         self._context._platform.make_current()  # another renderer of this process may have been current
         try:
             self._uploaded.upload(model, to_sphere)
-            self.culled = Culled()
-            every = max(1, len(camera_to_world) // _LOOKED_AT)
             points = np.concatenate([batch.points for batch in self._uploaded.batches])
-            for view, (matrix, pose) in enumerate(zip(intrinsics, camera_to_world, strict=True)):
-                reach = float(np.linalg.norm(pose[:3, 3]))
-                near, far = max(reach - 1.01, 0.01), reach + 1.01
-                clip = clip_from_camera(matrix, self.size, near, far) @ np.linalg.inv(pose)
+            cameras = list(zip(intrinsics, camera_to_world, strict=True))
+            self.seen = None if sides == "both" else self._look(points, cameras[:: max(1, len(cameras) // _LOOKED_AT)])
+            self._both_sides = sides == "both" or (
+                sides == "auto" and self.seen is not None and self.seen.best == "both"
+            )
+            for matrix, pose in cameras:
+                clip, near, far = self._clip(matrix, pose)
                 window = window_of(points, clip, self.size)
                 color = self._draw_colors(window, clip, pose, albedo)
                 depth = self._draw_depth(window, clip, near, far)
-                if view % every == 0:
-                    self._look_for_culled(window, clip)
                 yield window, color, depth
         except self._error as error:
             raise StageError("renderer_failed", f"{self.device}: {error}", transient=True) from None
         finally:
             self._uploaded.release()
+
+    def _clip(self, matrix: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """[4, 4]: the object's frame to clip space, and the distances of its near and far plane."""
+        reach = float(np.linalg.norm(pose[:3, 3]))
+        near, far = max(reach - 1.01, 0.01), reach + 1.01
+        return clip_from_camera(matrix, self.size, near, far) @ np.linalg.inv(pose), near, far
 
     def close(self) -> None:
         self._context.delete()
@@ -111,10 +112,10 @@ class Renderer:
             raise RuntimeError(f"{self.device} cannot make {detail}")
         return frame
 
-    def _begin(self, frame: int) -> None:
+    def _begin(self, frame: int, size: int) -> None:
         GL = self.gl
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)
-        GL.glViewport(0, 0, self.size, self.size)
+        GL.glViewport(0, 0, size, size)
         GL.glEnable(GL.GL_DEPTH_TEST)
         GL.glDepthFunc(GL.GL_LEQUAL)  # of coincident faces the last is seen, as in common viewers
         GL.glDisable(GL.GL_BLEND)
@@ -131,7 +132,7 @@ class Renderer:
             if texture is not None:
                 self._uploaded.bind(texture, unit)
                 GL.glUniform1i(program.at(name), unit)
-        if material.double_sided:
+        if material.double_sided or self._both_sides:
             GL.glDisable(GL.GL_CULL_FACE)
         else:
             GL.glEnable(GL.GL_CULL_FACE)
@@ -144,7 +145,7 @@ class Renderer:
     def _draw_colors(self, window: Window, clip: np.ndarray, pose: np.ndarray, albedo: bool) -> np.ndarray:
         """[H, W, 4] uint8"""
         GL = self.gl
-        self._begin(self._smooth)
+        self._begin(self._smooth, self.size)
         batches = self._uploaded.batches
         for batch in batches:
             material = batch.material
@@ -192,15 +193,11 @@ class Renderer:
 
     def _draw_depth(self, window: Window, clip: np.ndarray, near: float, far: float) -> np.ndarray:
         """[H, W] float32: the depth at the middle of each pixel, 0 where there is nothing solid."""
-        self._begin(self._flat)
+        self._begin(self._flat, self.size)
         for batch in self._uploaded.batches:
             self._bind_depth(batch, clip)
             self._triangles(batch)
-        steps = self._read_depth(window)
-        seen = steps < 1
-        depth = np.float32(near * far) / (np.float32(far) - steps * np.float32(far - near))
-        depth[~seen] = 0
-        return depth
+        return self._read_depth(window, near, far)
 
     def _bind_depth(self, batch: Batch, clip: np.ndarray) -> None:
         cut = "CUT" in batch.features
@@ -208,23 +205,34 @@ class Renderer:
         self._bind(program, batch, clip)
         self.gl.glUniform1f(program.at("cutoff"), _cutoff(batch.material))
 
-    def _look_for_culled(self, window: Window, clip: np.ndarray) -> None:
-        """Draw what is culled into the depth of the view just drawn, and count where it comes nearer."""
-        GL = self.gl
+    def _look(self, points: np.ndarray, cameras: list[tuple[np.ndarray, np.ndarray]]) -> Sides | None:
+        """What culling hides in these views, which are drawn small; None if nothing is single-sided."""
+        GL, size = self.gl, min(self.size, _LOOKED_AT_SIZE)
         one_sided = [batch for batch in self._uploaded.batches if not batch.material.double_sided]
         if not one_sided:
-            return
-        drawn = self._read_depth(window)
-        for batch in one_sided:
-            self._bind_depth(batch, clip)
-            GL.glCullFace(GL.GL_BACK)
-            self._triangles(batch)
-        nearer = self._read_depth(window)
-        self.culled.pixels += int((nearer < drawn - _NEARER).sum())
-        self.culled.covered += int((nearer < 1).sum())
+            return None
+        self._both_sides, seen = False, Sides()
+        for matrix, pose in cameras:
+            clip, near, far = self._clip(matrix, pose)
+            window = window_of(points, clip, size)
+            self._begin(self._flat, size)
+            for batch in self._uploaded.batches:
+                self._bind_depth(batch, clip)
+                self._triangles(batch)
+            drawn = self._read_depth(window, near, far)
+            for batch in one_sided:
+                self._bind_depth(batch, clip)
+                GL.glCullFace(GL.GL_BACK)
+                self._triangles(batch)
+            seen.add(drawn, self._read_depth(window, near, far))
+        return seen
 
-    def _read_depth(self, window: Window) -> np.ndarray:
-        return self._read(window, self.gl.GL_DEPTH_COMPONENT, self.gl.GL_FLOAT, np.float32, 1)
+    def _read_depth(self, window: Window, near: float, far: float) -> np.ndarray:
+        """[H, W] float32, 0 where empty"""
+        steps = self._read(window, self.gl.GL_DEPTH_COMPONENT, self.gl.GL_FLOAT, np.float32, 1)
+        depth = np.float32(near * far) / (np.float32(far) - steps * np.float32(far - near))
+        depth[steps == 1] = 0
+        return depth
 
     def _read(self, window: Window, form: int, kind: int, dtype: type, channels: int) -> np.ndarray:
         GL = self.gl

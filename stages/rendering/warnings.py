@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stages.meshes.model import Model, Part
-
-if TYPE_CHECKING:
-    from stages.rendering.drawing import Culled
+from stages.rendering.sides import Sides
 
 _TRANSLUCENT = (25, 230)  # of 255: less is a hole, more is solid
 _MOST_TRANSLUCENT = 0.05  # share of texels or vertices: edges of what is cut out are translucent too
@@ -38,11 +34,22 @@ def _share(alpha: np.ndarray) -> float:
     return float(((alpha > low) & (alpha < high)).mean())
 
 
-def culled(found: Culled) -> list[str]:
-    """A warning where views show holes, since a face is seen from behind that is drawn only from the front."""
-    if found.share <= _MOST_CULLED:
+def culled(seen: Sides | None, sides: str) -> list[str]:
+    """A warning where single-sided faces would leave holes, or do."""
+    if seen is None:
+        return []
+    if sides == "auto" and seen.best == "both":
+        return [
+            f"culled: drawn from both sides, since single-sided faces would leave holes in {_percent(seen.share)} of "
+            "the object's pixels; to keep the author's sides: render.sides author"
+        ]
+    if seen.culled <= _MOST_CULLED:
         return []
     return [
-        f"culled: {round(100 * found.share)}% of the object's pixels show single-sided faces from behind, which are "
-        "not drawn; make the materials double-sided"
+        f"culled: {_percent(seen.culled)} of the object's pixels show single-sided faces from behind, which are "
+        "not drawn; make the materials double-sided, or set render.sides both"
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share)}%" if share >= 0.01 else "less than 1%"

@@ -59,7 +59,9 @@ class Sight:
 def _render(row: Row, folder: str, size: int) -> Outcome:
     """In the drawing process: what a worker does, one renderer for each size."""
     if size not in _works:
-        _works[size] = Render(views=6, size=size, light="none").open(Context(open_store(folder), Path(folder)))
+        _works[size] = Render(views=6, size=size, light="none", sides="author").open(
+            Context(open_store(folder), Path(folder))
+        )
     ((_, outcome),) = _works[size]([row])
     return outcome
 

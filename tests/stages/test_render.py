@@ -215,8 +215,49 @@ def test_mirrored_nodes_show_their_outside(views: Callable[..., Views], scale: l
 
 def test_backs_are_culled_only_if_single_sided(views: Callable[..., Views]) -> None:
     for double_sided, seen in ((False, 0), (True, 255)):
-        image = views(meshes.quad_gltf({**WHITE, "doubleSided": double_sided}).glb(), **FRONT).color_pixels()
+        quad = meshes.quad_gltf({**WHITE, "doubleSided": double_sided}).glb()
+        image = views(quad, sides="author", **FRONT).color_pixels()
         assert image[0, 32, 32, 3] == 255 and image[2, 32, 32, 3] == seen
+
+
+def _outlined() -> meshes.Gltf:
+    """A box with a slightly larger one around it, whose faces point inwards."""
+    made = meshes.cube_gltf(WHITE)
+    positions, _, _, faces = meshes.cube()
+    made.node(mesh=made.mesh(positions * 1.04, np.ascontiguousarray(faces[:, ::-1]), {}, WHITE))
+    return made
+
+
+def _box(faces: slice, step: int = 1) -> meshes.Gltf:
+    made = meshes.Gltf()
+    positions, _, _, corners = meshes.cube()
+    made.node(mesh=made.mesh(positions, np.ascontiguousarray(corners[faces, ::step]), {}, WHITE))
+    return made
+
+
+def test_both_sides_are_drawn_where_culling_opens_the_surface(draw: Draw, tmp_path: Path) -> None:
+    """Not where it is meant, as of a hull around an object that is its outline."""
+    files = {
+        "sheet": (meshes.quad_gltf(WHITE), "both"),
+        "box": (meshes.cube_gltf(WHITE), "author"),
+        "outlined": (_outlined(), "author"),
+        "inside out": (_box(slice(None), -1), "both"),
+        "open": (_box(slice(0, 10)), "both"),
+        "double-sided": (meshes.quad_gltf({**WHITE, "doubleSided": True}), None),
+    }
+    paths = [(tmp_path / name).with_suffix(".glb") for name in files]
+    for path, (gltf, _) in zip(paths, files.values(), strict=True):
+        path.write_bytes(gltf.glb())
+    settings = {"views": 12, "size": 48}
+    by_sides = {sides: draw(paths, sides=sides, **settings) for sides in ("auto", "author", "both")}
+    for number, (name, (_, expected)) in enumerate(files.items()):
+        auto, author, both = (by_sides[sides][number] for sides in ("auto", "author", "both"))
+        assert isinstance(auto, Done) and isinstance(author, Done) and isinstance(both, Done)
+        assert auto.columns.get("sides") == expected, name
+        assert auto.artifact == (both if expected == "both" else author).artifact, name
+        warned = [text.split(",")[0] for text in auto.columns["warnings"]]
+        assert (warned == ["culled: drawn from both sides"]) == (expected == "both"), name
+        assert "sides" not in author.columns and not both.columns["warnings"]
 
 
 def test_transforms_of_nodes_are_combined(tmp_path: Path) -> None:
