@@ -176,7 +176,7 @@ class Render(Stage):
         views = artifact(Views.from_bytes)
         cameras = ("depth_scale", "intrinsics", "camera_to_world", "normalization")
         entry: Row = {"views": views.colors, "depth": views.depths, **{name: getattr(views, name) for name in cameras}}
-        chosen = {name: outcome[name] for name in ("up", "up_reason") if name in outcome}
+        chosen: Row = {name: outcome[name] for name in ("up", "up_reason") if name in outcome}
         if outcome.get("sides") == "both":
             chosen["sides"] = "both"
         if chosen:
