@@ -1,19 +1,20 @@
 """Fit Gaussians to one object's views.
 
-in:  views
+in:  views, warnings (from render)
 out: splat (INRIA PLY; Gaussians in farthest-point order, so that any prefix is well spread), gaussian_count, steps
      (taken), held_out (indices of the views that were not used), and measured on those, over white: psnr,
-     psnr_foreground, ssim, and psnr_first_half and psnr_first_quarter of the first Gaussians alone, enlarged
+     psnr_foreground, ssim, and psnr_first_half and psnr_first_quarter of the first Gaussians alone, enlarged; warnings
 
 docs/fitting.md describes the method, the quality that it reaches, and what was tried.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
     from stages.fitting.problem import Engine, FitProblem, FitResult
 
 
+_POOR = 27.0  # dB on held-out views; an object below it gets a warning
+# how the warnings of render begin that explain a poor fit; "culled: drawn from both sides" is one that does not
+_CAUSES = {"translucent": re.compile("translucent: "), "culled": re.compile(r"culled: (?!drawn from both sides)")}
+
+
 def _for_each_gaussian(numbers: int) -> Callable[[Shape], pa.DataType]:
     return lambda shape: pa.list_(shape.real, shape.gaussians * numbers)
 
@@ -69,6 +75,7 @@ class HeldOut:
 
     views: list[int]  # their indices
     photos: Photos
+    causes: list[str]  # of a poor fit, if it is one: from the warnings of render
 
 
 class FitOutcome(TypedDict):
@@ -82,6 +89,7 @@ class FitOutcome(TypedDict):
     ssim: float | None
     psnr_first_half: float | None
     psnr_first_quarter: float | None
+    warnings: NotRequired[list[str]]  # outcomes of version 2 may not have it
     splat: str
 
 
@@ -239,18 +247,28 @@ class Fit(Stage):
         except StageError as error:
             return error
         problem = FitProblem(row["id"], training, start, method, seed_of(row))
-        return problem, HeldOut(held_out, photos.take(held_out))
+        causes = [name for name, begin in _CAUSES.items() if any(map(begin.match, row.get("warnings") or []))]
+        return problem, HeldOut(held_out, photos.take(held_out), causes)
 
     def _done(self, engine: Engine, result: FitResult, held_out: HeldOut) -> Outcome:
         from stages.fitting.quality import measure
 
         photos = held_out.photos
-        columns = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out.views}
+        columns: Row = {"gaussian_count": len(result.splat), "steps": result.steps, "held_out": held_out.views}
         figures = measure(lambda splat: engine.draw(splat, photos, self.antialiased), result.splat, photos.colors)
         psnr = figures["psnr"]
         if self.min_psnr is not None and psnr is not None and psnr < self.min_psnr:
             return StageError("low_quality", f"{psnr:.2f} dB on held-out views; fit.min_psnr is {self.min_psnr:g}")
+        columns["warnings"] = _warnings(psnr, held_out.causes)
         return Done(columns={**columns, **figures}, artifact=result.splat.to_ply())
+
+
+def _warnings(psnr: float | None, causes: list[str]) -> list[str]:
+    """One line about a poor fit, none about a good one."""
+    if psnr is None or psnr >= _POOR:
+        return []
+    why = f"probably because the object is {' and '.join(causes)}" if causes else "compare its splat with its views"
+    return [f"poor fit: {psnr:.1f} dB on held-out views (below {_POOR:g}); {why}"]
 
 
 def held_out_views(count: int, every: int) -> list[int]:

@@ -146,6 +146,23 @@ def test_what_stays_below_the_gate_fails(store: LocalStore) -> None:
     assert isinstance(fit(store, alone, min_psnr=60)[0], Done)  # nothing to judge it by
 
 
+def test_a_poor_fit_has_a_warning_that_names_the_cause(store: LocalStore) -> None:
+    views = views_of(*ball())
+    columns, _ = fitted(fit(store, views, steps=0)[0])
+    text = f"poor fit: {columns['psnr']:.1f} dB on held-out views (below 27); "
+    assert columns["warnings"] == [text + "compare its splat with its views"]
+    store.replace("views.zip", views.to_bytes())
+    warnings = ["missing file: a.png", "culled: 9% of the object's pixels show single-sided faces", "translucent: 3%"]
+    row = {"id": "a", "key": KEY, "views": "views.zip", "warnings": warnings}
+    ((_, outcome),) = Fit(**{**FAST, "steps": 0, "engine": "cpu"}).open(Context(store, Path(store.root)))([row])
+    assert fitted(outcome)[0]["warnings"] == [text + "probably because the object is translucent and culled"]
+    row["warnings"] = ["culled: drawn from both sides, since single-sided faces would leave holes"]
+    ((_, outcome),) = Fit(**{**FAST, "steps": 0, "engine": "cpu"}).open(Context(store, Path(store.root)))([row])
+    assert fitted(outcome)[0]["warnings"] == columns["warnings"]
+    alone = views_of(*(part[:1] for part in ball()))
+    assert fitted(fit(store, alone, steps=0)[0])[0]["warnings"] == []  # nothing to judge it by
+
+
 def test_any_prefix_is_well_spread(store: LocalStore) -> None:
     _, splat = fitted(fit(store, views_of(*ball()), steps=10)[0])
     prefix = splat.means[:20]
