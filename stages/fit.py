@@ -96,7 +96,7 @@ class FitOutcome(TypedDict):
 class Fit(Stage):
     """Fit Gaussians to one object's views.  in: views   out: splat, psnr, psnr_foreground, ssim, gaussian_count"""
 
-    version: ClassVar[int] = 2  # 2: finishes with D-SSIM once the loss has settled
+    version: ClassVar[int] = 3  # 2: finishes with D-SSIM once the loss has settled; 3: a shorter finish, another start
     needs: ClassVar[tuple[str, ...]] = ("render",)
     artifact: ClassVar[str] = "splat"
     suffix: ClassVar[str] = ".ply"

@@ -1,7 +1,8 @@
 """How many steps a fit takes, and its learning rate at each: the same rules for every engine.
 
 A fit approaches at full learning rates until its training loss has settled, at the latest after three quarters of its
-steps. Then it finishes: a quarter of the steps, with falling rates, and D-SSIM beside the absolute errors.
+steps. Then it finishes: with falling rates, and D-SSIM beside the absolute errors, for a quarter of the steps that it
+takes in all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_FINISH = 0.25  # share of all steps
+_FINISH = 0.25  # share of the steps taken
 LAST_RATE = 0.1  # of the full learning rates, at the end
 _SETTLED = 0.95  # the loss has settled if two rounds have more than this share of the two rounds before
 _SHORTEST_ROUND = 20  # steps; a round draws every view equally often
@@ -34,20 +35,16 @@ class StepSchedule:
 
     steps: int  # at most
     early_stop: bool = True
-    finish_from: int = field(init=False)  # the first step of the finish
+    finish_from: int = field(init=False)  # the first step of the finish, as far as it is known
     round_losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.finish_from = self.steps - self.finish_steps
-
-    @property
-    def finish_steps(self) -> int:
-        return math.ceil(self.steps * _FINISH)
+        self.finish_from = self.steps - math.ceil(self.steps * _FINISH)
 
     @property
     def end(self) -> int:
         """The number of steps, as far as it is known."""
-        return self.finish_from + self.finish_steps
+        return min(self.steps, math.ceil(self.finish_from / (1 - _FINISH)))
 
     def end_round(self, step: int, loss: float) -> None:
         """Take the loss of a round that ended after so many steps; begin the finish if the loss has settled."""
@@ -59,4 +56,4 @@ class StepSchedule:
 
     def rate(self, step: int) -> float:
         """The factor of the learning rates."""
-        return LAST_RATE ** max(0.0, (step + 1 - self.finish_from) / max(self.finish_steps, 1))
+        return LAST_RATE ** max(0.0, (step + 1 - self.finish_from) / max(self.end - self.finish_from, 1))

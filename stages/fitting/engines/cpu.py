@@ -94,7 +94,7 @@ def _fit(problem: FitProblem) -> FitResult:
             canvas.image, target[view], background, method.parabola, canvas.slope, canvas.block_count
         )
         if method.ssim_share and step >= schedule.finish_from:
-            ssim.add_to(canvas.slope, canvas.image, target[view], boxes[view], canvas.columns, method.ssim_share)
+            ssim.add_to(canvas.slope, canvas.image, target[view], boxes[view], method.ssim_share)
         canvas.draw_backward(rows, cameras[view])
         rates = full_rates * np.float32(schedule.rate(step))
         rates[OPACITY] = full_rates[OPACITY]
