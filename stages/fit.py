@@ -162,7 +162,7 @@ class Fit(Stage):
     sh_degree: int = Field(0, ge=0, le=3)
     """Degree of the colours' spherical harmonics; with 0, a Gaussian has one colour from all sides."""
     ssim_lambda: float = Field(0.2, ge=0, le=1)
-    """Share of D-SSIM in the loss of the last quarter of the steps."""
+    """Share of D-SSIM in the loss of the finish, which is the last quarter of the steps."""
     antialiased: bool = False
     """Draw Gaussians that are thinner than a pixel fainter, for splats that will be seen from afar."""
     min_psnr: float | None = Field(None, gt=0)

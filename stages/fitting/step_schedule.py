@@ -35,24 +35,20 @@ class StepSchedule:
 
     steps: int  # at most
     early_stop: bool = True
-    finish_from: int = field(init=False)  # the first step of the finish, as far as it is known
+    finish_from: int = field(init=False)  # the first step of the finish; as `end`, as far as it is known
+    end: int = field(init=False)  # the number of steps
     round_losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.finish_from = self.steps - math.ceil(self.steps * _FINISH)
-
-    @property
-    def end(self) -> int:
-        """The number of steps, as far as it is known."""
-        return min(self.steps, math.ceil(self.finish_from / (1 - _FINISH)))
+        self.finish_from, self.end = self.steps - math.ceil(self.steps * _FINISH), self.steps
 
     def end_round(self, step: int, loss: float) -> None:
         """Take the loss of a round that ended after so many steps; begin the finish if the loss has settled."""
         self.round_losses.append(loss)
         losses = self.round_losses
         settled = len(losses) >= 4 and sum(losses[-2:]) > _SETTLED * sum(losses[-4:-2])
-        if self.early_stop and settled:
-            self.finish_from = min(self.finish_from, step)
+        if self.early_stop and settled and step < self.finish_from:
+            self.finish_from, self.end = step, min(self.steps, math.ceil(step / (1 - _FINISH)))
 
     def rate(self, step: int) -> float:
         """The factor of the learning rates."""

@@ -1,8 +1,8 @@
 """A run folder of an earlier version: it can be looked at and resumed, and nothing in it is made again.
 
 stored_run.zip holds two small meshes and the run that was built of them before stages declared their columns, with
-`build cpu` and the settings below; a later build resumed it when the version of `render` rose to 4. Its shard is what
-the pinned pyarrow writes.
+`build cpu` and the settings below; a later build resumed it when the versions of `render` and `fit` rose to 4 and 3.
+Its shard is what the pinned pyarrow writes.
 """
 
 from __future__ import annotations
