@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line.options import positive
 from pipeline.commands.export.checkpoint import export_checkpoint
-from pipeline.commands.export.splats import export_splats
+from pipeline.commands.export.splats import MODES, export_splats
 from pipeline.planning.run import RunError
 from stages.exporting import FORMATS
 
-_OF_RUN, _OF_CHECKPOINT = ("format", "id", "force"), ("name", "licence", "evaluation")
+_OF_RUN = ("format", "id", "force", "rasterize_mode", "pixels")
+_OF_CHECKPOINT = ("name", "licence", "evaluation")
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -36,6 +38,19 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     splats.add_argument(
         "--id", action="append", help="export this object; may be given several times (default: all that are fitted)"
     )
+    splats.add_argument(
+        "--rasterize-mode",
+        choices=MODES,
+        help="how the viewer will draw the splats; those that were fitted for the other mode (fit.antialiased) are "
+        "converted (default: as they were fitted). Most viewers draw in classic mode",
+    )
+    splats.add_argument(
+        "--pixels",
+        type=positive,
+        metavar="N",
+        help="with --rasterize-mode: height of the object on the screen at which a converted splat looks best "
+        "(default: render.size of the run)",
+    )
     splats.add_argument("--force", action="store_true", help="replace files that have other content")
     checkpoint = parser.add_argument_group("with --checkpoint")
     checkpoint.add_argument("--name", help="name of the model in its card (default: name of the folder)")
@@ -54,7 +69,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: dict[str, Any]) -> int:
     for name in _OF_CHECKPOINT if options.run else _OF_RUN:
         if getattr(options, name):
-            raise RunError(f"--{name}: cannot be used with {'--run' if options.run else '--checkpoint'}")
+            raise RunError(
+                f"--{name.replace('_', '-')}: cannot be used with {'--run' if options.run else '--checkpoint'}"
+            )
     if options.run:
         return export_splats(options)
     return export_checkpoint(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,7 @@ from stages.exporting import FORMATS, SplatFormat
 
 _ARTIFACT = "splat"  # the column that names the files
 _THREADS = 8
+MODES = ("classic", "antialiased")  # gsplat's names
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class _Export:
     path: Path
 
 
+_Encoder = Callable[[_Export], bytes | ValueError]
+
+
 def export_splats(options: argparse.Namespace) -> int:
     """Write the files; return 1 if the splat of an object cannot be read."""
     with tell_if_slow("Reading what the run has"):
@@ -38,12 +42,13 @@ def export_splats(options: argparse.Namespace) -> int:
     splat_format = next(each for each in FORMATS if options.format in (None, each.name))
     out = options.out.expanduser().absolute()
     exports = _plan_exports(run, options.id, out, splat_format.name)
+    encode = _encoder(run, splat_format, options.rasterize_mode, options.pixels)
     present = [export for export in exports if export.path.exists()]
     if present and not options.force:
-        _refuse_changes(run, present, splat_format)
+        _refuse_changes(present, encode)
     left = exports if options.force else [export for export in exports if not export.path.exists()]
     failures = 0
-    for export, data in _encode(run, left, splat_format, "Exporting"):
+    for export, data in _encode_all(left, encode, "Exporting"):
         if isinstance(data, ValueError):
             print(f"error: {export.id}: {data}", file=sys.stderr)
             failures += 1
@@ -89,11 +94,11 @@ def _file_name(name: str, suffix: str) -> PurePosixPath:
     return PurePosixPath(*parts[:-1], f"{parts[-1]}.{suffix}")
 
 
-def _refuse_changes(run: Run, present: list[_Export], splat_format: SplatFormat) -> None:
+def _refuse_changes(present: list[_Export], encode: _Encoder) -> None:
     """Raise RunError if a file has other content than its export."""
     changed = [
         export.path
-        for export, data in _encode(run, present, splat_format, "Comparing")
+        for export, data in _encode_all(present, encode, "Comparing")
         if isinstance(data, bytes) and export.path.read_bytes() != data
     ]
     if changed:
@@ -101,21 +106,32 @@ def _refuse_changes(run: Run, present: list[_Export], splat_format: SplatFormat)
         raise RunError(f"{changed[0]}: has other content{more}; pass --force to replace it, or a new --out folder")
 
 
-def _encode(
-    run: Run, exports: list[_Export], splat_format: SplatFormat, title: str
-) -> Iterator[tuple[_Export, bytes | ValueError]]:
-    """Read and encode splats; yield a ValueError for one that cannot be read."""
-    stage = _stage(run)
+def _encoder(run: Run, splat_format: SplatFormat, mode: str | None, pixels: int | None) -> _Encoder:
+    """A function that gives the file of an export, or a ValueError if its splat cannot be read or converted."""
+    stage, render = _stage(run), run.plan.steps["render"].stage.settings()
+    antialiased = bool(run.plan.steps[stage].stage.settings().get("antialiased"))
+    if pixels and mode in (None, MODES[antialiased]):
+        given = "its splats were fitted for this mode" if mode else "needs --rasterize-mode"
+        raise RunError(f"--pixels: sets the size for which splats are converted; {given}")
 
     def encode(export: _Export) -> bytes | ValueError:
         try:
             stored = run.plan.outcomes.read(stage, run.plan.key(stage, export.index))
-            return splat_format.encode(Splat.from_ply(run.plan.outcomes.read_artifact(stored)))
+            splat = Splat.from_ply(run.plan.outcomes.read_artifact(stored))
+            if mode not in (None, MODES[antialiased]):
+                from stages.fitting.conversion import convert  # compiles code
+
+                splat = convert(splat, not antialiased, pixels or render["size"], render["fov_deg"])
+            return splat_format.encode(splat)
         except FileNotFoundError:
             return ValueError("its splat is missing; `clean --packed` deletes the splats that are in shards")
         except ValueError as error:
             return error
 
+    return encode
+
+
+def _encode_all(exports: list[_Export], encode: _Encoder, title: str) -> Iterator[tuple[_Export, bytes | ValueError]]:
     results: Iterable[bytes | ValueError] = prefetch(encode, exports, _THREADS)
     with progress_bar(title) as report:
         for done, (export, data) in enumerate(zip(exports, results, strict=True), 1):

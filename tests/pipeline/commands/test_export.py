@@ -6,10 +6,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.__main__ import main
 from stages.artifacts.splat import Splat
+from stages.artifacts.views import Views
+from stages.fitting.drawing import draw_views
 
 STORED = Path(__file__).parents[1] / "stored_run.zip"
 IDS = ["blue_tile.obj", "red_box.obj"]
@@ -64,6 +67,14 @@ def test_other_content_is_replaced_only_with_force(
     [
         (["--id", "red_box.obj", "--id", "gone"], "--id gone: RUN has no object of this id"),
         (["--licence", "cc0"], "--licence: cannot be used with --run"),
+        (
+            ["--pixels", "64"],
+            "--pixels: sets the size for which splats are converted; needs --rasterize-mode",
+        ),
+        (
+            ["--pixels", "64", "--rasterize-mode", "classic"],
+            "--pixels: sets the size for which splats are converted; its splats were fitted for this mode",
+        ),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
@@ -77,6 +88,25 @@ def test_wrong_options_are_refused_before_anything_is_written(
 def test_options_of_splats_are_refused_with_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--checkpoint", "a.pt", "--out", "a", "--id", "red_box.obj"]) == 2
     assert capsys.readouterr().err == "error: --id: cannot be used with --checkpoint\n"
+
+
+def test_splats_are_converted_to_the_mode_that_the_viewer_draws_in(run: Path, tmp_path: Path) -> None:
+    out = {mode: tmp_path / mode for mode in ("classic", "antialiased")}
+    for mode, folder in out.items():
+        assert export(run, folder, "--id", IDS[1], "--rasterize-mode", mode) == 0
+    fitted, converted = (Splat.from_ply((folder / f"{IDS[1]}.ply").read_bytes()) for folder in out.values())
+    views = Views.from_bytes(next(run.glob("artifacts/render/*/*.zip")).read_bytes())
+    drawn = {
+        (name, mode): draw_views(splat, views, [0, 1, 2, 3], mode == "antialiased").astype(np.float64)
+        for name, splat in (("fitted", fitted), ("converted", converted))
+        for mode in out
+    }
+    wanted = drawn["fitted", "classic"]
+    unconverted, better = (abs(drawn[name, "antialiased"] - wanted).mean() for name in ("fitted", "converted"))
+    assert better < 0.5 * unconverted
+    again = tmp_path / "again"
+    assert export(run, again, "--id", IDS[1], "--rasterize-mode", "antialiased") == 0
+    assert (again / f"{IDS[1]}.ply").read_bytes() == (out["antialiased"] / f"{IDS[1]}.ply").read_bytes()
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,5 +135,5 @@ def test_a_missing_and_a_damaged_splat_are_named_and_the_others_are_written(
     assert "its splat is missing" in printed.err
     second.write_bytes(second.read_bytes()[:-1])
     assert export(run, tmp_path / "none") == 1
-    assert "splat PLY" in capsys.readouterr().err
+    assert f"{second.name} has" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
