@@ -108,7 +108,8 @@ def _refuse_changes(present: list[_Export], encode: _Encoder) -> None:
 
 def _encoder(run: Run, splat_format: SplatFormat, mode: str | None, pixels: int | None) -> _Encoder:
     """A function that gives the file of an export, or a ValueError if its splat cannot be read or converted."""
-    stage, render = _stage(run), run.plan.steps["render"].stage.settings()
+    stage = _stage(run)
+    views = next(step.stage.settings() for step in run.plan.steps.values() if step.stage.shown.views)
     antialiased = bool(run.plan.steps[stage].stage.settings().get("antialiased"))
     if pixels and mode in (None, MODES[antialiased]):
         given = "its splats were fitted for this mode" if mode else "needs --rasterize-mode"
@@ -121,7 +122,7 @@ def _encoder(run: Run, splat_format: SplatFormat, mode: str | None, pixels: int 
             if mode not in (None, MODES[antialiased]):
                 from stages.fitting.conversion import convert  # compiles code
 
-                splat = convert(splat, not antialiased, pixels or render["size"], render["fov_deg"])
+                splat = convert(splat, not antialiased, pixels or views["size"], views["fov_deg"])
             return splat_format.encode(splat)
         except FileNotFoundError:
             return ValueError("its splat is missing; `clean --packed` deletes the splats that are in shards")
