@@ -69,9 +69,9 @@ def test_vectors_teacher_and_scores_reach_the_dataset(built: Path) -> None:
 
 def test_a_caption_that_is_cut_is_a_warning_on_its_row(built: Path) -> None:
     rows = rows_of(built / "run")
-    (warning,) = rows["o2"]["warnings"]
-    assert warning.endswith(f"of which the teacher reads the first {CONTEXT}")
-    assert rows["o0"]["warnings"] == []
+    cut = f"of which the teacher reads the first {CONTEXT}"
+    assert [warning.endswith(cut) for warning in rows["o2"]["warnings"]].count(True) == 1
+    assert not any(warning.endswith(cut) for warning in rows["o0"]["warnings"])
 
 
 def test_a_row_without_captions_keeps_its_views_vectors(built: Path) -> None:
