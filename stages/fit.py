@@ -10,11 +10,10 @@ docs/fitting.md describes the method, the quality that it reaches, and what was 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -47,8 +46,7 @@ if TYPE_CHECKING:
 
 
 _POOR = 27.0  # dB on held-out views; an object below it gets a warning
-# how the warnings of render begin that explain a poor fit; "culled: drawn from both sides" is one that does not
-_CAUSES = {"translucent": re.compile("translucent: "), "culled": re.compile(r"culled: (?!drawn from both sides)")}
+_CAUSES = ("translucent", "culled")  # how the warnings of render begin that explain a poor fit
 
 
 def _for_each_gaussian(numbers: int) -> Callable[[Shape], pa.DataType]:
@@ -89,7 +87,7 @@ class FitOutcome(TypedDict):
     ssim: float | None
     psnr_first_half: float | None
     psnr_first_quarter: float | None
-    warnings: NotRequired[list[str]]  # outcomes of version 2 may not have it
+    warnings: list[str]
     splat: str
 
 
@@ -247,7 +245,8 @@ class Fit(Stage):
         except StageError as error:
             return error
         problem = FitProblem(row["id"], training, start, method, seed_of(row))
-        causes = [name for name, begin in _CAUSES.items() if any(map(begin.match, row.get("warnings") or []))]
+        warnings = row.get("warnings") or []
+        causes = [cause for cause in _CAUSES if any(text.startswith(f"{cause}:") for text in warnings)]
         return problem, HeldOut(held_out, photos.take(held_out), causes)
 
     def _done(self, engine: Engine, result: FitResult, held_out: HeldOut) -> Outcome:

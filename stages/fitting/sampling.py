@@ -1,8 +1,8 @@
 """Choose well-spread subsets of points, and order points so that any prefix is well spread.
 
 Points are kept in buckets, each with its box and the point that is farthest from all chosen ones. A newly chosen point
-changes only the buckets whose box is near enough. Threads can do this at once, which the package fpsample does not let
-them, since it holds the interpreter's lock.
+changes only the buckets whose box is near enough. The work does not hold the interpreter's lock, as the package
+fpsample does, so that threads can order several objects at once.
 """
 
 from __future__ import annotations

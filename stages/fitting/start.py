@@ -13,7 +13,7 @@ from stages.contract.stage import StageError
 from stages.fitting.photos import Photos
 from stages.fitting.points import neighbour_distances
 from stages.fitting.sampling import farthest_first
-from stages.fitting.surface import count_covered, most_around, surface_points, without_depth
+from stages.fitting.surface import alphas_around, count_covered, surface_points, without_depth
 
 _BOUND = 1.05  # the object is within this radius
 _CANDIDATES = 6  # points per Gaussian, before the farthest are chosen
@@ -119,7 +119,7 @@ def _clear_unseen(inside: np.ndarray, points: np.ndarray, image: np.ndarray, cam
             row = (camera[1, 0] * x + camera[1, 1] * y + camera[1, 2] * z + camera[1, 3]) / depth
             if 0 <= column < width and 0 <= row < height:
                 at = int(row), int(column)
-                inside[i] = image[at[0], at[1], 3] > 0 or most_around(image, at[0], at[1]) > 0
+                inside[i] = image[at[0], at[1], 3] > 0 or alphas_around(image, at[0], at[1])[1] > 0
 
 
 def _inside_hull(

@@ -13,7 +13,7 @@ from stages.fitting.points import bounds_of, voxels_of
 _FAINTEST = 25  # alpha of a pixel that may show a surface
 _EDGE = 8  # a pixel whose alpha is lower than a neighbour's by more than this is at the object's edge
 _BEND = 4.0  # pixel footprints that the depth of a smooth surface may bend over three pixels
-_PIXELS = 8  # for each wanted point, at most twice as many: of more, only every second, third, ... is used
+_PIXELS = 8  # a wanted point; of twice as many or more, only every second, third, ... of a row is used
 _CLOSE = 0.1  # how far the number of points may be from the wanted one, relative to it
 _INSET = 0.5  # pixel footprints that a point is put below the surface, because drawing blurs beyond the surface
 
@@ -61,28 +61,18 @@ def _without_depth(colors: np.ndarray, depths: np.ndarray) -> np.ndarray:
         for y in range(depths.shape[1]):
             for x in range(depths.shape[2]):
                 if colors[view, y, x, 3] >= _FAINTEST and not depths[view, y, x] > 0:
-                    unknown[view, y, x] = _least_around(colors[view], y, x) > 0
+                    unknown[view, y, x] = alphas_around(colors[view], y, x)[0] > 0
     return unknown
 
 
 @compiled
-def _least_around(colors: np.ndarray, y: int, x: int) -> int:
-    """The lowest alpha of a pixel and its neighbours in the image."""
-    least = 255
-    for row in range(max(y - 1, 0), min(y + 2, colors.shape[0])):
-        for column in range(max(x - 1, 0), min(x + 2, colors.shape[1])):
-            least = min(least, colors[row, column, 3])
-    return least
-
-
-@compiled
-def most_around(colors: np.ndarray, y: int, x: int) -> int:
-    """The highest alpha of a pixel and its neighbours in the image."""
-    most = 0
-    for row in range(max(y - 1, 0), min(y + 2, colors.shape[0])):
-        for column in range(max(x - 1, 0), min(x + 2, colors.shape[1])):
-            most = max(most, colors[row, column, 3])
-    return most
+def alphas_around(image: np.ndarray, y: int, x: int) -> tuple[int, int]:
+    """The lowest and the highest alpha of a pixel and its neighbours in the image [H, W, 4]."""
+    least, most = 255, 0
+    for row in range(max(y - 1, 0), min(y + 2, image.shape[0])):
+        for column in range(max(x - 1, 0), min(x + 2, image.shape[1])):
+            least, most = min(least, image[row, column, 3]), max(most, image[row, column, 3])
+    return least, most
 
 
 @compiled
@@ -126,7 +116,7 @@ def _is_smooth(depth: np.ndarray, image: np.ndarray, lens: float, y: int, x: int
         return False
     if not max(abs(left + right - 2 * here), abs(up + down - 2 * here)) < _BEND * here / lens:
         return False
-    return image[y, x, 3] >= 255 - _EDGE or image[y, x, 3] >= most_around(image, y, x) - _EDGE
+    return image[y, x, 3] >= 255 - _EDGE or image[y, x, 3] >= alphas_around(image, y, x)[1] - _EDGE
 
 
 @compiled

@@ -67,7 +67,8 @@ class Renderer:
         """Yield for each camera the window that contains all that is visible, and the pixels in it.
 
         These are [H, W, 4] uint8 colours multiplied by alpha, and [H, W] float32 depth, 0 where empty. sides: author,
-        both or auto. Afterwards `seen` says what culling hides; it is None if nothing is single-sided or was looked at.
+        both or auto. Afterwards `seen` says what culling hides; it is None where no surface is single-sided, and with
+        sides both.
         """
         self._context._platform.make_current()  # another renderer of this process may have been current
         try:

@@ -40,8 +40,8 @@ def culled(seen: Sides | None, sides: str) -> list[str]:
         return []
     if sides == "auto" and seen.best == "both":
         return [
-            f"culled: drawn from both sides, since single-sided faces would leave holes in {_percent(seen.share)} of "
-            "the object's pixels; to keep the author's sides: render.sides author"
+            f"both sides: single-sided faces are drawn from behind too, since they would leave holes in "
+            f"{_percent(seen.share)} of the object's pixels; set render.sides author to keep the author's sides"
         ]
     if seen.culled <= _MOST_CULLED:
         return []

@@ -156,7 +156,7 @@ def test_a_poor_fit_has_a_warning_that_names_the_cause(store: LocalStore) -> Non
     row = {"id": "a", "key": KEY, "views": "views.zip", "warnings": warnings}
     ((_, outcome),) = Fit(**{**FAST, "steps": 0, "engine": "cpu"}).open(Context(store, Path(store.root)))([row])
     assert fitted(outcome)[0]["warnings"] == [text + "probably because the object is translucent and culled"]
-    row["warnings"] = ["culled: drawn from both sides, since single-sided faces would leave holes"]
+    row["warnings"] = ["both sides: single-sided faces are drawn from behind too"]
     ((_, outcome),) = Fit(**{**FAST, "steps": 0, "engine": "cpu"}).open(Context(store, Path(store.root)))([row])
     assert fitted(outcome)[0]["warnings"] == columns["warnings"]
     alone = views_of(*(part[:1] for part in ball()))

@@ -48,8 +48,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--pixels",
         type=positive,
         metavar="N",
-        help="with --rasterize-mode: height of the object on the screen at which a converted splat looks best "
-        "(default: render.size of the run)",
+        help="with --rasterize-mode: height in pixels of the view for which splats are converted; at this size they "
+        "look as they were fitted (default: render.size of the run)",
     )
     splats.add_argument("--force", action="store_true", help="replace files that have other content")
     checkpoint = parser.add_argument_group("with --checkpoint")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import BoundedSemaphore
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from stages.exporting import FORMATS, SplatFormat
 
 _ARTIFACT = "splat"  # the column that names the files
 _THREADS = 8
+_MOST_PIXELS, _MOST_CONVERSIONS = 1024, 4  # at once; one at this size takes about 1 GB
 MODES = ("classic", "antialiased")  # gsplat's names
 
 
@@ -109,21 +112,12 @@ def _refuse_changes(present: list[_Export], encode: _Encoder) -> None:
 def _encoder(run: Run, splat_format: SplatFormat, mode: str | None, pixels: int | None) -> _Encoder:
     """A function that gives the file of an export, or a ValueError if its splat cannot be read or converted."""
     stage = _stage(run)
-    views = next(step.stage.settings() for step in run.plan.steps.values() if step.stage.shown.views)
-    antialiased = bool(run.plan.steps[stage].stage.settings().get("antialiased"))
-    if pixels and mode in (None, MODES[antialiased]):
-        given = "its splats were fitted for this mode" if mode else "needs --rasterize-mode"
-        raise RunError(f"--pixels: sets the size for which splats are converted; {given}")
+    convert = _converter(run, mode, pixels)
 
     def encode(export: _Export) -> bytes | ValueError:
         try:
             stored = run.plan.outcomes.read(stage, run.plan.key(stage, export.index))
-            splat = Splat.from_ply(run.plan.outcomes.read_artifact(stored))
-            if mode not in (None, MODES[antialiased]):
-                from stages.fitting.conversion import convert  # compiles code
-
-                splat = convert(splat, not antialiased, pixels or views["size"], views["fov_deg"])
-            return splat_format.encode(splat)
+            return splat_format.encode(convert(Splat.from_ply(run.plan.outcomes.read_artifact(stored))))
         except FileNotFoundError:
             return ValueError("its splat is missing; `clean --packed` deletes the splats that are in shards")
         except ValueError as error:
@@ -132,7 +126,31 @@ def _encoder(run: Run, splat_format: SplatFormat, mode: str | None, pixels: int 
     return encode
 
 
+def _converter(run: Run, mode: str | None, pixels: int | None) -> Callable[[Splat], Splat]:
+    """A function that converts a splat of the run to a mode of drawing, if it was fitted for the other."""
+    antialiased = bool(run.plan.steps[_stage(run)].stage.settings().get("antialiased"))
+    if mode in (None, MODES[antialiased]):
+        if pixels:
+            why = "the splats of this run were fitted for this mode" if mode else "it needs --rasterize-mode"
+            raise RunError(f"--pixels: is the size for which splats are converted; {why}")
+        return lambda splat: splat
+    from stages.fitting.conversion import convert  # loads numba
+
+    views = next(step.stage.settings() for step in run.plan.steps.values() if step.stage.shown.views)
+    size = pixels or min(views["size"], _MOST_PIXELS)
+    if size > _MOST_PIXELS:
+        raise RunError(f"--pixels {size}: splats are converted for at most {_MOST_PIXELS} pixels")
+    turns = BoundedSemaphore(min(_MOST_CONVERSIONS, len(os.sched_getaffinity(0))))
+
+    def converted(splat: Splat) -> Splat:
+        with turns:
+            return convert(splat, not antialiased, size, views["fov_deg"])
+
+    return converted
+
+
 def _encode_all(exports: list[_Export], encode: _Encoder, title: str) -> Iterator[tuple[_Export, bytes | ValueError]]:
+    """Encode exports in threads, and show how many are done."""
     results: Iterable[bytes | ValueError] = prefetch(encode, exports, _THREADS)
     with progress_bar(title) as report:
         for done, (export, data) in enumerate(zip(exports, results, strict=True), 1):

@@ -36,7 +36,7 @@ def _tiny_problem() -> FitProblem:
     size, count = 40, 8
     means = np.linspace(-0.5, 0.5, 3 * count, dtype=np.float32).reshape(count, 3)
     colors = np.zeros((2, size, size, 4), np.uint8)
-    colors[:, 14:26, 14:26] = 255  # numba compiles other code for an object that fills the picture
+    colors[:, 14:26, 14:26] = 255
     lens = np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]], np.float32)
     pose = np.eye(4, dtype=np.float32)
     pose[2, 3] = 3  # from the origin to the camera

@@ -35,8 +35,8 @@ class SsimGradient:
         if min(bottom - top, right - left) < WINDOW:
             return
         stride, planes = self.stride, (self.drawn, self.wanted, self.slopes)
-        for blocks, size, plane in ((image, BLOCK_SIZE, self.drawn), (target, 4 * LANES, self.wanted)):
-            to_planes(blocks, size, self.columns, top, bottom, left, right, stride, self.plane, plane)
+        for blocks, is_target, plane in ((image, False, self.drawn), (target, True, self.wanted)):
+            to_planes(blocks, is_target, self.columns, top, bottom, left, right, stride, self.plane, plane)
         for channel in range(3):
             drawn, wanted, slopes = (plane[channel * self.plane :] for plane in planes)
             slope_of_box(
@@ -65,19 +65,18 @@ def box_of(alphas: np.ndarray) -> np.ndarray:
 
 @compiled
 def to_planes(
-    blocks: np.ndarray, size: int, columns: int, top: int, bottom: int, left: int, right: int, stride: int, plane: int,
-    planes: np.ndarray,
+    blocks: np.ndarray, is_target: bool, columns: int, top: int, bottom: int, left: int, right: int, stride: int,
+    plane: int, planes: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill planes with the box of an image on white, from blocks of `size` numbers.
-
-    Blocks of a canvas end with the light that passes, those of a target with the coverage.
+    """Fill planes with the box of an image on white, from the blocks of a target, which end with the coverage, or of a
+    canvas, which end with the light that passes.
     """
-    one, lanes = np.float32(1), np.empty(LANES, np.float32)
+    one, lanes, size = np.float32(1), np.empty(LANES, np.float32), 4 * LANES if is_target else BLOCK_SIZE
     for row in range(top // SIDE, -(-bottom // SIDE)):
         for column in range(left // SIDE, -(-right // SIDE)):
             block = (row * columns + column) * size
             light = load(blocks, block + size - LANES)
-            if size == 4 * LANES:
+            if is_target:
                 light = spread(one) - light
             for channel in range(3):
                 store(lanes, 0, load(blocks, block + channel * LANES) + light)

@@ -69,11 +69,15 @@ def test_other_content_is_replaced_only_with_force(
         (["--licence", "cc0"], "--licence: cannot be used with --run"),
         (
             ["--pixels", "64"],
-            "--pixels: sets the size for which splats are converted; needs --rasterize-mode",
+            "--pixels: is the size for which splats are converted; it needs --rasterize-mode",
+        ),
+        (
+            ["--pixels", "2000", "--rasterize-mode", "antialiased"],
+            "--pixels 2000: splats are converted for at most 1024 pixels",
         ),
         (
             ["--pixels", "64", "--rasterize-mode", "classic"],
-            "--pixels: sets the size for which splats are converted; its splats were fitted for this mode",
+            "--pixels: is the size for which splats are converted; the splats of this run were fitted for this mode",
         ),
     ],
 )
