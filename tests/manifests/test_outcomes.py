@@ -97,7 +97,8 @@ def test_what_cannot_be_an_outcome_of_the_stage_counts_as_none(tmp_path: Path, c
 
 FIT = {
     "gaussian_count": 5, "steps": 1, "held_out": [], "psnr": None, "psnr_foreground": None, "ssim": 1.0,
-    "psnr_first_half": None, "psnr_first_quarter": None, "splat": f"artifacts/fit/ab/{KEY}-01234567.ply",
+    "psnr_first_half": None, "psnr_first_quarter": None, "warnings": [],
+    "splat": f"artifacts/fit/ab/{KEY}-01234567.ply",
 }  # fmt: skip
 SHARD = {
     "shard": "dataset/data/a-00000-0.parquet", "split": "a", "index": 0, "rows": 1, "bytes": 9, "sha256": "",
